@@ -1,0 +1,99 @@
+"""What the command line asks for, checked."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from search.errors import InputError
+from search.metrics import HEADLINE
+
+PROFILES = ("auto", "quick", "paper")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """The arguments of a study, as they stand in `study.json`; see `search.run` for their meaning.
+
+    Raises:
+        InputError: a value that makes no sense; names the flag and the value.
+    """
+
+    space: str
+    data: str = "synthetic"
+    transfer_data: str = "none"
+    profile: str = "auto"
+    trials: int | None = None
+    time_budget: str | None = None
+    search_folds: int | None = None
+    folds: int = 10
+    repeats: int = 1
+    seed: int = 0
+    metric: str = "balanced_accuracy"
+    class_names: str | None = None
+    groups: str | None = None
+    skip_bad: bool = False
+
+    def __post_init__(self) -> None:
+        """Check every value on its own."""
+        at_least("--trials", self.trials, 1)
+        at_least("--search-folds", self.search_folds, 2)
+        at_least("--folds", self.folds, 2)
+        at_least("--repeats", self.repeats, 1)
+        at_least("--seed", self.seed, 0)
+        one_of("--profile", self.profile, PROFILES)
+        one_of("--metric", self.metric, HEADLINE)
+        _ = self.time_budget_s, self.class_name_of
+
+    @property
+    def time_budget_s(self) -> float | None:
+        """The time budget in seconds."""
+        return None if self.time_budget is None else parse_duration("--time-budget", self.time_budget)
+
+    @property
+    def class_name_of(self) -> dict[str, str] | None:
+        """The class names by label."""
+        return None if self.class_names is None else _parse_class_names(self.class_names)
+
+
+def parse_duration(flag: str, text: str) -> float:
+    """Seconds of a duration such as 90s, 30m, 1.5h or 1h30m.
+
+    Raises:
+        InputError: anything else, or nothing at all.
+    """
+    if not re.fullmatch(r"(\d+(\.\d+)?[hms])+", text):
+        raise InputError(f"{flag} {text}: a duration looks like 90s, 30m or 1h30m")
+    unit_s = {"h": 3600.0, "m": 60.0, "s": 1.0}
+    seconds = sum(float(number) * unit_s[unit] for number, unit in re.findall(r"([\d.]+)([hms])", text))
+    if seconds <= 0:
+        raise InputError(f"{flag} {text}: it must be longer than nothing")
+    return seconds
+
+
+def at_least(flag: str, value: float | None, least: float) -> None:
+    """Raise InputError for a value below the least one."""
+    if value is not None and not value >= least:
+        raise InputError(f"{flag} {value}: it must be at least {least}")
+
+
+def one_of(flag: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise InputError for a value that is none of the choices."""
+    if value not in choices:
+        raise InputError(f"{flag} {value}: it must be one of {', '.join(choices)}")
+
+
+def study_name(space: str, started: str) -> str:
+    """A folder name from a space's name and a start in ISO format."""
+    return f"{Path(space).stem}-{re.sub(r'[^0-9]', '', started)[:14]}"
+
+
+def _parse_class_names(text: str) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for part in text.split(","):
+        label, equals, name = (piece.strip() for piece in part.partition("="))
+        if not (label and equals and name):
+            raise InputError(f"--class-names {text}: {part!r} is not LABEL=NAME")
+        if label in names:
+            raise InputError(f"--class-names {text}: the label {label!r} stands there twice")
+        names[label] = name
+    return names

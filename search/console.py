@@ -1,0 +1,114 @@
+"""What a study says while it runs: a header, progress, notes; on a terminal with a live bar, else as plain lines."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
+from rich.table import Table
+
+PLAIN_LINE_EVERY_S = 20.0
+PLAIN_WIDTH = 120
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """A console that does not wrap at 80 columns when its output is kept in a file."""
+    console = Console(stderr=stderr, highlight=False, soft_wrap=False)
+    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=PLAIN_WIDTH)
+
+
+def duration(seconds: float) -> str:
+    """A duration for a person, such as 45 s, 12 min or 3.4 h."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def print_header(console: Console, title: str, facts: Sequence[tuple[str, str]]) -> None:
+    """Print a title, and below it what is known by name."""
+    console.print(f"[bold]{escape(title)}[/bold]")
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        table.add_row(name, escape(value))
+    console.print(table)
+
+
+class Reporter:
+    """Progress through a study's cost, with the phase and the best so far.
+
+    Args:
+        total: cost of the whole study at most, in any unit; what was saved on is credited as done, so the bar
+            ends full, while the time left is reckoned from the speed of what was really worked.
+        already: cost that an earlier run of the study has done.
+    """
+
+    def __init__(self, console: Console, total: float, already: float = 0.0) -> None:
+        self.console = console
+        self._total, self._done, self._worked = total, already, 0.0
+        self._phase, self._best = "", ""
+        self._started = self._said = time.monotonic()
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """Show a bar where there is a terminal."""
+        if not self.console.is_terminal:
+            yield
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[info]}"))
+        with Progress(*columns, console=self.console, transient=True, refresh_per_second=4) as self._bar:
+            self._task = self._bar.add_task("", total=self._total, info="")
+            self._show()
+            yield
+        self._bar = None
+
+    def phase(self, name: str, what: str) -> None:
+        """Begin a phase."""
+        self._phase, self._best = name, ""
+        self.console.print(f"[bold]{escape(name)}[/bold]  {escape(what)}")
+        self._show()
+
+    def note(self, text: str) -> None:
+        """Say something the user should read."""
+        self.console.print(f"[yellow]note[/yellow]  {escape(text)}")
+
+    def say(self, text: str) -> None:
+        """Say what has come out."""
+        self.console.print(f"  {escape(text)}")
+
+    def best(self, text: str) -> None:
+        """The best so far."""
+        if text != self._best:
+            self._best = text
+            self._show(now=True)
+
+    def worked(self, cost: float) -> None:
+        """Count work done."""
+        self._worked += cost
+        self.credit(cost)
+
+    def credit(self, cost: float) -> None:
+        """Count work that turned out not to be needed."""
+        self._done = min(self._total, self._done + cost)
+        self._show()
+
+    def time_left_s(self) -> float | None:
+        """Seconds to the end if all that is planned is still to be worked; None before anything was."""
+        elapsed = time.monotonic() - self._started
+        return elapsed * (self._total - self._done) / self._worked if self._worked else None
+
+    def _show(self, *, now: bool = False) -> None:
+        left = self.time_left_s()
+        info = "  ".join(part for part in (f"≤ {duration(left)} left" if left else "", self._best) if part)
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._done, description=self._phase, info=escape(info))
+        elif not self.console.is_terminal and self._worked:
+            due = time.monotonic() - self._said >= PLAIN_LINE_EVERY_S
+            if due or (now and time.monotonic() - self._said >= 1):
+                self._said = time.monotonic()
+                self.console.print(f"  {self._phase} {self._done / self._total:4.0%}  {escape(info)}")

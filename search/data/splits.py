@@ -1,0 +1,118 @@
+"""Partitions of images, as index arrays.
+
+One locked test set; of the rest, the development set, two kinds of partition that are not nested: search folds
+score trials, comparison folds score each level's chosen configuration.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from search.errors import InputError
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Image indices of the two sides of a split, each ascending."""
+
+    train: Indices
+    val: Indices
+
+
+def hold_out(labels: NDArray[np.int64], groups: NDArray[np.int64] | None, share: float, seed: int) -> Split:
+    """Set a stratified test set aside, as the `val` side of a split.
+
+    Args:
+        labels: shape (n_images,).
+        groups: shape (n_images,); one group never crosses the split. None: every image its own.
+        share: wanted share of test images, 0 < share < 1; reached up to rounding by 1/n_folds.
+    Raises:
+        InputError: fewer groups than parts.
+    """
+    return stratified_folds(labels, groups, n_folds=max(2, round(1 / share)), seed=seed)[0]
+
+
+def stratified_folds(
+    labels: NDArray[np.int64],
+    groups: NDArray[np.int64] | None,
+    *,
+    n_folds: int,
+    seed: int,
+    among: Indices | None = None,
+) -> list[Split]:
+    """Build stratified, group-disjoint splits.
+
+    A class with a single image (among those given) stays in the training side of every split.
+
+    Args:
+        labels: int64, shape (n_images,).
+        groups: shape (n_images,); one group never crosses a split. None: every image its own.
+        n_folds: at least 2.
+        among: the image indices to partition; None: all.
+    Returns:
+        n_folds Splits of indices into `labels`; the validation sides partition all images but those of
+        single-image classes.
+    Raises:
+        InputError: n_folds exceeds the number of images or groups; names both.
+    """
+    among = np.arange(len(labels)) if among is None else np.sort(among)
+    counts = np.bincount(labels[among])
+    single = among[counts[labels[among]] == 1]
+    shared = np.setdiff1d(among, single)
+    units = len(shared) if groups is None else len(np.unique(groups[shared]))
+    if n_folds > units:
+        kind = "images" if groups is None else "groups"
+        raise InputError(f"{n_folds} folds cannot be made of {units} {kind}")
+    splits = []
+    for val in _validation_sides(labels[shared], None if groups is None else groups[shared], n_folds, seed):
+        validation = np.sort(shared[val])
+        train = np.setdiff1d(among, validation)
+        if groups is not None:
+            # The single image of a class may belong to a group that is validated here.
+            crossing = np.isin(groups[train], groups[validation])
+            train = train[~crossing]
+        splits.append(Split(train=train, val=validation))
+    return splits
+
+
+def _validation_sides(
+    labels: NDArray[np.int64], groups: NDArray[np.int64] | None, n_folds: int, seed: int
+) -> list[Indices]:
+    if groups is not None:
+        grouped = StratifiedGroupKFold(n_splits=n_folds, shuffle=True, random_state=seed)
+        return [val for _, val in grouped.split(labels, labels, groups)]
+    # scikit-learn refuses classes that are all smaller than n_folds and warns of any that is; the study warns
+    # of them itself. Dealing out each shuffled class in turn is the same partition without those limits.
+    generator = np.random.default_rng(seed)
+    if np.bincount(labels)[np.unique(labels)].min() >= n_folds:
+        plain = StratifiedKFold(n_splits=n_folds, shuffle=True, random_state=seed)
+        return [val for _, val in plain.split(labels, labels)]
+    dealt = np.concatenate([generator.permutation(np.flatnonzero(labels == k)) for k in np.unique(labels)])
+    return [dealt[fold::n_folds] for fold in range(n_folds)]
+
+
+def small_class_warnings(
+    classes: Sequence[str], labels: NDArray[np.int64], among: Indices, n_folds: int
+) -> list[str]:
+    """Lines that warn of classes with fewer images than folds, and of classes with a single image."""
+    counts = np.bincount(labels[among], minlength=len(classes))
+    lines = []
+    for name, count in zip(classes, counts, strict=True):
+        if count == 0:
+            lines.append(f"class {name} has no image outside the test set: it is neither trained nor scored")
+        elif count == 1:
+            lines.append(
+                f"class {name} has 1 image outside the test set: it stays in training, is never validated, "
+                "and the metrics leave it out"
+            )
+        elif count < n_folds:
+            lines.append(
+                f"class {name} has {count} images for {n_folds} folds: some folds validate none; "
+                "the metrics are pooled over folds"
+            )
+    return lines

@@ -1,0 +1,24 @@
+"""What a worker computes on, found out at run time."""
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Device:
+    """A torch device and whether its matrix products run in bfloat16."""
+
+    device: torch.device
+    bf16: bool
+
+
+def choose_device(*, gpu: bool) -> Device:
+    """The GPU where one is wanted and usable, else the CPU.
+
+    bfloat16 on a CPU pays only where the CPU multiplies matrices in it: elsewhere torch converts back and forth.
+    """
+    if gpu and torch.cuda.is_available():
+        return Device(torch.device("cuda"), bf16=torch.cuda.is_bf16_supported())
+    cpu = torch.cpu.get_capabilities()
+    return Device(torch.device("cpu"), bf16=bool(cpu.get("amx_bf16") or cpu.get("avx512_bf16")))

@@ -1,0 +1,9 @@
+"""The two ways a study ends other than well. Each message is one line a user can act on."""
+
+
+class InputError(Exception):
+    """Bad arguments or bad input: exit code 2. The message names the file or value at fault."""
+
+
+class StudyFailedError(Exception):
+    """The study could not be carried out: exit code 1. The message says what failed and why."""

@@ -1,0 +1,52 @@
+"""Short measurements on random images: how fast a configuration trains, how long one image takes."""
+
+import statistics
+import time
+
+import torch
+
+from search.device import Device
+from search.space import Configuration
+from search.training import Normalisation, fit, forward
+from wbcmodels.config import ModelConfig
+from wbcmodels.family import build
+
+PROBE_BATCHES, WARM_UP_BATCHES = 8, 3
+LATENCY_RUNS, LATENCY_WARM_UP = 30, 5
+NORMALISATION = Normalisation(mean=(128.0, 128.0, 128.0), std=(64.0, 64.0, 64.0))
+
+
+def training_speed(configuration: Configuration, device: Device) -> float:
+    """Images trained per second, over a few batches after as few to warm up."""
+    side, batch_size = configuration.model.input_px, configuration.training.batch_size
+    model = build(configuration.model, seed=0).to(device.device, memory_format=torch.channels_last)
+    rates = []
+    for n_batches in (WARM_UP_BATCHES, PROBE_BATCHES):
+        n_images = n_batches * batch_size
+        images = torch.randint(256, (n_images, side, side, 3), dtype=torch.uint8, device=device.device)
+        epochs = fit(
+            model,
+            images,
+            torch.arange(n_images, device=device.device) % configuration.model.n_classes,
+            torch.arange(n_images, device=device.device),
+            configuration.training,
+            NORMALISATION,
+            n_classes=configuration.model.n_classes,
+            seed=0,
+            device=device,
+        )
+        rates.append(n_images / next(epochs).train_s)
+    return rates[-1]
+
+
+@torch.inference_mode()
+def latency_ms(config: ModelConfig, device: Device) -> float:
+    """Median time of one image's forward pass, in ms."""
+    model = build(config, seed=0).to(device.device, memory_format=torch.channels_last).eval()
+    image = torch.zeros((1, config.input_px, config.input_px, 3), dtype=torch.uint8, device=device.device)
+    times = []
+    for _ in range(LATENCY_WARM_UP + LATENCY_RUNS):
+        started = time.perf_counter()
+        forward(model, NORMALISATION.apply(image), device).cpu()
+        times.append(1000 * (time.perf_counter() - started))
+    return statistics.median(times[LATENCY_WARM_UP:])

@@ -1,0 +1,120 @@
+"""A study's folder: where its files are, and `study.json`, which says what it is."""
+
+import json
+import platform
+import subprocess
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from search.errors import InputError, StudyFailedError
+from search.tables import write_text
+
+LIBRARIES = ("ray", "torch", "torchvision", "optuna", "scikit-learn", "numpy", "pandas", "pyarrow")
+
+
+class StudyFolder:
+    """Paths of a study, and its description as a dictionary that is written whenever it changes."""
+
+    def __init__(self, path: Path, description: dict[str, Any]) -> None:
+        self.path = path
+        self.description = description
+
+    @classmethod
+    def create(cls, path: Path, description: dict[str, Any]) -> "StudyFolder":
+        """Make a new study's folder.
+
+        Raises:
+            InputError: it exists, or cannot be made.
+        """
+        if path.exists():
+            raise InputError(f"{path}: it exists already; --name gives another one, --resume goes on with it")
+        try:
+            path.mkdir(parents=True)
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror}") from error
+        folder = cls(path, {**description, "started": now(), "phases_done": [], "environment": environment()})
+        folder.save()
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> "StudyFolder":
+        """Open a study's folder.
+
+        Raises:
+            InputError: there is no study in it.
+        """
+        file = path / "study.json"
+        try:
+            return cls(path, json.loads(file.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise InputError(f"{path}: there is no study in it (no study.json)") from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"{file}: it cannot be read: {error}") from error
+
+    @property
+    def optuna_journal(self) -> Path:
+        """What `optuna-dashboard` opens."""
+        return self.path / "optuna.journal"
+
+    @property
+    def model(self) -> Path:
+        """Folder of the winner's weights and configuration."""
+        return self.path / "model"
+
+    def is_done(self, phase: str) -> bool:
+        """Whether a phase has finished."""
+        return phase in self.description["phases_done"]
+
+    def update(self, **values: Any) -> None:
+        """Change the description and write it."""
+        self.description |= values
+        self.save()
+
+    def finish(self, phase: str) -> None:
+        """Note that a phase is finished."""
+        self.update(phases_done=[*self.description["phases_done"], phase])
+
+    def save(self) -> None:
+        """Write `study.json` as a whole."""
+        try:
+            write_text(self.path / "study.json", json.dumps(self.description, indent=2, default=str) + "\n")
+        except OSError as error:
+            raise StudyFailedError(f"{self.path}: {error.strerror}") from error
+
+
+def environment() -> dict[str, Any]:
+    """Versions, platform and commit that a study runs with."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: version(name) for name in (*LIBRARIES, "wbc-search")},
+        "commit": _commit(),
+    }
+
+
+def now() -> str:
+    """The time in ISO format, UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def require_files(folder: Path, names: Iterable[str]) -> None:
+    """Raise InputError for the first of the files that is not in the folder."""
+    for name in names:
+        if not (folder / name).is_file():
+            raise InputError(f"{folder / name}: there is no such file; has the study come that far?")
+
+
+def _commit() -> str | None:
+    """The commit of the checkout this runs from, with + where files differ; None outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--exclude=*"],
+            cwd=here, capture_output=True, text=True, timeout=10,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return described.stdout.strip() or None

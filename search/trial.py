@@ -1,0 +1,220 @@
+"""One configuration over its folds. Knows no scheduler: it yields what happens and is simply not asked to go on."""
+
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load as load_weights
+from safetensors.torch import save as save_weights
+
+from search.data.splits import Indices, Split
+from search.device import Device
+from search.metrics import Metrics, score
+from search.seeds import derive_seed
+from search.space import Configuration
+from search.training import EpochResult, Normalisation, evaluate, fit
+from wbcmodels.family import WBCsNet, build, replace_head
+
+Way = Literal["scratch", "frozen", "fine_tuned"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """What a worker needs of a data set; made to be shared by all of them without a copy.
+
+    Attributes:
+        pixels: side in px -> uint8, (n_images, side, side, 3).
+        labels: int64, (n_images,).
+    """
+
+    pixels: dict[int, NDArray[np.uint8]]
+    labels: NDArray[np.int64]
+    n_classes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One training to do.
+
+    Attributes:
+        train, val: image indices; `val` may be empty, and the result then has no scores.
+        seed: of the initial weights, batch order, augmentation and dropout.
+        way: "frozen" trains a new FC2 on top of given weights, "fine_tuned" all of the network from them.
+        validate_once: score `val` after the last epoch only, and not after every one.
+        keep_weights: return the trained weights.
+    """
+
+    configuration: Configuration
+    train: Indices
+    val: Indices
+    seed: int
+    way: Way = "scratch"
+    validate_once: bool = False
+    keep_weights: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochScore:
+    """An epoch and the metrics on the validation images after it (None without any)."""
+
+    training: EpochResult
+    validation: Metrics | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldScore:
+    """A finished training.
+
+    Attributes:
+        probabilities: (n_val, n_classes), in the order of the task's `val`.
+        train_s: seconds in training, without validation.
+        wall_s: seconds of the whole training.
+        weights: safetensors bytes if they were asked for.
+    """
+
+    n_train: int
+    n_val: int
+    metrics: Metrics | None
+    probabilities: NDArray[np.float64]
+    normalisation: Normalisation
+    train_s: float
+    wall_s: float
+    weights: bytes | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialStep:
+    """One epoch of a trial; `fold_score` with a fold's last epoch, `pooled` with the trial's last."""
+
+    fold: int
+    epoch: EpochScore
+    fold_score: FoldScore | None
+    pooled: Metrics | None
+
+
+def run_task(
+    task: Task, images: Images, device: Device, weights: bytes | None = None
+) -> Iterator[EpochScore | FoldScore]:
+    """Train and validate once: yields an EpochScore per epoch, then one FoldScore.
+
+    Args:
+        weights: safetensors bytes to start from, of a network that differs from the task's at most in its
+            classes; its FC2 is replaced.
+    Raises:
+        DivergedError: a loss or an output that is not finite.
+    """
+    started = time.perf_counter()
+    model_config = replace(task.configuration.model, n_classes=images.n_classes)
+    pixels = shared_tensor(images.pixels[model_config.input_px]).to(device.device)
+    labels = shared_tensor(images.labels).to(device.device)
+    train, val = (torch.from_numpy(indices).to(device.device) for indices in (task.train, task.val))
+    normalisation = Normalisation.of(pixels, train)
+    model = _starting_model(task, images.n_classes, weights).to(device.device, memory_format=torch.channels_last)
+
+    train_s, metrics = 0.0, None
+    probabilities = np.empty((0, images.n_classes))
+    for epoch in fit(
+        model,
+        pixels,
+        labels,
+        train,
+        task.configuration.training,
+        normalisation,
+        n_classes=images.n_classes,
+        seed=task.seed,
+        device=device,
+    ):
+        train_s += epoch.train_s
+        last = epoch.epoch == task.configuration.training.epochs
+        if len(task.val) and (last or not task.validate_once):
+            probabilities = evaluate(model, pixels, val, normalisation, device)
+            metrics = score(images.labels[task.val], probabilities)
+        yield EpochScore(training=epoch, validation=metrics)
+
+    yield FoldScore(
+        n_train=len(task.train),
+        n_val=len(task.val),
+        metrics=metrics,
+        probabilities=probabilities,
+        normalisation=normalisation,
+        train_s=train_s,
+        wall_s=time.perf_counter() - started,
+        weights=save_weights(_portable(model)) if task.keep_weights else None,
+    )
+
+
+def run_trial(
+    configuration: Configuration, splits: Sequence[Split], images: Images, seed: int, device: Device
+) -> Iterator[TrialStep]:
+    """Train a configuration on its folds, one after another in their given order.
+
+    Args:
+        seed: of the study; every trial draws the same weights and batches for a fold, so that trials differ by
+            their configuration alone.
+    Raises:
+        DivergedError: a loss or an output that is not finite.
+    """
+    labels: list[NDArray[np.int64]] = []
+    probabilities: list[NDArray[np.float64]] = []
+    for fold, split in enumerate(splits):
+        task = Task(
+            configuration=configuration,
+            train=split.train,
+            val=split.val,
+            seed=derive_seed(seed, "search", fold),
+        )
+        last: EpochScore | None = None
+        for event in run_task(task, images, device):
+            if isinstance(event, EpochScore):
+                if last is not None:
+                    yield TrialStep(fold=fold, epoch=last, fold_score=None, pooled=None)
+                last = event
+                continue
+            assert last is not None  # a training has at least one epoch
+            labels.append(images.labels[split.val])
+            probabilities.append(event.probabilities)
+            done = fold == len(splits) - 1
+            pooled = score(np.concatenate(labels), np.concatenate(probabilities)) if done else None
+            yield TrialStep(fold=fold, epoch=last, fold_score=event, pooled=pooled)
+
+
+def epoch_row(epoch: EpochScore) -> dict[str, float | int | None]:
+    """An epoch under the column names of the epochs table."""
+    validation = None if epoch.validation is None else asdict(epoch.validation)
+    return {
+        **asdict(epoch.training),
+        "val_loss": validation and validation["log_loss"],
+        "val_accuracy": validation and validation["accuracy"],
+        "val_balanced_accuracy": validation and validation["balanced_accuracy"],
+    }
+
+
+def shared_tensor(array: NDArray[np.generic]) -> torch.Tensor:
+    """A tensor on the array's own memory, which may be the read-only memory that all workers share."""
+    with warnings.catch_warnings():
+        # torch warns that writing to it would be undefined; nothing here writes to images or labels.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
+def _starting_model(task: Task, n_classes: int, weights: bytes | None) -> WBCsNet:
+    seed = derive_seed(task.seed, "weights")
+    if weights is None:
+        return build(replace(task.configuration.model, n_classes=n_classes), seed)
+    state = load_weights(weights)
+    model = build(replace(task.configuration.model, n_classes=len(state["fc2.bias"])), seed)
+    model.load_state_dict(state)
+    replace_head(model, n_classes, seed)
+    if task.way == "frozen":
+        model.freeze_features()
+    return model
+
+
+def _portable(model: WBCsNet) -> dict[str, torch.Tensor]:
+    """The weights in plain order on the CPU, whatever the device and memory format of the training."""
+    return {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}

@@ -1,0 +1,102 @@
+"""Ray, started quietly or joined, and what it has to give."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from search.errors import InputError, StudyFailedError
+
+# Read by Ray at import or start: no metrics prompts, no files of Tune's own loggers, no signal handler that
+# swallows Ctrl-C, no rebuilt environments under `uv run`.
+_SETTINGS = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """What Ray has, and the share of it that one trial takes.
+
+    Attributes:
+        slots: trainings that run at once.
+        dashboard: address of Ray's dashboard; None where it could not be started.
+        needs_token: a local Ray asks for the token that `ray get-auth-token` prints.
+    """
+
+    cpus: float
+    gpus: float
+    cpus_per_trial: int
+    gpus_per_trial: float
+    slots: int
+    dashboard: str | None
+    needs_token: bool
+
+
+@contextmanager
+def ray_cluster(
+    *, address: str | None, cpus_per_trial: int, gpus_per_trial: float | None, max_concurrent: int | None
+) -> Iterator[Cluster]:
+    """Start a local Ray, or join the one at an address, and leave it at the end.
+
+    Args:
+        gpus_per_trial: None takes a quarter of a GPU where there is one.
+    Raises:
+        InputError: a trial asks for more than the cluster has.
+        StudyFailedError: Ray does not start, or there is none at the address.
+    """
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    try:
+        context = ray.init(
+            address=address,
+            include_dashboard=None if address else True,
+            dashboard_host=None if address else "127.0.0.1",
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=True,
+        )
+    except Exception as error:
+        first_line = str(error).strip().partition("\n")[0]
+        raise StudyFailedError(f"Ray did not start: {type(error).__name__}: {first_line}") from error
+    try:
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        resources = ray.cluster_resources()
+        cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
+        gpu_share = (0.25 if gpus else 0.0) if gpus_per_trial is None else gpus_per_trial
+        slots = _slots(cpus, gpus, cpus_per_trial, gpu_share)
+        yield Cluster(
+            cpus=cpus,
+            gpus=gpus,
+            cpus_per_trial=cpus_per_trial,
+            gpus_per_trial=gpu_share,
+            slots=min(slots, max_concurrent or slots),
+            dashboard=context.dashboard_url or None,
+            needs_token=address is None,
+        )
+    finally:
+        ray.shutdown()
+
+
+def _slots(cpus: float, gpus: float, cpus_per_trial: int, gpus_per_trial: float) -> int:
+    """How many trials fit at once."""
+    by_cpu = int(cpus // cpus_per_trial)
+    if by_cpu < 1:
+        raise InputError(f"--cpus-per-trial {cpus_per_trial}: there are only {cpus:g} CPUs")
+    if gpus_per_trial == 0:
+        return by_cpu
+    if gpus_per_trial > max(gpus, 0):
+        raise InputError(f"--gpus-per-trial {gpus_per_trial:g}: there are only {gpus:g} GPUs")
+    # A trial on a part of a GPU stays on that one.
+    by_gpu = int(gpus) * int(1 / gpus_per_trial) if gpus_per_trial < 1 else int(gpus // gpus_per_trial)
+    return min(by_cpu, by_gpu)

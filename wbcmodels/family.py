@@ -1,0 +1,148 @@
+"""The networks themselves: ModelConfig -> nn.Module."""
+
+import torch
+from torch import Tensor, nn
+
+from wbcmodels.config import FC1_UNITS, GROUP_NORM_GROUPS, ModelConfig, Norm, StageGeometry
+
+
+class ConvUnit(nn.Module):
+    """Convolution and norm, without the ReLU, so that a block can add before it."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, *, same: bool, norm: Norm) -> None:
+        super().__init__()
+        # A norm has its own shift, so the convolution needs a bias only where there is no norm.
+        self.conv = nn.Conv2d(
+            in_channels, out_channels, kernel, padding=kernel // 2 if same else 0, bias=norm == "none"
+        )
+        self.norm = _norm(norm, out_channels)
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """(N, in_channels, H, W) -> (N, out_channels, H', W')."""
+        return self.norm(self.conv(x_NCHW))
+
+
+class PlainStage(nn.Module):
+    """One convolution, ReLU, and where the stage has it a 2x2 max-pool."""
+
+    def __init__(self, geometry: StageGeometry, config: ModelConfig) -> None:
+        super().__init__()
+        self.unit = ConvUnit(
+            geometry.in_channels, geometry.out_channels, geometry.kernel, same=geometry.same, norm=config.norm
+        )
+        self.pool = nn.MaxPool2d(2) if geometry.pooled else nn.Identity()
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, out_channels, out_px, out_px)."""
+        return self.pool(torch.relu(self.unit(x_NCHW)))
+
+
+class ResidualStage(nn.Module):
+    """Three convolutions, the last one added to a shortcut before the ReLU, then the stage's max-pool."""
+
+    def __init__(self, geometry: StageGeometry, config: ModelConfig) -> None:
+        super().__init__()
+        channels, kernel = geometry.out_channels, geometry.kernel
+        self.unit1 = ConvUnit(geometry.in_channels, channels, kernel, same=True, norm=config.norm)
+        self.unit2 = ConvUnit(channels, channels, kernel, same=True, norm=config.norm)
+        self.unit3 = ConvUnit(channels, channels, kernel, same=True, norm=config.norm)
+        self.projection = (
+            ConvUnit(geometry.in_channels, channels, 1, same=True, norm=config.norm)
+            if config.shortcut == "projection"
+            else None
+        )
+        self.relu_before_addition = config.residual_relu == "before"
+        self.pool = nn.MaxPool2d(2) if geometry.pooled else nn.Identity()
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, out_channels, out_px, out_px)."""
+        first = torch.relu(self.unit1(x_NCHW))
+        shortcut = first if self.projection is None else self.projection(x_NCHW)
+        residual = self.unit3(torch.relu(self.unit2(first)))
+        if self.relu_before_addition:
+            residual = torch.relu(residual)
+        return self.pool(torch.relu(residual + shortcut))
+
+
+class WBCsNet(nn.Module):
+    """Three stages, FC1, dropout, FC2. Its children `stage1` ... `stage3` name the feature maps."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        geometry = config.geometry()
+        self.stage1, self.stage2, self.stage3 = (
+            (ResidualStage if stage.residual else PlainStage)(stage, config) for stage in geometry
+        )
+        self.fc1 = nn.Linear(geometry[-1].out_channels * geometry[-1].out_px ** 2, FC1_UNITS)
+        self.dropout = nn.Dropout(config.dropout)
+        self.fc2 = nn.Linear(FC1_UNITS, config.n_classes)
+        self.features_frozen = False
+
+    def freeze_features(self) -> None:
+        """Leave FC2 alone to be trained; the norms keep the statistics they have."""
+        self.features_frozen = True
+        self.requires_grad_(False)
+        self.fc2.requires_grad_(True)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "WBCsNet":
+        """As in torch, but frozen stages stay in evaluation mode."""
+        super().train(mode)
+        if self.features_frozen:
+            for stage in (self.stage1, self.stage2, self.stage3):
+                stage.eval()
+        return self
+
+    def stage_outputs(self, images_NCHW: Tensor) -> dict[str, Tensor]:
+        """Feature maps by stage name, each (N, channels, side, side) as after the stage's pooling."""
+        stage1 = self.stage1(images_NCHW)
+        stage2 = self.stage2(stage1)
+        return {"stage1": stage1, "stage2": stage2, "stage3": self.stage3(stage2)}
+
+    def features(self, images_NCHW: Tensor) -> Tensor:
+        """Activations of FC1 before dropout, (N, 512)."""
+        return torch.relu(self.fc1(self.stage_outputs(images_NCHW)["stage3"].flatten(1)))
+
+    def forward(self, images_NCHW: Tensor) -> Tensor:
+        """(N, 3, input_px, input_px), normalised -> logits (N, n_classes)."""
+        return self.fc2(self.dropout(self.features(images_NCHW)))
+
+
+def build(config: ModelConfig, seed: int) -> WBCsNet:
+    """Build a network with He initialisation drawn from its own generator.
+
+    With torch's default initialisation the networks without batch norm hardly leave the majority class.
+
+    Args:
+        config: the network.
+        seed: of the weights alone; torch's global generator is neither read nor advanced.
+    Source: He et al. 2015, "Delving Deep into Rectifiers", fan-in mode.
+    """
+    with torch.random.fork_rng(devices=[]):
+        model = WBCsNet(config)
+    generator = torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            # No ReLU follows FC2, so its gain is 1.
+            gain = "linear" if module is model.fc2 else "relu"
+            nn.init.kaiming_normal_(module.weight, nonlinearity=gain, generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return model
+
+
+def replace_head(model: WBCsNet, n_classes: int, seed: int) -> None:
+    """Put a new FC2 with n_classes outputs in place of the trained one."""
+    generator = torch.Generator().manual_seed(seed)
+    head = nn.Linear(FC1_UNITS, n_classes, device="meta").to_empty(device=model.fc2.weight.device)
+    nn.init.kaiming_normal_(head.weight, nonlinearity="linear", generator=generator)
+    nn.init.zeros_(head.bias)
+    model.fc2 = head
+
+
+def _norm(norm: Norm, channels: int) -> nn.Module:
+    if norm == "batch":
+        return nn.BatchNorm2d(channels)
+    if norm == "group":
+        return nn.GroupNorm(GROUP_NORM_GROUPS, channels)
+    return nn.Identity()
