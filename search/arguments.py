@@ -31,6 +31,7 @@ class Arguments:
     metric: str = "balanced_accuracy"
     class_names: str | None = None
     groups: str | None = None
+    transfer_groups: str | None = None
     skip_bad: bool = False
 
     def __post_init__(self) -> None:
@@ -53,6 +54,26 @@ class Arguments:
     def class_name_of(self) -> dict[str, str] | None:
         """The class names by label."""
         return None if self.class_names is None else _parse_class_names(self.class_names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What a study may use; it changes no result but through the order in which parallel trials end.
+
+    Raises:
+        InputError: a value that makes no sense; names the flag and the value.
+    """
+
+    gpus_per_trial: float | None = None
+    cpus_per_trial: int = 1
+    max_concurrent: int | None = None
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check every value on its own."""
+        at_least("--gpus-per-trial", self.gpus_per_trial, 0)
+        at_least("--cpus-per-trial", self.cpus_per_trial, 1)
+        at_least("--max-concurrent", self.max_concurrent, 1)
 
 
 def parse_duration(flag: str, text: str) -> float:

@@ -1,4 +1,4 @@
-"""What a study says while it runs: a header, progress, notes; on a terminal with a live bar, else as plain lines."""
+"""What a study says while it runs: a live bar on a terminal, else plain lines."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -60,7 +60,12 @@ class Reporter:
         if not self.console.is_terminal:
             yield
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[info]}"))
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[info]}"),
+        )
         with Progress(*columns, console=self.console, transient=True, refresh_per_second=4) as self._bar:
             self._task = self._bar.add_task("", total=self._total, info="")
             self._show()

@@ -7,7 +7,7 @@ import torch
 
 from search.device import Device
 from search.space import Configuration
-from search.training import Normalisation, fit, forward
+from search.training import Normalisation, fit, forward, on_device
 from wbcmodels.config import ModelConfig
 from wbcmodels.family import build
 
@@ -19,7 +19,7 @@ NORMALISATION = Normalisation(mean=(128.0, 128.0, 128.0), std=(64.0, 64.0, 64.0)
 def training_speed(configuration: Configuration, device: Device) -> float:
     """Images trained per second, over a few batches after as few to warm up."""
     side, batch_size = configuration.model.input_px, configuration.training.batch_size
-    model = build(configuration.model, seed=0).to(device.device, memory_format=torch.channels_last)
+    model = on_device(build(configuration.model, seed=0), device)
     rates = []
     for n_batches in (WARM_UP_BATCHES, PROBE_BATCHES):
         n_images = n_batches * batch_size
@@ -42,7 +42,7 @@ def training_speed(configuration: Configuration, device: Device) -> float:
 @torch.inference_mode()
 def latency_ms(config: ModelConfig, device: Device) -> float:
     """Median time of one image's forward pass, in ms."""
-    model = build(config, seed=0).to(device.device, memory_format=torch.channels_last).eval()
+    model = on_device(build(config, seed=0), device).eval()
     image = torch.zeros((1, config.input_px, config.input_px, 3), dtype=torch.uint8, device=device.device)
     times = []
     for _ in range(LATENCY_WARM_UP + LATENCY_RUNS):

@@ -1,29 +1,50 @@
-"""A study's phases: search -> compare -> test -> transfer. Each goes on where an earlier run of it stopped."""
+"""A study's phases in order: search -> compare -> test -> transfer. Each goes on where an earlier run stopped."""
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
-from search.arguments import Arguments
-from search.choose import best_trials, equal_settings
-from search.console import Reporter
-from search.data.imageset import ImageSet
-from search.data.splits import Split, stratified_folds
-from search.errors import StudyFailedError
-from search.metrics import METRIC_NAMES
-from search.modelfiles import TrainedModel, save_model
-from search.plan import PAPER_LEVELS, Plan, image_cost, level_configuration, training_cost
-from search.records import FoldRecorder, trial_row
-from search.report.comparison import compare_settings
-from search.seeds import derive_seed
-from search.space import Configuration, Params, Space
-from search.studyfolder import StudyFolder
-from search.tables import Key, Ledger
-from search.trial import Images, Task, TrialStep, Way
-from search.tuning.book import EndedTrial, TrialBook
-from search.tuning.cluster import Cluster
-from search.tuning.jobs import Job, measure_latencies, run_jobs, share
-from search.tuning.tune import run_search
+from search.data.splits import small_class_warnings
+from search.phases.comparing import compare, winner
+from search.phases.context import Study
+from search.phases.searching import search
+from search.phases.transferring import test, transfer
+from search.studyfolder import now
+
+
+def run_study(study: Study) -> None:
+    """Run every phase that is not done, and leave complete tables.
+
+    Raises:
+        StudyFailedError: what failed, and why.
+    """
+    study.share_images()
+    _run_phase(study, "search", lambda: search(study))
+    _run_phase(study, "compare", lambda: compare(study))
+    best = winner(study)
+    _run_phase(study, "test", lambda: test(study, best))
+    target = study.target
+    if target is not None:
+        _run_phase(study, "transfer", lambda: transfer(study, best, target))
+    study.folder.update(finished=now())
+
+
+def small_classes(study: Study) -> list[str]:
+    """Warnings on classes with too few images for the folds, of the source and of the target."""
+    most_folds = max(study.plan.search_folds, study.plan.folds)
+    source, target = study.source, study.target
+    lines = small_class_warnings(source.classes, source.labels, study.development, most_folds)
+    if target is not None:
+        everything = np.arange(len(target.labels))
+        for line in small_class_warnings(target.classes, target.labels, everything, most_folds):
+            lines.append(f"{target.source}: {line}")
+    return lines
+
+
+def _run_phase(study: Study, name: str, run: Callable[[], None]) -> None:
+    if study.folder.is_done(name):
+        study.reporter.credit(next(phase.cost for phase in study.plan.phases if phase.name == name))
+        return
+    run()
+    study.ledger.flush()
+    study.folder.finish(name)

@@ -99,9 +99,7 @@ COLUMNS: dict[str, tuple[pa.DataType, str, str]] = {
     "label": (pa.string(), "true class", ""),
     "predicted": (pa.string(), "most probable class", ""),
     "n_images": (pa.int64(), "images that are scored, each once per repeat", ""),
-    **{
-        f"{name}_mean": (pa.float64(), f"mean over folds: {meaning}", "") for name, meaning in _SCORES.items()
-    },
+    **{f"{name}_mean": (pa.float64(), f"mean over folds: {meaning}", "") for name, meaning in _SCORES.items()},
     **{
         f"{name}{end}": (pa.float64(), f"end of the 95 % interval of {name}_mean", "")
         for name in METRIC_NAMES

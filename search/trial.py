@@ -1,4 +1,4 @@
-"""One configuration over its folds. Knows no scheduler: it yields what happens and is simply not asked to go on."""
+"""One configuration over its folds. Knows no scheduler: it yields what happens, and may not be asked to go on."""
 
 import time
 import warnings
@@ -17,7 +17,7 @@ from search.device import Device
 from search.metrics import Metrics, score
 from search.seeds import derive_seed
 from search.space import Configuration
-from search.training import EpochResult, Normalisation, evaluate, fit
+from search.training import EpochResult, Normalisation, evaluate, fit, on_device
 from wbcmodels.family import WBCsNet, build, replace_head
 
 Way = Literal["scratch", "frozen", "fine_tuned"]
@@ -114,7 +114,7 @@ def run_task(
     labels = shared_tensor(images.labels).to(device.device)
     train, val = (torch.from_numpy(indices).to(device.device) for indices in (task.train, task.val))
     normalisation = Normalisation.of(pixels, train)
-    model = _starting_model(task, images.n_classes, weights).to(device.device, memory_format=torch.channels_last)
+    model = on_device(_starting_model(task, images.n_classes, weights), device)
 
     train_s, metrics = 0.0, None
     probabilities = np.empty((0, images.n_classes))

@@ -58,19 +58,12 @@ def png_16_bit_colour(values: np.ndarray) -> bytes:
     height, width, _ = values.shape
     lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in values)
     head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", head)
-        + chunk(b"IDAT", zlib.compress(lines))
-        + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
 
 
 def listing_of(names: list[str], **changes: object) -> Listing:
     labels = np.arange(len(names), dtype=np.int64) % 2
-    return Listing(
-        **{"source": "made", "classes": ("a", "b"), "names": tuple(names), "labels": labels} | changes
-    )
+    return Listing(**{"source": "made", "classes": ("a", "b"), "names": tuple(names), "labels": labels} | changes)
 
 
 def noise(seed: int, height: int = 12, width: int = 12) -> np.ndarray:
@@ -307,9 +300,7 @@ def test_each_file_is_decoded_once(tmp_path, monkeypatch):
         save(tmp_path / name, noise(7))
     opened = []
     original = Image.open
-    monkeypatch.setattr(
-        Image, "open", lambda *given, **options: opened.append(1) or original(*given, **options)
-    )
+    monkeypatch.setattr(Image, "open", lambda *given, **options: opened.append(1) or original(*given, **options))
     decode.decode_listing(tmp_path, listing_of(names), [4, 5, 6])
     assert len(opened) == 3
 
@@ -328,8 +319,7 @@ def test_fingerprint_depends_on_content_alone(tmp_path):
     make_four(there)
     first = decode.decode_listing(here, listing, [4]).fingerprint
     assert (
-        decode.decode_listing(there, listing_of(list(listing.names), source="other"), [5, 6]).fingerprint
-        == first
+        decode.decode_listing(there, listing_of(list(listing.names), source="other"), [5, 6]).fingerprint == first
     )
     grouped = listing_of(list(listing.names), groups=np.array([0, 0, 1, 1]))
     relabelled = listing_of(list(listing.names), labels=np.array([0, 0, 1, 1]))

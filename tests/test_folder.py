@@ -149,9 +149,7 @@ def test_label_column_is_found_among_others(tmp_path, names):
     table = f"{header}\n1,1,3\n2,1,5\n3,2,3\n4,2,5\n"
     listing = open_folder(flat(tmp_path, table), class_names=names).listing
     assert listing.labels.tolist() == [0, 1, 0, 1] if names is None else [1, 0, 1, 0]
-    assert listing.notes == (
-        f"labels.csv: images by column 'id', labels from column '{header.split(',')[2]}'",
-    )
+    assert listing.notes == (f"labels.csv: images by column 'id', labels from column '{header.split(',')[2]}'",)
 
 
 def test_label_column_that_repeats_is_taken(tmp_path):
@@ -345,9 +343,7 @@ def test_skip_bad_leaves_enough_or_stops(tmp_path):
     folder = images(tmp_path, "a/1.png", "a/2.png", "a/3.png", "b/1.png", "b/2.png")
     (folder / "a" / "2.png").write_bytes(b"")
     source = open_folder(folder)
-    with pytest.raises(
-        InputError, match=r"2\.png: cannot be read as an image: the file is empty; --skip-bad"
-    ):
+    with pytest.raises(InputError, match=r"2\.png: cannot be read as an image: the file is empty; --skip-bad"):
         source.decode([4])
     got = source.decode([4], skip_bad=True)
     assert got.names == ("a/1.png", "a/3.png", "b/1.png", "b/2.png")

@@ -38,9 +38,7 @@ def test_agrees_with_sklearn(seed):
     predicted = probabilities_NK.argmax(axis=1)
     metrics = score(labels, probabilities_NK)
     assert metrics.accuracy == pytest.approx(sklearn.metrics.accuracy_score(labels, predicted))
-    assert metrics.balanced_accuracy == pytest.approx(
-        sklearn.metrics.balanced_accuracy_score(labels, predicted)
-    )
+    assert metrics.balanced_accuracy == pytest.approx(sklearn.metrics.balanced_accuracy_score(labels, predicted))
     assert metrics.macro_f1 == pytest.approx(sklearn.metrics.f1_score(labels, predicted, average="macro"))
     assert metrics.log_loss == pytest.approx(sklearn.metrics.log_loss(labels, probabilities_NK))
     # Specificity of a class is the recall of "is not this class".

@@ -1,5 +1,7 @@
 """The networks themselves: ModelConfig -> nn.Module."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -124,7 +126,7 @@ def build(config: ModelConfig, seed: int) -> WBCsNet:
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             # No ReLU follows FC2, so its gain is 1.
-            gain = "linear" if module is model.fc2 else "relu"
+            gain: Literal["linear", "relu"] = "linear" if module is model.fc2 else "relu"
             nn.init.kaiming_normal_(module.weight, nonlinearity=gain, generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

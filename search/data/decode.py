@@ -89,9 +89,7 @@ def resize_square(rgb: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
     return np.array(image.resize((side_px, side_px), Image.Resampling.BILINEAR))
 
 
-def decode_listing(
-    folder: Path, listing: Listing, sides_px: Sequence[int], *, skip_bad: bool = False
-) -> ImageSet:
+def decode_listing(folder: Path, listing: Listing, sides_px: Sequence[int], *, skip_bad: bool = False) -> ImageSet:
     """Decode every image of a listing once and scale it to each side.
 
     Args:
@@ -163,9 +161,7 @@ def _image_set(
 def _fingerprint(listing: Listing, digests: list[bytes]) -> str:
     total = hashlib.sha256()
     groups = [None] * len(digests) if listing.groups is None else listing.groups.tolist()
-    for name, label, group, digest in zip(
-        listing.names, listing.labels.tolist(), groups, digests, strict=True
-    ):
+    for name, label, group, digest in zip(listing.names, listing.labels.tolist(), groups, digests, strict=True):
         # repr quotes the texts, so that no two different rows run together into the same bytes.
         total.update(repr((name, listing.classes[label], group)).encode("utf-8", "surrogateescape"))
         total.update(digest)

@@ -256,9 +256,7 @@ def _listing(folder: Path, found: _Found, groups: str | None, others: list[str])
 
 
 def _groups(folder: Path, names: list[str], found: _Found, groups: str) -> NDArray[np.int64]:
-    texts = (
-        [found.groups[name] for name in names] if found.groups else _groups_by_pattern(names, found, groups)
-    )
+    texts = [found.groups[name] for name in names] if found.groups else _groups_by_pattern(names, found, groups)
     if "" in texts:
         raise InputError(f"{folder / names[texts.index('')]}: belongs to no group by '{groups}'")
     return np.unique(texts, return_inverse=True)[1].astype(np.int64)

@@ -41,7 +41,7 @@ def compare_settings(
     grouped = dict(_complete_levels(folds))
     if not grouped:
         return {}
-    by_level = {level: rows for level, rows in predictions.groupby("level") if level in grouped}
+    by_level = {str(level): rows for level, rows in predictions.groupby("level") if level in grouped}
     n_train, n_val = folds["n_train"].mean(), folds["n_val"].mean()
     scores = {level: rows[metric].to_numpy(float) for level, rows in grouped.items()}
     # Repeats would count an image several times over, and McNemar's test takes every image for a new one.

@@ -97,9 +97,7 @@ def _half_width(error: float, n_values: int, confidence: float) -> float:
     return math.nan if n_values == 1 else error * float(stats.t.ppf((1 + confidence) / 2, n_values - 1))
 
 
-def interval_over_folds(
-    values: NDArray[Any], n_train: float, n_test: float, confidence: float = 0.95
-) -> Interval:
+def interval_over_folds(values: NDArray[Any], n_train: float, n_test: float, confidence: float = 0.95) -> Interval:
     """Give the mean of cross-validation scores with a t interval of corrected variance.
 
     Args:
@@ -272,9 +270,7 @@ def compare_levels(
         for level in scores:
             shapes = np.shape(values_of[level]), np.shape(values_of[reference])
             if shapes[0] != shapes[1]:
-                raise ValueError(
-                    f"{name} of {level} have shape {shapes[0]}, those of {reference} {shapes[1]}"
-                )
+                raise ValueError(f"{name} of {level} have shape {shapes[0]}, those of {reference} {shapes[1]}")
     intervals = {level: interval_over_folds(values, n_train, n_test) for level, values in scores.items()}
     best = max(intervals, key=lambda level: intervals[level].mean)
 

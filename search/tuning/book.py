@@ -23,7 +23,7 @@ from search.tuning.racing import Progress, should_stop
 
 State = Literal["COMPLETE", "PRUNED", "FAIL"]
 MAX_STARTUP_TRIALS = 10
-FIRST_FAILURES = 5
+FIRST_FAILURES = 3
 
 
 @dataclass
@@ -40,6 +40,7 @@ class OpenTrial:
     progress: Progress = field(default_factory=Progress)
     last: TrialStep | None = None
     epochs: int = 0
+    folds_done: int = 0
     train_s: float = 0.0
     stopped: bool = False
 
@@ -107,17 +108,18 @@ class TrialBook:
     @property
     def failure(self) -> str | None:
         """Why the search cannot go on: the first several trials all failed. None as long as it can."""
-        hopeless = len(self._failures) == self._n_ended >= min(FIRST_FAILURES, self._per_level)
-        return self._failures[0] if hopeless and self._n_ended else None
+        several = min(FIRST_FAILURES, self._per_level * len(self._space.levels))
+        return self._failures[0] if len(self._failures) == self._n_ended >= several else None
 
     def ask(self) -> OpenTrial | None:
         """Give out the next trial; None when there are no more to give."""
         if self.failure is not None:
             return None
         if self._unfinished:
-            level, index, optuna_id = self._unfinished.pop(0)
-            self._studies[level].sampler = self._sampler(level, index)
-            return self._open(level, optuna.Trial(self._studies[level], optuna_id))
+            begun_level, index, optuna_id = self._unfinished.pop(0)
+            study = self._studies[begun_level]
+            study.sampler = self._sampler(begun_level, index)
+            return self._open(begun_level, optuna.Trial(study, optuna_id))
         level = self._next_level()
         if level is None:
             return None
@@ -132,6 +134,7 @@ class TrialBook:
         value = getattr(step.epoch.validation, self._metric)
         trial.last = step
         trial.epochs += 1
+        trial.folds_done += step.fold_score is not None
         trial.progress.add(step.fold, value)
         trial.train_s += step.epoch.training.train_s
         if trial.epochs not in trial.reported:  # a trial that is run again reports the same values again

@@ -61,7 +61,7 @@ def ray_cluster(
         context = ray.init(
             address=address,
             include_dashboard=None if address else True,
-            dashboard_host=None if address else "127.0.0.1",
+            dashboard_host="127.0.0.1",
             log_to_driver=False,
             logging_level=logging.ERROR,
             configure_logging=True,

@@ -1,0 +1,39 @@
+"""How every command ends: 0 done, 1 failed, 2 bad arguments or input, 130 interrupted; one line says why."""
+
+import sys
+
+import typer
+
+from search.errors import InputError, StudyFailedError
+
+
+class Interrupted(Exception):
+    """The user stopped the command; the message says how to go on."""
+
+
+def run_app(app: typer.Typer) -> None:
+    """Run a command line and leave the process with its exit code."""
+    sys.exit(_exit_code(app))
+
+
+def _exit_code(app: typer.Typer) -> int:
+    try:
+        app(standalone_mode=False)
+    except InputError as error:
+        return _say(str(error), 2)
+    except typer.TyperException as error:
+        # A wrong flag or value: its message alone, without the usage text around it.
+        return _say(error.format_message() if isinstance(error, typer.BadParameter) else str(error), 2)
+    except StudyFailedError as error:
+        return _say(str(error), 1)
+    except Interrupted as stop:
+        return _say(str(stop), 130)
+    except (KeyboardInterrupt, typer.Abort):
+        return _say("interrupted", 130)
+    return 0
+
+
+def _say(message: str, code: int) -> int:
+    one_line = " ".join(message.split())
+    print(one_line if code == 130 else f"error: {one_line}", file=sys.stderr, flush=True)
+    return code

@@ -1,0 +1,148 @@
+"""What all phases of a study share: its data and splits, its folder and ledger, and how it runs trainings."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import pandas as pd
+
+from search.arguments import Arguments
+from search.console import Reporter
+from search.data.imageset import ImageSet
+from search.data.splits import Indices, Split, stratified_folds
+from search.plan import Plan, training_cost
+from search.records import FoldRecorder
+from search.seeds import derive_seed
+from search.space import Configuration, Params, Space
+from search.studyfolder import StudyFolder
+from search.tables import Key, Ledger
+from search.trial import FoldScore, Images, Task
+from search.tuning.cluster import Cluster
+from search.tuning.jobs import Job, run_jobs, share
+
+
+@dataclass(kw_only=True)
+class Study:
+    """A study under way.
+
+    Attributes:
+        source, target: decoded images; `target` is None where nothing is transferred.
+        development, locked: image indices of the source.
+        shared: data sets and weights in Ray's object store, by name.
+    """
+
+    arguments: Arguments
+    space: Space
+    plan: Plan
+    source: ImageSet
+    target: ImageSet | None
+    development: Indices
+    locked: Indices
+    folder: StudyFolder
+    ledger: Ledger
+    cluster: Cluster
+    reporter: Reporter
+    shared: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def seed(self) -> int:
+        """Of the whole study."""
+        return self.arguments.seed
+
+    @property
+    def metric(self) -> str:
+        """What is searched for, and what differences are of."""
+        return self.arguments.metric
+
+    def share_images(self) -> None:
+        """Put the images where all workers read them."""
+        for data in (self.source, self.target):
+            if data is not None:
+                images = Images(pixels=data.pixels, labels=data.labels, n_classes=len(data.classes))
+                self.shared[data.source] = share(images)
+
+    def partition(
+        self, data: ImageSet, among: Indices, purpose: str, n_folds: int, repeat: int = 0
+    ) -> list[Split]:
+        """Folds of some images of a data set; each purpose and repeat has a partition of its own."""
+        seed = derive_seed(self.seed, "folds", purpose, repeat)
+        return stratified_folds(data.labels, data.groups, n_folds=n_folds, seed=seed, among=among)
+
+    def comparison_splits(self, data: ImageSet, among: Indices, purpose: str) -> Iterator[tuple[int, int, Split]]:
+        """Repeat, fold and split of every comparison fold."""
+        for repeat in range(self.plan.repeats):
+            for fold, split in enumerate(self.partition(data, among, purpose, self.plan.folds, repeat)):
+                yield repeat, fold, split
+
+    def run_folds(
+        self,
+        entries: Sequence[tuple[Key, Job]],
+        data: ImageSet,
+        keep: Callable[[Key, FoldScore], None] = lambda key, score: None,
+    ) -> None:
+        """Run trainings that are not on record yet, and record each as it ends.
+
+        A training that fails is told as a note, and is on no record.
+
+        Args:
+            keep: called with what a training gave, before it goes on record.
+        """
+        recorder = FoldRecorder(self.ledger, data)
+        done = {_identity(row) for row in self.ledger.read("folds").select(_IDENTITY).to_pylist()}
+        todo = [(key, job) for key, job in entries if _identity(asdict(key)) not in done]
+        for key, job in entries:
+            if _identity(asdict(key)) in done:
+                self.reporter.credit(self._cost(job.task, data))
+        for result in run_jobs([job for _, job in todo], self.shared, self.cluster, self.ledger.flush_if_due):
+            key, job = todo[result.index]
+            self.reporter.worked(self._cost(job.task, data))
+            if result.score is None:
+                self.reporter.note(f"{_described(key)} failed: {result.error}")
+                continue
+            keep(key, result.score)
+            recorder.epochs(key, list(result.epochs))
+            recorder.fold(key, result.score, job.task.val)
+
+    def frame(self, table: str, phase: str) -> pd.DataFrame:
+        """The rows of one phase in a table."""
+        whole: pd.DataFrame = self.ledger.read(table).to_pandas()
+        return whole[whole["phase"] == phase]
+
+    def trials(self) -> list[dict[str, Any]]:
+        """The trials that ended, with their parameters under `params`."""
+        rows = self.ledger.read("trials").to_pylist()
+        return [{**row, "params": params_of(row)} for row in rows]
+
+    def _cost(self, task: Task, data: ImageSet) -> float:
+        configuration = sized(task.configuration, data)
+        cost = training_cost(configuration, len(task.train), len(task.val))
+        return cost / 3 if task.way == "frozen" else cost
+
+
+def params_of(row: dict[str, Any]) -> Params:
+    """The parameters in a table's row; those of other branches of a conditional space are null there."""
+    prefix = "params_"
+    return {
+        name.removeprefix(prefix): value
+        for name, value in row.items()
+        if name.startswith(prefix) and value is not None
+    }
+
+
+def sized(configuration: Configuration, data: ImageSet) -> Configuration:
+    """The configuration with as many outputs as the data have classes."""
+    return replace(configuration, model=replace(configuration.model, n_classes=len(data.classes)))
+
+
+# The seed follows from the rest.
+_IDENTITY = ["phase", "level", "settings", "way", "data", "repeat", "fold"]
+
+
+def _identity(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in _IDENTITY)
+
+
+def _described(key: Key) -> str:
+    parts = [key.phase, key.level, key.settings, key.way]
+    place = "" if key.fold is None else f", fold {key.fold}"
+    return " ".join(part for part in parts if part) + place

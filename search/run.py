@@ -1,0 +1,87 @@
+"""`python -m search.run`: the command line of a study."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from search.arguments import Arguments, Resources
+from search.commandline import run_app
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    space: Annotated[str, typer.Option(help="A space in spaces/, or a Python file.")] = "residual_placement",
+    data: Annotated[str, typer.Option(help="synthetic, or a folder of images.")] = "synthetic",
+    transfer_data: Annotated[
+        str | None,
+        typer.Option(help="synthetic, none, or a folder; synthetic by default only beside synthetic data."),
+    ] = None,
+    class_names: Annotated[
+        str | None, typer.Option(help="Names of labels, such as 1=neutrophil,2=lymphocyte.")
+    ] = None,
+    groups: Annotated[
+        str | None,
+        typer.Option(help="What no split may cross: a column of the label CSV, or a regular expression on names."),
+    ] = None,
+    transfer_groups: Annotated[str | None, typer.Option(help="The same for the transfer data.")] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave damaged images out.")] = False,
+    profile: Annotated[str, typer.Option(help="auto, quick or paper.")] = "auto",
+    trials: Annotated[int | None, typer.Option(help="Trials of the search, over all levels.")] = None,
+    time_budget: Annotated[str | None, typer.Option(help="Of the search, such as 30m or 1h30m.")] = None,
+    search_folds: Annotated[int | None, typer.Option(help="Folds that trials are scored on.")] = None,
+    folds: Annotated[int, typer.Option(help="Folds of the comparison and the transfer.")] = 10,
+    repeats: Annotated[int, typer.Option(help="Partitions into folds that are compared on.")] = 1,
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    metric: Annotated[
+        str, typer.Option(help="Searched for: balanced_accuracy, accuracy or macro_f1.")
+    ] = "balanced_accuracy",
+    gpus_per_trial: Annotated[float | None, typer.Option(help="Share of a GPU; 0.25 where there is one.")] = None,
+    cpus_per_trial: Annotated[int, typer.Option(help="CPUs and threads of a trial.")] = 1,
+    max_concurrent: Annotated[int | None, typer.Option(help="Trials at once, at most.")] = None,
+    address: Annotated[str | None, typer.Option(help="Of a running Ray cluster, or auto.")] = None,
+    output: Annotated[Path, typer.Option(help="Where study folders are made.")] = Path("results"),
+    name: Annotated[str | None, typer.Option(help="Of the folder; space, date and time by default.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="A study's folder: go on with it.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and what it costs, and stop.")] = False,
+) -> None:
+    """Find out where a residual block belongs, compare every placement, and take the best one further."""
+    resources = Resources(
+        gpus_per_trial=gpus_per_trial,
+        cpus_per_trial=cpus_per_trial,
+        max_concurrent=max_concurrent,
+        address=address,
+    )
+    default_transfer = "synthetic" if data == "synthetic" else "none"
+    arguments = Arguments(
+        space=space,
+        data=data,
+        transfer_data=transfer_data or default_transfer,
+        class_names=class_names,
+        groups=groups,
+        transfer_groups=transfer_groups,
+        skip_bad=skip_bad,
+        profile=profile,
+        trials=trials,
+        time_budget=time_budget,
+        search_folds=search_folds,
+        folds=folds,
+        repeats=repeats,
+        seed=seed,
+        metric=metric,
+    )
+    # Ray and torch take seconds to import, and a wrong argument should be told at once.
+    from search.session import new_study, plan_only, resumed_study
+
+    if resume is not None:
+        resumed_study(resume, resources)
+    elif dry_run:
+        plan_only(arguments, resources)
+    else:
+        new_study(arguments, resources, output, name)
+
+
+if __name__ == "__main__":
+    run_app(app)

@@ -1,0 +1,280 @@
+"""From arguments to a running study: open the data, start Ray, plan, say what will be done, and do it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from search.arguments import Arguments, Resources, study_name
+from search.commandline import Interrupted
+from search.console import Reporter, duration, make_console, print_header
+from search.data.imageset import ImageSet, Listing, Source
+from search.data.sources import SYNTHETIC, open_source
+from search.data.splits import hold_out
+from search.errors import InputError
+from search.phases.context import Study
+from search.plan import (
+    TEST_SHARE,
+    Plan,
+    Request,
+    disk_mb,
+    image_cost,
+    input_sides,
+    largest_configurations,
+    make_plan,
+    typical_configuration,
+)
+from search.seeds import derive_seed
+from search.show import print_results
+from search.space import Space, load_space
+from search.study import run_study, small_classes
+from search.studyfolder import StudyFolder, now
+from search.tables import Ledger
+from search.tuning.cluster import Cluster, ray_cluster
+from search.tuning.jobs import measure_speed
+from wbcmodels.cost import macs, n_parameters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """What is known before anything is decoded or trained."""
+
+    arguments: Arguments
+    space: Space
+    source: Source
+    target: Source | None
+    cluster: Cluster
+    request: Request
+    plan: Plan
+    console: Console
+
+
+def new_study(arguments: Arguments, resources: Resources, output: Path, name: str | None) -> None:
+    """Run a study from the beginning, in a new folder.
+
+    Raises:
+        InputError: bad data, space or resources, or a folder that exists.
+    """
+    path = (output / (name or study_name(arguments.space, now()))).absolute()
+    if path.exists():
+        raise InputError(f"{path}: it exists already; --name gives another one, --resume goes on with it")
+    with _session(arguments, resources) as session:
+        _print_header(session, path)
+        source, target = _decode(session)
+        folder = StudyFolder.create(path, _description(session, source, target))
+        _run(session, source, target, folder)
+
+
+def resumed_study(path: Path, resources: Resources) -> None:
+    """Go on with a study where it stopped.
+
+    Raises:
+        InputError: no study there, a finished one, or data that are not those it began with.
+    """
+    folder = StudyFolder.open(path.absolute())
+    if "finished" in folder.description:
+        raise InputError(f"{path}: this study is finished")
+    with _session(Arguments(**folder.description["arguments"]), resources) as session:
+        _print_header(session, folder.path)
+        source, target = _decode(session)
+        began_with = folder.description["data"]
+        for images in (source, target):
+            if images is not None and images.fingerprint != began_with[images.source]["fingerprint"]:
+                raise InputError(f"{images.source}: these are not the images that the study began with")
+        _run(session, source, target, folder)
+
+
+def plan_only(arguments: Arguments, resources: Resources) -> None:
+    """Say what a study would do and cost."""
+    with _session(arguments, resources) as session:
+        _print_header(session, None)
+        table = Table(box=None, header_style="dim")
+        for column in ("level", "parameters", "MACs", "input px", "epochs"):
+            table.add_column(column, justify="left" if column == "level" else "right")
+        for level, configuration in largest_configurations(session.space, session.plan.profile).items():
+            model = configuration.model
+            cells = (f"{n_parameters(model):,}", f"{macs(model):,}", str(model.input_px))
+            table.add_row(escape(level), *cells, str(configuration.training.epochs))
+        session.console.print("largest network of each level")
+        session.console.print(table)
+
+
+@contextmanager
+def _session(arguments: Arguments, resources: Resources) -> Iterator[Session]:
+    _, space = load_space(arguments.space)
+    source = open_source(
+        arguments.data,
+        microscope="first",
+        seed=arguments.seed,
+        class_names=arguments.class_name_of,
+        groups=arguments.groups,
+    )
+    target = _open_target(arguments)
+    _check_data(source.listing, arguments.data)
+    with ray_cluster(
+        address=resources.address,
+        cpus_per_trial=resources.cpus_per_trial,
+        gpus_per_trial=resources.gpus_per_trial,
+        max_concurrent=resources.max_concurrent,
+    ) as cluster:
+        request = _request(arguments, source, target, gpu=cluster.gpus > 0)
+        yield Session(
+            arguments=arguments,
+            space=space,
+            source=source,
+            target=target,
+            cluster=cluster,
+            request=request,
+            plan=make_plan(space, request),
+            console=make_console(),
+        )
+
+
+def _open_target(arguments: Arguments) -> Source | None:
+    if arguments.transfer_data == "none":
+        return None
+    target = open_source(
+        arguments.transfer_data,
+        microscope="second",
+        seed=arguments.seed,
+        class_names=arguments.class_name_of,
+        groups=arguments.transfer_groups,
+    )
+    _check_data(target.listing, arguments.transfer_data)
+    return target
+
+
+def _check_data(listing: Listing, named: str) -> None:
+    counts = listing.class_counts()
+    if (counts >= 2).sum() < 2:
+        raise InputError(f"{named}: at least two classes need two images or more")
+
+
+def _request(arguments: Arguments, source: Source, target: Source | None, *, gpu: bool) -> Request:
+    synthetic = arguments.data == SYNTHETIC
+    quick = arguments.profile == "quick" or (arguments.profile == "auto" and (synthetic or not gpu))
+    return Request(
+        profile_name="quick" if quick else "paper",
+        synthetic=synthetic,
+        n_images=len(source.listing.labels),
+        n_target=None if target is None else len(target.listing.labels),
+        n_trials=arguments.trials,
+        search_folds=arguments.search_folds,
+        folds=arguments.folds,
+        repeats=arguments.repeats,
+    )
+
+
+def _print_header(session: Session, path: Path | None) -> None:
+    plan, cluster, profile = session.plan, session.cluster, session.plan.profile
+    n_levels = len(session.space.levels)
+    rounded = session.arguments.trials not in (None, plan.n_trials)
+    trials = f"{plan.n_trials} trials, {plan.n_trials // n_levels} for each of {n_levels} levels"
+    if rounded:
+        trials += f" (rounded up from {session.arguments.trials})"
+    sides = "/".join(str(side) for side in profile.input_px)
+    n_test = round(TEST_SHARE * session.request.n_images)
+    facts = [
+        ("data", _described(session.source.listing)),
+        *([] if session.target is None else [("transfer to", _described(session.target.listing))]),
+        ("networks", f"{plan.profile_name} profile: width {profile.width:g}, {sides} px, {profile.epochs} epochs"),
+        ("search", f"{trials}, on {plan.search_folds} folds"),
+        ("compare", f"every level's best on the same {plan.folds} folds; these are not nested in the search's"),
+        ("test", f"about {n_test} images locked away; only their score is free of choice"),
+        ("machine", f"{cluster.cpus:g} CPUs, {cluster.gpus:g} GPUs; {cluster.slots} trainings at once"),
+    ]
+    if cluster.dashboard is not None:
+        token = "; it asks for the token that `ray get-auth-token` prints" if cluster.needs_token else ""
+        facts.append(("dashboard", f"http://{cluster.dashboard}{token}"))
+    if path is not None:
+        facts.append(("folder", str(path)))
+    print_header(session.console, session.space.question, facts)
+    estimate_s = _estimate_s(session)
+    disk = disk_mb(plan, session.request)
+    session.console.print(f"at most about {duration(estimate_s)} and {disk:.0f} MB of disk, by a short probe\n")
+    notes = [note for source in (session.source, session.target) if source for note in source.listing.notes]
+    for note in dict.fromkeys(notes):
+        session.console.print(f"[yellow]note[/yellow]  {escape(note)}")
+
+
+def _described(listing: Listing) -> str:
+    counts = zip(listing.classes, listing.class_counts(), strict=True)
+    classes = ", ".join(f"{name} {count}" for name, count in counts)
+    grouped = "" if listing.groups is None else f" in {len(np.unique(listing.groups))} groups"
+    return f"{listing.source}, {len(listing.labels)} images{grouped} ({classes})"
+
+
+def _estimate_s(session: Session) -> float:
+    """Seconds of the plan at its worst, at the speed of a few steps of a typical configuration."""
+    typical = typical_configuration(session.space, session.plan.profile)
+    return session.plan.cost / (measure_speed(typical, session.cluster) * image_cost(typical))
+
+
+def _decode(session: Session) -> tuple[ImageSet, ImageSet | None]:
+    sides = input_sides(session.space, session.plan.profile)
+    skip_bad = session.arguments.skip_bad
+    source = session.source.decode(sides, skip_bad=skip_bad)
+    if session.target is None:
+        return source, None
+    target = session.target.decode(sides, skip_bad=skip_bad)
+    if target.source == source.source:  # tables and workers tell data sets apart by name
+        target = replace(target, source=f"{target.source}-target")
+    return source, target
+
+
+def _description(session: Session, source: ImageSet, target: ImageSet | None) -> dict[str, object]:
+    """What `study.json` says of a study from its start."""
+    return {
+        "arguments": asdict(session.arguments),
+        "question": session.space.question,
+        "factor": session.space.factor,
+        "levels": session.space.levels,
+        "reference": session.space.reference,
+        "plan": asdict(session.plan),
+        "data": {
+            images.source: {
+                "fingerprint": images.fingerprint,
+                "n_images": len(images.labels),
+                "classes": dict(zip(images.classes, images.class_counts().tolist(), strict=True)),
+                "grouped": images.groups is not None,
+                "notes": images.notes,
+            }
+            for images in (source, target)
+            if images is not None
+        },
+    }
+
+
+def _run(session: Session, source: ImageSet, target: ImageSet | None, folder: StudyFolder) -> None:
+    locked = hold_out(source.labels, source.groups, TEST_SHARE, derive_seed(session.arguments.seed, "test set"))
+    ledger = Ledger(folder.path)
+    reporter = Reporter(session.console, session.plan.cost)
+    study = Study(
+        arguments=session.arguments,
+        space=session.space,
+        plan=session.plan,
+        source=source,
+        target=target,
+        development=locked.train,
+        locked=locked.val,
+        folder=folder,
+        ledger=ledger,
+        cluster=session.cluster,
+        reporter=reporter,
+    )
+    for line in small_classes(study):
+        reporter.note(line)
+    try:
+        with reporter.live():
+            run_study(study)
+    except KeyboardInterrupt:
+        resume = f"python -m search.run --resume {folder.path}"
+        raise Interrupted(f"interrupted; the tables are readable, and this goes on: {resume}") from None
+    finally:
+        ledger.close()
+    print_results(session.console, folder.path)
