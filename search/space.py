@@ -23,10 +23,13 @@ class TrainingConfig:
 
     Attributes:
         epochs: passes over the training images.
-        lr: learning rate at the start.
-        schedule: "cosine" lets the learning rate fall to zero over all steps, "constant" keeps it.
+        lr: highest learning rate.
+        schedule: "cosine" warms up over a fifth of the steps and then falls to zero, "constant" keeps the rate.
         momentum, weight_decay: of SGD; the defaults are those of MATLAB's `sgdm`, which the paper used.
-        class_weighting: "balanced" weighs a class by n_images / (n_classes * its images) in the loss.
+        class_weighting: "balanced" weighs a class in the loss by sqrt(n_images / (n_classes * its images)).
+            Without the root, rare cells are found at the price of common ones taken for rare: on the 2172 cells
+            of PBC (28 px, 10 epochs, placement 1, 4 of 10 folds, one seed) accuracy 0.940 and balanced accuracy
+            0.902, against 0.974 and 0.907 with it, and 0.973 and 0.882 without any weights.
     """
 
     epochs: int

@@ -1,5 +1,6 @@
 """Fit a network and evaluate it: tensors in, numbers out; no files, no console."""
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,10 +13,12 @@ from torch.nn import functional as F
 
 from search.data.augment import flips_and_quarter_turns
 from search.device import Device
-from search.space import TrainingConfig
+from search.space import Schedule, TrainingConfig
 from wbcmodels.family import WBCsNet
 
 EVALUATION_BATCH = 256
+# With few epochs a rate that is high enough to get anywhere throws an untrained network off course.
+WARM_UP_SHARE = 0.2
 
 
 class DivergedError(ArithmeticError):
@@ -95,7 +98,9 @@ def fit(
     # Batches as equal as can be: a last batch of one image would be trained on with a full step.
     n_batches = -(-len(indices) // config.batch_size)
     n_steps = config.epochs * n_batches
-    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=n_steps)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: learning_rate_share(config.schedule, step, n_steps)
+    )
     class_weights = _class_weights(labels[indices], n_classes) if config.class_weighting == "balanced" else None
 
     for epoch in range(1, config.epochs + 1):
@@ -114,8 +119,7 @@ def fit(
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-            if config.schedule == "cosine":
-                cosine.step()
+            schedule.step()
             loss_sum += loss.detach() * len(batch)
             n_correct += (logits.detach().argmax(1) == labels[batch]).sum()
         yield EpochResult(
@@ -125,6 +129,22 @@ def fit(
             train_accuracy=n_correct.item() / len(indices),
             train_s=time.perf_counter() - started,
         )
+
+
+def learning_rate_share(schedule: Schedule, step: int, n_steps: int) -> float:
+    """Share of the configured learning rate that a step is made with.
+
+    Args:
+        schedule: "cosine" rises in a straight line over the first fifth of the steps and then falls along a half
+            cosine to zero; "constant" is 1 throughout.
+        step: from 0 to n_steps - 1.
+    """
+    if schedule == "constant":
+        return 1.0
+    warm_up = max(1, round(WARM_UP_SHARE * n_steps))
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_up + 1) / (n_steps - warm_up + 1)))
 
 
 @torch.inference_mode()
@@ -161,7 +181,7 @@ def forward(model: WBCsNet, images_NCHW: Tensor, device: Device) -> Tensor:
 
 
 def _class_weights(labels: Tensor, n_classes: int) -> Tensor:
-    """n_images / (classes present * images of the class), shape (n_classes,); 0 for an absent class."""
+    """sqrt(n_images / (classes present * images of the class)), shape (n_classes,); 0 for an absent class."""
     counts = torch.bincount(labels, minlength=n_classes).float()
-    weights = len(labels) / ((counts > 0).sum() * counts)
+    weights = (len(labels) / ((counts > 0).sum() * counts)).sqrt()
     return torch.where(counts > 0, weights, 0.0)

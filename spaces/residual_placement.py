@@ -9,6 +9,8 @@ that each is compared at its best.
 from search.space import Configuration, Params, Profile, Space, Suggester, TrainingConfig
 from wbcmodels.config import PLACEMENTS, ModelConfig
 
+QUICK_LR = (0.002, 0.03)
+
 
 def configure(suggest: Suggester, level: str, profile: Profile) -> Configuration:
     """One placement with whatever the suggester chooses for the rest."""
@@ -16,7 +18,7 @@ def configure(suggest: Suggester, level: str, profile: Profile) -> Configuration
         model=ModelConfig(
             placement=level,
             norm=suggest.suggest_categorical("norm", ("batch", "group", "none")),
-            dropout=suggest.suggest_float("dropout", 0.0, 0.7),
+            dropout=suggest.suggest_float("dropout", 0.0, 0.6),
             input_px=suggest.suggest_categorical("input_px", profile.input_px),
             width=profile.width,
         ),
@@ -29,24 +31,23 @@ def configure(suggest: Suggester, level: str, profile: Profile) -> Configuration
 
 
 def first_points(level: str, profile: Profile) -> tuple[Params, ...]:
-    """The settings of the paper's WBCsNet-2 at every placement, with a learning rate that suits the epochs.
-
-    With few epochs the paper's own learning rate leaves a network half trained.
-    """
-    lr = 0.001 if profile.epochs >= PAPER.epochs else 0.01
-    wbcsnet2 = {"norm": "batch", "dropout": 0.5, "input_px": profile.input_px[-1], "lr": lr}
-    return ({**wbcsnet2, "class_weighting": "none"},)
+    """What every level tries first: the settings of the paper's WBCsNet-2, or what suits few epochs."""
+    common = {"norm": "batch", "input_px": profile.input_px[-1], "class_weighting": "none"}
+    if profile is PAPER:
+        return ({**common, "dropout": 0.5, "lr": 0.001},)
+    return ({**common, "dropout": 0.2, "lr": 0.02},)
 
 
 PAPER = Profile(
     width=1.0, epochs=40, input_px=(48, 56, 64, 70), lr=(0.0003, 0.01), trials_per_level=8, search_folds=5
 )
 QUICK = (
-    Profile(width=0.25, epochs=12, input_px=(32, 40), lr=(0.001, 0.05), trials_per_level=4, search_folds=3),
-    Profile(width=0.25, epochs=10, input_px=(28, 32), lr=(0.001, 0.05), trials_per_level=4, search_folds=3),
-    Profile(width=0.25, epochs=8, input_px=(24, 28), lr=(0.001, 0.05), trials_per_level=3, search_folds=3),
-    Profile(width=0.25, epochs=6, input_px=(24, 28), lr=(0.001, 0.05), trials_per_level=2, search_folds=3),
-    Profile(width=0.125, epochs=4, input_px=(24,), lr=(0.001, 0.05), trials_per_level=2, search_folds=3),
+    Profile(width=0.25, epochs=14, input_px=(32, 40), lr=QUICK_LR, trials_per_level=4, search_folds=3),
+    Profile(width=0.25, epochs=12, input_px=(28, 32), lr=QUICK_LR, trials_per_level=4, search_folds=3),
+    Profile(width=0.25, epochs=12, input_px=(24, 28), lr=QUICK_LR, trials_per_level=3, search_folds=3),
+    Profile(width=0.25, epochs=8, input_px=(24, 28), lr=QUICK_LR, trials_per_level=3, search_folds=3),
+    Profile(width=0.25, epochs=6, input_px=(24, 28), lr=QUICK_LR, trials_per_level=2, search_folds=3),
+    Profile(width=0.125, epochs=4, input_px=(24,), lr=QUICK_LR, trials_per_level=2, search_folds=3),
 )
 
 SPACE = Space(

@@ -10,7 +10,7 @@ from search.arguments import Arguments
 from search.console import Reporter
 from search.data.imageset import ImageSet
 from search.data.splits import Indices, Split, stratified_folds
-from search.plan import Plan, training_cost
+from search.plan import FROZEN_SHARE, Plan, training_cost
 from search.records import FoldRecorder
 from search.seeds import derive_seed
 from search.space import Configuration, Params, Space
@@ -116,7 +116,7 @@ class Study:
     def _cost(self, task: Task, data: ImageSet) -> float:
         configuration = sized(task.configuration, data)
         cost = training_cost(configuration, len(task.train), len(task.val))
-        return cost / 3 if task.way == "frozen" else cost
+        return cost * FROZEN_SHARE if task.way == "frozen" else cost
 
 
 def params_of(row: dict[str, Any]) -> Params:

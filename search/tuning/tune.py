@@ -149,9 +149,7 @@ class _BookSearcher(_DriverOnly, Searcher):
 class _BookScheduler(_DriverOnly, FIFOScheduler):
     """Lets the book decide after every epoch."""
 
-    def __init__(
-        self, book: TrialBook, on_step: Callable[[int, TrialStep], None], errors: dict[str, str]
-    ) -> None:
+    def __init__(self, book: TrialBook, on_step: Callable[[int, TrialStep], None], errors: dict[str, str]) -> None:
         super().__init__()
         self._book, self._on_step, self._errors = book, on_step, errors
 
