@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search.errors import InputError
-from search.metrics import HEADLINE
 
 PROFILES = ("auto", "quick", "paper")
+# What can be searched for: names in `search.metrics.Metrics` of which more is better.
+METRICS = ("balanced_accuracy", "accuracy", "macro_f1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ class Arguments:
         at_least("--repeats", self.repeats, 1)
         at_least("--seed", self.seed, 0)
         one_of("--profile", self.profile, PROFILES)
-        one_of("--metric", self.metric, HEADLINE)
+        one_of("--metric", self.metric, METRICS)
         _ = self.time_budget_s, self.class_name_of
 
     @property

@@ -1,6 +1,5 @@
 """Which configuration stands for a level, and which settings all levels share: rows of trials in, numbers out."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,22 +26,27 @@ def equal_settings(trials: Sequence[Trial], levels: Sequence[str]) -> Params | N
     """The settings that are best on average over the levels.
 
     Only settings that every level tried can be compared so: the first points and the random start are the same
-    for all levels. A trial that was stopped counts with its value where it stopped, a failed one as the worst.
+    for all levels. A level that has fewer parameters than others tried them if its own agree. A trial that was
+    stopped counts with its value where it stopped, a failed one as the worst.
 
     Args:
         trials: with `level`, `state`, `value`, `params` (without the factor).
     Returns:
         The parameters; None where no settings were tried at every level.
     """
-    by_settings: dict[str, dict[str, Trial]] = {}
+    best: Params | None = None
+    best_worth = -1.0
+    for settings in (trial["params"] for trial in trials):
+        worths = [_worth_at(level, settings, trials) for level in levels]
+        tried = [worth for worth in worths if worth is not None]
+        if len(tried) == len(levels) and sum(tried) > best_worth:
+            best, best_worth = dict(settings), sum(tried)
+    return best
+
+
+def _worth_at(level: str, settings: Params, trials: Sequence[Trial]) -> float | None:
+    """What the settings were worth at a level; None if it did not try them."""
     for trial in trials:
-        by_settings.setdefault(json.dumps(trial["params"], sort_keys=True), {})[trial["level"]] = trial
-    shared = [found for found in by_settings.values() if set(found) == set(levels)]
-    if not shared:
-        return None
-    best = max(shared, key=lambda found: sum(_worth(trial) for trial in found.values()))
-    return dict(best[levels[0]]["params"])
-
-
-def _worth(trial: Trial) -> float:
-    return 0.0 if trial["state"] == "FAIL" else trial["value"]
+        if trial["level"] == level and trial["params"].items() <= settings.items():
+            return 0.0 if trial["state"] == "FAIL" else trial["value"]
+    return None

@@ -13,12 +13,13 @@ class Interrupted(Exception):
 
 def run_app(app: typer.Typer) -> None:
     """Run a command line and leave the process with its exit code."""
-    sys.exit(_exit_code(app))
+    sys.exit(exit_code(app))
 
 
-def _exit_code(app: typer.Typer) -> int:
+def exit_code(app: typer.Typer, arguments: list[str] | None = None) -> int:
+    """Run a command line, by default that of the process, and say with which code it ends."""
     try:
-        app(standalone_mode=False)
+        app(arguments, standalone_mode=False)
     except InputError as error:
         return _say(str(error), 2)
     except typer.TyperException as error:

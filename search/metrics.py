@@ -36,9 +36,6 @@ class Metrics:
 METRIC_NAMES: tuple[str, ...] = tuple(field.name for field in fields(Metrics))
 """All metrics in the order of the tables' columns."""
 
-HEADLINE: tuple[str, ...] = ("accuracy", "balanced_accuracy", "macro_f1")
-"""The metrics that a search can optimise; higher is better for each."""
-
 
 def confusion_matrix(labels: NDArray[Any], predicted: NDArray[Any], n_classes: int) -> NDArray[np.int64]:
     """Count the images of each true class (row) that were given each class (column).

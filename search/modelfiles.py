@@ -5,12 +5,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load as load_weights
 
+from search.device import choose_device
 from search.errors import InputError
 from search.tables import replace_file, write_text
-from search.training import Normalisation
+from search.training import Normalisation, evaluate, on_device
 from wbcmodels.config import ModelConfig
 from wbcmodels.family import WBCsNet, build
 
@@ -31,6 +35,13 @@ class TrainedModel:
         model = build(self.config, seed=0)
         model.load_state_dict(load_weights(self.weights))
         return model
+
+    def predict(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Class probabilities, (N, n_classes), of images (N, input_px, input_px, 3), on the CPU."""
+        images = torch.from_numpy(pixels_NHWC)
+        device = choose_device(gpu=False)
+        network = on_device(self.build(), device)
+        return evaluate(network, images, torch.arange(len(images)), self.normalisation, device)
 
 
 def save_model(folder: Path, model: TrainedModel, about: dict[str, Any]) -> None:
@@ -61,13 +72,14 @@ def load_model(folder: Path) -> TrainedModel:
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
         mean, std = description["normalisation"]["mean"], description["normalisation"]["std"]
-        model = TrainedModel(
-            config=ModelConfig(**description["architecture"]),
-            normalisation=Normalisation(mean=tuple(mean), std=tuple(std)),
-            classes=tuple(description["classes"]),
-            weights=(folder / WEIGHTS).read_bytes(),
-        )
+        config = ModelConfig(**description["architecture"])
+        classes = tuple(description["classes"])
+        if len(classes) != config.n_classes or len(mean) != 3 or len(std) != 3:
+            raise ValueError(f"{len(classes)} classes, {len(mean)} means and {len(std)} standard deviations")
+        normalisation = Normalisation(mean=tuple(mean), std=tuple(std))
         path = folder / WEIGHTS
+        weights = path.read_bytes()
+        model = TrainedModel(config=config, normalisation=normalisation, classes=classes, weights=weights)
         model.build()
     except FileNotFoundError as error:
         raise InputError(f"{error.filename}: there is no such file; has the study come that far?") from error

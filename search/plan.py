@@ -9,12 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from search.space import Configuration, FixedSuggester, Profile, Space, TrainingConfig, sample
+from search.space import PAPER_LEVELS, Configuration, FixedSuggester, Profile, Space, TrainingConfig, sample
 from wbcmodels.config import PAPER_WBCSNET, PAPER_WBCSNET2
 from wbcmodels.cost import macs, n_parameters
 
 TEST_SHARE = 0.2
-PAPER_LEVELS = ("paper_plain", "paper_wbcsnet2")
 # The paper gives SGD, 40 epochs, mini-batches of 32 and an initial learning rate of 0.001; MATLAB's `sgdm` keeps
 # that rate unless told otherwise.
 PAPER_TRAINING = TrainingConfig(epochs=40, lr=0.001, schedule="constant")
@@ -110,6 +109,11 @@ def level_configuration(space: Space, level: str, profile: Profile, params: dict
     return space.configure(FixedSuggester(params), level, profile)
 
 
+def for_transfer(configuration: Configuration, profile: Profile) -> Configuration:
+    """The configuration with the epochs of a training on the target."""
+    return replace(configuration, training=replace(configuration.training, epochs=profile.transfer_epochs))
+
+
 def image_cost(configuration: Configuration) -> float:
     """Cost of training on one image, in MACs of a forward pass."""
     return macs(configuration.model) + MACS_PER_PARAMETER * n_parameters(configuration.model)
@@ -123,9 +127,9 @@ def training_cost(configuration: Configuration, n_train: float, n_val: float) ->
 
 def input_sides(space: Space, profile: Profile) -> tuple[int, ...]:
     """Every input side, in px, that a study of this profile may ask for, ascending."""
-    sides = {max(profile.input_px), *profile.input_px}
+    sides = set(profile.input_px)
     for level in space.levels:
-        sides |= {configuration.model.input_px for configuration in sample(space, level, profile, SAMPLES)}
+        sides |= {configuration.model.input_px for configuration in _candidates(space, level, profile)}
     return tuple(sorted(sides))
 
 
@@ -165,7 +169,7 @@ def _plan(space: Space, profile: Profile, request: Request) -> Plan:
         ),
     ]
     if request.n_target:
-        networks = [winner, *paper]
+        networks = [for_transfer(configuration, profile) for configuration in (winner, *paper)]
         once = cross_validated("transfer", networks, request.n_target, request.folds, request.repeats)
         phases.append(
             replace(

@@ -26,7 +26,7 @@ class FoldRecorder:
         self._ledger.add("epochs", asdict(key), {name: [row[name] for row in rows] for name in rows[0]})
 
     def fold(self, key: Key, score: FoldScore, val: Indices) -> None:
-        """Enter a finished training; its predictions first, so that a fold on record has them."""
+        """Enter a finished training, after its epochs; predictions first, so that a fold on record has them."""
         classes, labels = self._images.classes, self._images.labels
         if len(val):
             columns: dict[str, list[Any]] = {

@@ -12,6 +12,8 @@ from typing import Any, Literal, Protocol
 from search.errors import InputError
 from wbcmodels.config import ModelConfig
 
+# Levels that stand beside those of every space: the paper's networks at its settings.
+PAPER_LEVELS = ("paper_plain", "paper_wbcsnet2")
 ClassWeighting = Literal["none", "balanced"]
 Schedule = Literal["cosine", "constant"]
 Params = dict[str, Any]
@@ -26,7 +28,7 @@ class TrainingConfig:
         lr: highest learning rate.
         schedule: "cosine" warms up over a fifth of the steps and then falls to zero, "constant" keeps the rate.
         momentum, weight_decay: of SGD; the defaults are those of MATLAB's `sgdm`, which the paper used.
-        class_weighting: "balanced" weighs a class in the loss by sqrt(n_images / (n_classes * its images)).
+        class_weighting: "balanced" weighs a class in the loss by sqrt(n_images / (its images * classes present)).
             Without the root, rare cells are found at the price of common ones taken for rare: on the 2172 cells
             of PBC (28 px, 10 epochs, placement 1, 4 of 10 folds, one seed) accuracy 0.940 and balanced accuracy
             0.902, against 0.974 and 0.907 with it, and 0.973 and 0.882 without any weights.
@@ -72,8 +74,9 @@ class Profile:
     """One size at which a space can be searched.
 
     Attributes:
-        width, epochs: of every network and training.
-        input_px: sides to choose from.
+        width, epochs: of every network and training on the source.
+        transfer_epochs: of trainings on the target, which as a rule is small and so has few batches an epoch.
+        input_px: sides to choose from; images are decoded once, at all of them.
         lr: lowest and highest learning rate.
         trials_per_level: of the search, unless the command line says otherwise.
         search_folds: partition of the development set that trials are scored on.
@@ -81,10 +84,47 @@ class Profile:
 
     width: float
     epochs: int
+    transfer_epochs: int
     input_px: tuple[int, ...]
     lr: tuple[float, float]
     trials_per_level: int
     search_folds: int
+
+
+QUICK_LR = (0.002, 0.03)
+PAPER_PROFILE = Profile(
+    width=1.0,
+    epochs=40,
+    transfer_epochs=40,
+    input_px=(48, 56, 64, 70),
+    lr=(0.0003, 0.01),
+    trials_per_level=8,
+    search_folds=5,
+)
+
+
+def _quick(
+    *, epochs: int, transfer_epochs: int, input_px: tuple[int, ...], trials: int, width: float = 0.25
+) -> Profile:
+    return Profile(
+        width=width,
+        epochs=epochs,
+        transfer_epochs=transfer_epochs,
+        input_px=input_px,
+        lr=(0.002, 0.03),
+        trials_per_level=trials,
+        search_folds=3,
+    )
+
+
+QUICK_PROFILES = (
+    _quick(epochs=14, transfer_epochs=40, input_px=(32, 40), trials=4),
+    _quick(epochs=12, transfer_epochs=36, input_px=(28, 32), trials=4),
+    _quick(epochs=12, transfer_epochs=36, input_px=(24, 28), trials=3),
+    _quick(epochs=8, transfer_epochs=16, input_px=(24, 28), trials=3),
+    _quick(epochs=6, transfer_epochs=8, input_px=(24, 28), trials=2),
+    _quick(epochs=4, transfer_epochs=6, input_px=(24,), trials=2, width=0.125),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +145,8 @@ class Space:
 
     question: str
     configure: Callable[[Suggester, str, Profile], Configuration]
-    paper: Profile
-    quick: tuple[Profile, ...]
+    paper: Profile = PAPER_PROFILE
+    quick: tuple[Profile, ...] = QUICK_PROFILES
     factor: str | None = None
     levels: tuple[str, ...] = ("all",)
     reference: str = "paper_plain"
@@ -134,7 +174,9 @@ class FixedSuggester:
         return self._params[name]
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """The given value."""
+        """The given value; ValueError if it is none of the choices."""
+        if self._params[name] not in choices:
+            raise ValueError(f"{name} must be one of {list(choices)}, but it is {self._params[name]!r}")
         return self._params[name]
 
 
@@ -155,7 +197,10 @@ class RandomSuggester:
         return self._random.randrange(low, high + 1, step)
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """Uniform."""
+        """Uniform; ValueError for choices that a table's column cannot hold."""
+        kinds = {float if type(choice) is int else type(choice) for choice in choices}
+        if len(kinds) != 1 or not kinds <= {str, float, bool}:
+            raise ValueError(f"choices of {name} must be all text, all numbers or all booleans: {list(choices)}")
         return self._random.choice(choices)
 
 
@@ -210,11 +255,19 @@ def _import_file(path: Path) -> ModuleType:
 def _check(name: str, space: Space) -> None:
     if not space.levels or not space.quick:
         raise InputError(f"--space {name}: SPACE needs at least one level and one quick profile")
+    if len(set(space.levels)) < len(space.levels):
+        raise InputError(f"--space {name}: a level stands twice in {', '.join(space.levels)}")
+    if space.reference not in (*space.levels, *PAPER_LEVELS):
+        raise InputError(f"--space {name}: the reference {space.reference} is none of {', '.join(space.levels)}")
     for profile in (space.paper, *space.quick):
         for level in space.levels:
             try:
-                sample(space, level, profile, 3)
-                for params in space.first_points(level, profile):
+                made = sample(space, level, profile, 3)
+                made += [
                     space.configure(FixedSuggester(params), level, profile)
+                    for params in space.first_points(level, profile)
+                ]
+                if not all(isinstance(configuration, Configuration) for configuration in made):
+                    raise TypeError("configure must return a Configuration")
             except Exception as error:
                 raise InputError(f"--space {name}, level {level}: {type(error).__name__}: {error}") from error

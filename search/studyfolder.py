@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from search.errors import InputError, StudyFailedError
+from search.errors import InputError
 from search.tables import write_text
 
 LIBRARIES = ("ray", "torch", "torchvision", "optuna", "scikit-learn", "numpy", "pandas", "pyarrow")
@@ -48,11 +48,14 @@ class StudyFolder:
         """
         file = path / "study.json"
         try:
-            return cls(path, json.loads(file.read_text(encoding="utf-8")))
+            description = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise InputError(f"{path}: there is no study in it (no study.json)") from None
         except (OSError, ValueError) as error:
             raise InputError(f"{file}: it cannot be read: {error}") from error
+        if not isinstance(description, dict):
+            raise InputError(f"{file}: it describes no study")
+        return cls(path, description)
 
     @property
     def optuna_journal(self) -> Path:
@@ -79,10 +82,7 @@ class StudyFolder:
 
     def save(self) -> None:
         """Write `study.json` as a whole."""
-        try:
-            write_text(self.path / "study.json", json.dumps(self.description, indent=2, default=str) + "\n")
-        except OSError as error:
-            raise StudyFailedError(f"{self.path}: {error.strerror}") from error
+        write_text(self.path / "study.json", json.dumps(self.description, indent=2, default=str) + "\n")
 
 
 def environment() -> dict[str, Any]:

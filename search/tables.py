@@ -8,11 +8,13 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from search.errors import StudyFailedError
@@ -174,7 +176,7 @@ class Ledger:
         self._changed: set[str] = set(TABLES)
         self._flushed_at = 0.0
         for entry in _read_journal(folder / JOURNAL):
-            self._remember(entry["table"], entry["key"], entry["columns"])
+            self._apply(entry)
         try:
             self._journal = (folder / JOURNAL).open("a", encoding="utf-8")
         except OSError as error:
@@ -182,20 +184,26 @@ class Ledger:
 
     def add(self, table: str, key: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]) -> None:
         """Add rows: `key` holds what they share, `columns` lists of equal length of what they do not."""
-        entry = {"table": table, "key": dict(key), "columns": {name: list(v) for name, v in columns.items()}}
-        self._journal.write(json.dumps(entry, default=str) + "\n")
-        self._journal.flush()
-        os.fsync(self._journal.fileno())
-        self._remember(table, key, columns)
+        columns = {name: list(values) for name, values in columns.items()}
+        self._enter({"do": "add", "table": table, "key": dict(key), "columns": columns})
 
     def add_row(self, table: str, key: Mapping[str, Any], row: Mapping[str, Any]) -> None:
         """Add one row."""
         self.add(table, key, {name: [value] for name, value in row.items()})
 
     def replace(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Replace a whole table that follows from the others; it is not kept in the journal."""
-        self._chunks[table] = [_chunk(table, {}, {name: [row[name]] for name in row}) for row in rows]
-        self._changed.add(table)
+        """Replace a whole table that follows from the others."""
+        self._enter({"do": "replace", "table": table, "rows": [dict(row) for row in rows]})
+
+    def forget(self, key: Key) -> None:
+        """Remove all rows of a training or trial that did not finish; a None in the key stands for null.
+
+        `seed` is not looked at, and a key without a fold stands for all folds.
+        """
+        parts = {name: value for name, value in asdict(key).items() if name != "seed"}
+        if key.fold is None:
+            del parts["fold"], parts["repeat"]
+        self._enter({"do": "forget", "key": parts})
 
     def read(self, table: str) -> pa.Table:
         """All rows so far."""
@@ -221,9 +229,28 @@ class Ledger:
         self.flush()
         self._journal.close()
 
-    def _remember(self, table: str, key: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]) -> None:
-        self._chunks[table].append(_chunk(table, key, columns))
-        self._changed.add(table)
+    def _enter(self, entry: dict[str, Any]) -> None:
+        """Write an entry to the journal, down to the disk, and act on it."""
+        try:
+            self._journal.write(json.dumps(entry, default=str) + "\n")
+            self._journal.flush()
+            os.fsync(self._journal.fileno())
+        except OSError as error:
+            raise StudyFailedError(f"{self._folder / JOURNAL}: {error.strerror or error}") from error
+        self._apply(entry)
+
+    def _apply(self, entry: Mapping[str, Any]) -> None:
+        if entry["do"] == "add":
+            self._chunks[entry["table"]].append(_chunk(entry["key"], entry["columns"]))
+            self._changed.add(entry["table"])
+        elif entry["do"] == "replace":
+            rows = entry["rows"]
+            self._chunks[entry["table"]] = [_chunk({}, {name: [row[name]] for name in row}) for row in rows]
+            self._changed.add(entry["table"])
+        else:
+            for table in TABLES:
+                self._chunks[table] = [_without(self.read(table), entry["key"])]
+            self._changed |= set(TABLES)
 
 
 def write_atomically(path: Path, table: pa.Table) -> None:
@@ -244,6 +271,8 @@ def replace_file(path: Path, write: Any) -> None:
             os.fsync(written.fileno())
         partial.replace(path)
     except OSError as error:
+        with suppress(OSError):  # what cannot be written can perhaps not be removed either
+            partial.unlink(missing_ok=True)
         raise StudyFailedError(f"{path}: {error.strerror or error}") from error
 
 
@@ -263,7 +292,17 @@ def field_of(name: str) -> pa.Field | None:
     return pa.field(name, type_, metadata={"description": meaning, "unit": unit})
 
 
-def _chunk(table: str, key: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]) -> pa.Table:
+def _without(rows: pa.Table, key: Mapping[str, Any]) -> pa.Table:
+    """The rows that do not have this key."""
+    match = pa.array([True] * len(rows))
+    for name, value in key.items():
+        column = rows[name]
+        same = column.is_null() if value is None else pc.fill_null(pc.equal(column, value), False)
+        match = pc.and_(match, same)
+    return rows.filter(pc.invert(match))
+
+
+def _chunk(key: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]) -> pa.Table:
     length = len(next(iter(columns.values())))
     arrays, fields = [], []
     for name, values in [*((name, [value] * length) for name, value in key.items()), *columns.items()]:

@@ -107,12 +107,17 @@ def run_task(
             classes; its FC2 is replaced.
     Raises:
         DivergedError: a loss or an output that is not finite.
+        ValueError: the images are not there at the network's input side.
     """
     started = time.perf_counter()
     model_config = replace(task.configuration.model, n_classes=images.n_classes)
+    if model_config.input_px not in images.pixels:
+        raise ValueError(
+            f"the images were decoded at {sorted(images.pixels)} px, but not at {model_config.input_px}"
+        )
     pixels = shared_tensor(images.pixels[model_config.input_px]).to(device.device)
     labels = shared_tensor(images.labels).to(device.device)
-    train, val = (torch.from_numpy(indices).to(device.device) for indices in (task.train, task.val))
+    train, val = (shared_tensor(indices).to(device.device) for indices in (task.train, task.val))
     normalisation = Normalisation.of(pixels, train)
     model = on_device(_starting_model(task, images.n_classes, weights), device)
 
@@ -203,6 +208,10 @@ def shared_tensor(array: NDArray[np.generic]) -> torch.Tensor:
 
 
 def _starting_model(task: Task, n_classes: int, weights: bytes | None) -> WBCsNet:
+    if (weights is None) != (task.way == "scratch"):
+        raise ValueError(
+            f"training {task.way} takes {'no ' if task.way == 'scratch' else ''}weights to start from"
+        )
     seed = derive_seed(task.seed, "weights")
     if weights is None:
         return build(replace(task.configuration.model, n_classes=n_classes), seed)

@@ -6,10 +6,8 @@ Every placement is searched for itself over norm, dropout, learning rate, input 
 that each is compared at its best.
 """
 
-from search.space import Configuration, Params, Profile, Space, Suggester, TrainingConfig
+from search.space import PAPER_PROFILE, Configuration, Params, Profile, Space, Suggester, TrainingConfig
 from wbcmodels.config import PLACEMENTS, ModelConfig
-
-QUICK_LR = (0.002, 0.03)
 
 
 def configure(suggest: Suggester, level: str, profile: Profile) -> Configuration:
@@ -31,24 +29,15 @@ def configure(suggest: Suggester, level: str, profile: Profile) -> Configuration
 
 
 def first_points(level: str, profile: Profile) -> tuple[Params, ...]:
-    """What every level tries first: the settings of the paper's WBCsNet-2, or what suits few epochs."""
-    common = {"norm": "batch", "input_px": profile.input_px[-1], "class_weighting": "none"}
-    if profile is PAPER:
-        return ({**common, "dropout": 0.5, "lr": 0.001},)
-    return ({**common, "dropout": 0.2, "lr": 0.02},)
+    """What every level tries first: the settings of the paper's WBCsNet-2, or two that suit few epochs."""
+    common = {"norm": "batch", "input_px": profile.input_px[-1]}
+    if profile is PAPER_PROFILE:
+        return ({**common, "dropout": 0.5, "lr": 0.001, "class_weighting": "none"},)
+    return (
+        {**common, "dropout": 0.2, "lr": 0.015, "class_weighting": "balanced"},
+        {**common, "dropout": 0.2, "lr": 0.02, "class_weighting": "none"},
+    )
 
-
-PAPER = Profile(
-    width=1.0, epochs=40, input_px=(48, 56, 64, 70), lr=(0.0003, 0.01), trials_per_level=8, search_folds=5
-)
-QUICK = (
-    Profile(width=0.25, epochs=14, input_px=(32, 40), lr=QUICK_LR, trials_per_level=4, search_folds=3),
-    Profile(width=0.25, epochs=12, input_px=(28, 32), lr=QUICK_LR, trials_per_level=4, search_folds=3),
-    Profile(width=0.25, epochs=12, input_px=(24, 28), lr=QUICK_LR, trials_per_level=3, search_folds=3),
-    Profile(width=0.25, epochs=8, input_px=(24, 28), lr=QUICK_LR, trials_per_level=3, search_folds=3),
-    Profile(width=0.25, epochs=6, input_px=(24, 28), lr=QUICK_LR, trials_per_level=2, search_folds=3),
-    Profile(width=0.125, epochs=4, input_px=(24,), lr=QUICK_LR, trials_per_level=2, search_folds=3),
-)
 
 SPACE = Space(
     question="Which placement of the residual block is best, each at its best settings?",
@@ -57,6 +46,4 @@ SPACE = Space(
     reference="none",
     configure=configure,
     first_points=first_points,
-    paper=PAPER,
-    quick=QUICK,
 )

@@ -62,6 +62,9 @@ class ModelConfig:
             raise ValueError(f"dropout must be at least 0 and below 1, but it is {self.dropout}")
         if not (math.isfinite(self.width) and self.width > 0):
             raise ValueError(f"width must be above 0, but it is {self.width}")
+        for field in ("input_px", "n_classes"):
+            if not isinstance(getattr(self, field), int):
+                raise ValueError(f"{field} must be a whole number, but it is {getattr(self, field)}")
         if self.n_classes < 2:
             raise ValueError(f"n_classes must be at least 2, but it is {self.n_classes}")
         if min(side for geometry in self.geometry() for side in (geometry.conv_px, geometry.out_px)) < 1:

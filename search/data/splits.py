@@ -4,12 +4,13 @@ One locked test set; of the rest, the development set, two kinds of partition th
 score trials, comparison folds score each level's chosen configuration.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
 
 from search.errors import InputError
 
@@ -47,7 +48,8 @@ def stratified_folds(
 ) -> list[Split]:
     """Build stratified, group-disjoint splits.
 
-    A class with a single image (among those given) stays in the training side of every split.
+    A class with a single image (among those given) stays in the training side of every split, but for a split
+    that validates others of its group, where it is on neither side.
 
     Args:
         labels: int64, shape (n_images,).
@@ -84,8 +86,14 @@ def _validation_sides(
     labels: NDArray[np.int64], groups: NDArray[np.int64] | None, n_folds: int, seed: int
 ) -> list[Indices]:
     if groups is not None:
-        grouped = StratifiedGroupKFold(n_splits=n_folds, shuffle=True, random_state=seed)
-        return [val for _, val in grouped.split(labels, labels, groups)]
+        counts = np.bincount(labels)
+        if counts.max() < n_folds:  # scikit-learn refuses to stratify so few
+            by_group = GroupKFold(n_splits=n_folds, shuffle=True, random_state=seed)
+            return [val for _, val in by_group.split(labels, labels, groups)]
+        stratified = StratifiedGroupKFold(n_splits=n_folds, shuffle=True, random_state=seed)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The least populated class")  # the study warns itself
+            return [val for _, val in stratified.split(labels, labels, groups)]
     # scikit-learn refuses classes that are all smaller than n_folds and warns of any that is; the study warns
     # of them itself. Dealing out each shuffled class in turn is the same partition without those limits.
     generator = np.random.default_rng(seed)

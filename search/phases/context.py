@@ -90,6 +90,10 @@ class Study:
         recorder = FoldRecorder(self.ledger, data)
         done = {_identity(row) for row in self.ledger.read("folds").select(_IDENTITY).to_pylist()}
         todo = [(key, job) for key, job in entries if _identity(asdict(key)) not in done]
+        begun = {_identity(row) for row in self.ledger.read("epochs").select(_IDENTITY).to_pylist()} - done
+        for key, _ in todo:
+            if _identity(asdict(key)) in begun:  # cut off while it was being recorded
+                self.ledger.forget(key)
         for key, job in entries:
             if _identity(asdict(key)) in done:
                 self.reporter.credit(self._cost(job.task, data))

@@ -10,7 +10,7 @@ from search.errors import StudyFailedError
 from search.phases.context import Study, sized
 from search.plan import training_cost
 from search.records import FoldRecorder, trial_row
-from search.space import Configuration
+from search.space import Configuration, Params
 from search.tables import Key
 from search.trial import TrialStep
 from search.tuning.book import EndedTrial, TrialBook
@@ -34,6 +34,7 @@ class Search:
         plan = study.plan
         self._splits = study.partition(study.source, study.development, "search", plan.search_folds)
         self._recorder = FoldRecorder(study.ledger, study.source)
+        self._forget_unfinished()
         budget_s = study.arguments.time_budget_s
         self._book = TrialBook(
             journal=study.folder.optuna_journal,
@@ -43,6 +44,7 @@ class Search:
             metric=study.metric,
             seed=study.seed,
             on_end=self._on_end,
+            on_reject=self._on_reject,
             ended={row["number"]: (row["state"], row["value"]) for row in study.trials()},
             deadline=float("inf") if budget_s is None else time.monotonic() + budget_s,
         )
@@ -66,6 +68,15 @@ class Search:
             raise StudyFailedError(f"the search failed, {self._book.failure}")
         self._say_result()
 
+    def _forget_unfinished(self) -> None:
+        """Remove what an earlier run recorded of trials that did not end, since they are run again."""
+        ledger = self._study.ledger
+        ended = {row["number"] for row in self._study.trials()}
+        begun = {row["number"]: row for row in ledger.read("epochs").to_pylist() if row["phase"] == "search"}
+        for number in begun.keys() - ended:
+            row = begun[number]
+            ledger.forget(Key(phase="search", number=number, level=row["level"], data=row["data"]))
+
     def _on_step(self, number: int, step: TrialStep) -> None:
         study, trial = self._study, self._book.open[number]
         key = Key(
@@ -81,6 +92,14 @@ class Search:
         if step.fold_score is not None:
             self._recorder.fold(key, step.fold_score, self._splits[step.fold].val)
         study.reporter.worked(self._cost(trial.configuration) / self._epochs(trial.configuration))
+
+    def _on_reject(self, number: int, level: str, params: Params, error: str) -> None:
+        study = self._study
+        key = Key(phase="search", number=number, level=level, data=study.source.source, seed=study.seed)
+        chosen = {f"params_{name}": value for name, value in params.items()}
+        row = {"trial_id": f"trial-{number:04d}", "state": "FAIL", "epochs": 0, "folds_done": 0, "error": error}
+        study.ledger.add_row("trials", asdict(key), {**chosen, **row})
+        study.reporter.note(f"trial {number} ({level}) makes no network: {error}")
 
     def _on_end(self, ended: EndedTrial) -> None:
         study, trial = self._study, ended.trial

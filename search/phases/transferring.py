@@ -13,10 +13,11 @@ from search.metrics import METRIC_NAMES
 from search.modelfiles import TrainedModel, load_model, save_model
 from search.phases.comparing import Candidate, candidates
 from search.phases.context import Study, sized
-from search.plan import PAPER_LEVELS
+from search.plan import for_transfer
 from search.records import model_size
 from search.report.comparison import compare_settings
 from search.seeds import derive_seed
+from search.space import PAPER_LEVELS
 from search.tables import Key
 from search.trial import FoldScore, Task, Way
 from search.tuning.jobs import Job, measure_latencies, share
@@ -96,9 +97,8 @@ def transfer(study: Study, winner: Candidate, target: ImageSet) -> None:
                     seed=seed,
                     fold=fold,
                 )
-                task = Task(
-                    configuration=candidate.configuration, train=split.train, val=split.val, seed=seed, way=way
-                )
+                configuration = for_transfer(candidate.configuration, plan.profile)
+                task = Task(configuration=configuration, train=split.train, val=split.val, seed=seed, way=way)
                 start_from = None if way == "scratch" else _weights_name(candidate)
                 entries.append((key, Job(task=task, data=target.source, start_from=start_from)))
     study.run_folds(entries, target)

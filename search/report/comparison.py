@@ -38,6 +38,7 @@ def compare_settings(
         level -> the columns of the comparison table that follow from folds and predictions. Levels that lack a
         fold which another one has are left out.
     """
+    predictions = predictions.sort_values(["repeat", "image"])  # so that images pair whatever their order was
     grouped = dict(_complete_levels(folds))
     if not grouped:
         return {}

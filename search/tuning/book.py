@@ -63,11 +63,12 @@ class TrialBook:
         journal: Optuna's journal file. An existing one is continued: its unfinished trials are given out again
             first, under their numbers.
         n_trials: over all levels; a multiple of their number.
-        metric: name in `search.metrics.HEADLINE`, to be maximised.
+        metric: name of one of `search.metrics.Metrics`, to be maximised.
         seed: of the study; what is suggested depends on it and the trial's number alone.
         racing: stop trials that fall behind.
         deadline: time.monotonic() after which only levels without a complete trial get new ones.
         on_end: called once for every trial that ends.
+        on_reject: called with number, level, parameters and reason for a trial whose parameters make no network.
         ended: state and value by number, of trials that ended before and are on the study's record.
     """
 
@@ -81,6 +82,7 @@ class TrialBook:
         metric: str,
         seed: int,
         on_end: Callable[[EndedTrial], None],
+        on_reject: Callable[[int, str, Params, str], None],
         ended: Mapping[int, tuple[State, float | None]],
         racing: bool = True,
         deadline: float = math.inf,
@@ -88,11 +90,10 @@ class TrialBook:
         self._space, self._profile = space, profile
         self._metric, self._seed, self._racing, self._deadline = metric, seed, racing, deadline
         self._per_level = n_trials // len(space.levels)
-        self._on_end = on_end
+        self._on_end, self._on_reject = on_end, on_reject
         self.open: dict[int, OpenTrial] = {}
         self._finished: dict[str, list[Progress]] = {level: [] for level in space.levels}
         self._failures: list[str] = []
-        self._n_ended = 0
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
         self._studies = {
@@ -109,23 +110,23 @@ class TrialBook:
     def failure(self) -> str | None:
         """Why the search cannot go on: the first several trials all failed. None as long as it can."""
         several = min(FIRST_FAILURES, self._per_level * len(self._space.levels))
-        return self._failures[0] if len(self._failures) == self._n_ended >= several else None
+        hopeless = len(self._failures) >= several and not any(self._finished.values())
+        return self._failures[0] if hopeless else None
 
     def ask(self) -> OpenTrial | None:
         """Give out the next trial; None when there are no more to give."""
-        if self.failure is not None:
-            return None
-        if self._unfinished:
-            begun_level, index, optuna_id = self._unfinished.pop(0)
-            study = self._studies[begun_level]
-            study.sampler = self._sampler(begun_level, index)
-            return self._open(begun_level, optuna.Trial(study, optuna_id))
-        level = self._next_level()
-        if level is None:
-            return None
-        study = self._studies[level]
-        study.sampler = self._sampler(level, _n_asked(study))
-        return self._open(level, study.ask())
+        while self.failure is None:
+            asked = self._ask_optuna()
+            if asked is None:
+                return None
+            level, optuna_trial = asked
+            try:
+                configuration = self._configure(level, optuna_trial)
+            except Exception as error:  # of the user's space: it ends this trial alone
+                self._reject(level, optuna_trial, f"{type(error).__name__}: {error}")
+            else:
+                return self._open(level, optuna_trial, configuration)
+        return None
 
     def step(self, number: int, step: TrialStep) -> bool:
         """Follow one epoch of a trial; True if it must stop here."""
@@ -160,7 +161,6 @@ class TrialBook:
             state, error = "FAIL", error or "its worker was lost"
             self._failures.append(f"trial {number}: {error}")
             trial.optuna_trial.set_user_attr("error", error)
-        self._n_ended += 1
         ended = EndedTrial(trial=trial, state=state, value=value, error=error, completed=datetime.now(UTC))
         self._on_end(ended)  # the study's own record first: Optuna's can be told again from it
         self._tell(trial.level, trial.optuna_trial.number, state, value)
@@ -173,9 +173,9 @@ class TrialBook:
     def _take_up(self, level: str, ended: Mapping[int, tuple[State, float | None]]) -> None:
         """Start a level's Optuna study with its first points, or go on with what its journal holds."""
         study = self._studies[level]
-        if not study.get_trials(deepcopy=False):
-            for params in self._space.first_points(level, self._profile)[: self._per_level]:
-                study.enqueue_trial(params)
+        n_known = len(study.get_trials(deepcopy=False))
+        for params in self._space.first_points(level, self._profile)[n_known : self._per_level]:
+            study.enqueue_trial(params)
         for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
             number = self.number(level, trial.number)
             if number in ended:
@@ -214,8 +214,29 @@ class TrialBook:
     def _configure(self, level: str, suggester: Suggester) -> Configuration:
         return self._space.configure(suggester, level, self._profile)
 
-    def _open(self, level: str, optuna_trial: optuna.Trial) -> OpenTrial:
-        configuration = self._configure(level, optuna_trial)
+    def _ask_optuna(self) -> tuple[str, optuna.Trial] | None:
+        """The level and Optuna's side of the next trial: an unfinished one, else a new one."""
+        if self._unfinished:
+            level, index, optuna_id = self._unfinished.pop(0)
+            study = self._studies[level]
+            study.sampler = self._sampler(level, index)
+            return level, optuna.Trial(study, optuna_id)
+        next_level = self._next_level()
+        if next_level is None:
+            return None
+        study = self._studies[next_level]
+        study.sampler = self._sampler(next_level, _n_asked(study))
+        return next_level, study.ask()
+
+    def _reject(self, level: str, optuna_trial: optuna.Trial, error: str) -> None:
+        """End a trial whose parameters make no network."""
+        number = self.number(level, optuna_trial.number)
+        self._failures.append(f"trial {number}: {error}")
+        optuna_trial.set_user_attr("error", error)
+        self._on_reject(number, level, dict(optuna_trial.params), error)
+        self._tell(level, optuna_trial.number, "FAIL", None)
+
+    def _open(self, level: str, optuna_trial: optuna.Trial, configuration: Configuration) -> OpenTrial:
         number = self.number(level, optuna_trial.number)
         reported = self._studies[level].get_trials(deepcopy=False)[optuna_trial.number].intermediate_values
         trial = OpenTrial(

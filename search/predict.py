@@ -1,0 +1,98 @@
+"""`python -m search.predict STUDY_FOLDER IMAGES…`: classify new images with a study's winner."""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pyarrow as pa
+import typer
+from numpy.typing import NDArray
+from rich.markup import escape
+from rich.table import Table
+
+from search.commandline import run_app
+from search.console import make_console
+from search.data.decode import files_below, read_rgb, resize_square
+from search.errors import InputError
+from search.tables import field_of, write_atomically
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    study: Annotated[Path, typer.Argument(help="A study's folder.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    output: Annotated[
+        Path | None, typer.Option(help="A Parquet file to write, instead of a table in the terminal.")
+    ] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave damaged images out, and name them.")] = False,
+) -> None:
+    """Print or write the class and the probabilities of every image."""
+    from search.modelfiles import load_model  # torch takes seconds to import; wrong arguments are told at once
+
+    console = make_console()
+    model = load_model(study / "model")
+    names, pixels = _read(_image_files(images), model.config.input_px, skip_bad=skip_bad)
+    probabilities = model.predict(pixels)
+    if output is not None:
+        _write(output, names, model.classes, probabilities)
+        console.print(f"{len(names)} images  {escape(str(output))}", soft_wrap=True)
+    else:
+        console.print(_table(names, model.classes, probabilities))
+
+
+def _image_files(paths: list[Path]) -> list[Path]:
+    """The files among the paths, and the images in the folders among them."""
+    files: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        found = [path / name for name in files_below(path)[0]]
+        if not found:
+            raise InputError(f"{path}: no images in this folder")
+        files += found
+    return files
+
+
+def _read(files: list[Path], side_px: int, *, skip_bad: bool) -> tuple[list[str], NDArray[np.uint8]]:
+    """Names and pixels, uint8 (n_images, side, side, 3); damaged images are named and, if asked, left out."""
+    names, squares = [], []
+    for file in files:
+        try:
+            squares.append(resize_square(read_rgb(file), side_px))
+            names.append(str(file))
+        except InputError as error:
+            if not skip_bad:
+                raise InputError(f"{error}; --skip-bad leaves such files out") from None
+            make_console(stderr=True).print(f"left out: {escape(str(error))}", soft_wrap=True)
+    if not names:
+        raise InputError("none of the images can be read")
+    return names, np.stack(squares)
+
+
+def _table(names: list[str], classes: tuple[str, ...], probabilities: NDArray[np.float64]) -> Table:
+    table = Table(box=None, header_style="dim")
+    table.add_column("image", overflow="fold")
+    table.add_column("predicted")
+    for name in classes:
+        table.add_column(escape(name), justify="right")
+    for name, row in zip(names, probabilities, strict=True):
+        shares = (f"{share:.3f}" for share in row)
+        table.add_row(escape(name), f"[bold]{escape(classes[row.argmax()])}[/bold]", *shares)
+    return table
+
+
+def _write(path: Path, names: list[str], classes: tuple[str, ...], probabilities: NDArray[np.float64]) -> None:
+    columns = {
+        "image": names,
+        "predicted": [classes[k] for k in probabilities.argmax(1)],
+        **{f"probability_{name}": probabilities[:, k] for k, name in enumerate(classes)},
+    }
+    schema = pa.schema([field_of(name) for name in columns])
+    write_atomically(path, pa.table(columns, schema=schema))
+
+
+if __name__ == "__main__":
+    run_app(app)

@@ -1,0 +1,304 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torchvision.models.feature_extraction import create_feature_extractor
+
+from wbcmodels.config import GROUP_NORM_GROUPS, PLACEMENTS, ModelConfig
+from wbcmodels.family import build, replace_head
+
+STAGES = ["stage1", "stage2", "stage3"]
+
+
+def tiny(**changes):
+    return ModelConfig(**{"width": 0.125, "input_px": 13, "n_classes": 3} | changes)
+
+
+# Without a residual block there is neither shortcut nor addition to vary.
+VARIANTS = [
+    tiny(placement=placement, norm=norm, shortcut=shortcut, residual_relu=residual_relu)
+    for placement in PLACEMENTS
+    for norm in ("batch", "group", "none")
+    for shortcut in ("identity", "projection")
+    for residual_relu in ("after", "before")
+    if placement != "none" or (shortcut, residual_relu) == ("identity", "after")
+]
+PLACED = [tiny(placement=placement) for placement in PLACEMENTS]
+
+
+def name_of(config):
+    return f"{config.placement}-{config.norm}-{config.shortcut}-{config.residual_relu}"
+
+
+def random_images(config, n_images=4, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(n_images, 3, config.input_px, config.input_px, generator=generator)
+
+
+def with_random_norms(model, seed=0):
+    """Scales, shifts and statistics as after a training, so that none of them can be left out unnoticed."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.GroupNorm):
+            nn.init.normal_(module.weight, 1.0, 0.2, generator=generator)
+            nn.init.normal_(module.bias, 0.0, 0.2, generator=generator)
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean, 0.0, 0.2, generator=generator)
+            nn.init.uniform_(module.running_var, 0.5, 2.0, generator=generator)
+    return model
+
+
+def unit_by_hand(state, name, x, config, *, same=True):
+    """Convolution and norm from a state dict, in evaluation mode."""
+    kernel = state[f"{name}.conv.weight"]
+    x = F.conv2d(x, kernel, state.get(f"{name}.conv.bias"), padding=kernel.shape[-1] // 2 if same else 0)
+    if config.norm == "none":
+        return x
+    scale, shift = (state[f"{name}.norm.{part}"][:, None, None] for part in ("weight", "bias"))
+    if config.norm == "batch":
+        mean, variance = (state[f"{name}.norm.running_{part}"][:, None, None] for part in ("mean", "var"))
+    else:
+        grouped = x.unflatten(1, (GROUP_NORM_GROUPS, -1)).flatten(2)
+        repeats = x.shape[1] // GROUP_NORM_GROUPS
+        mean, variance = (
+            value.repeat_interleave(repeats, 1)[:, :, None, None]
+            for value in (grouped.mean(2), grouped.var(2, unbiased=False))
+        )
+    return (x - mean) / (variance + 1e-5).sqrt() * scale + shift
+
+
+def stage_by_hand(state, stage, x, config):
+    """What the paper and the docstrings say of one stage."""
+    name = f"stage{stage}"
+    if stage not in config.residual_stages:
+        x = unit_by_hand(state, f"{name}.unit", x, config, same=config.padding == "same").relu()
+    else:
+        first = unit_by_hand(state, f"{name}.unit1", x, config).relu()
+        second = unit_by_hand(state, f"{name}.unit2", first, config).relu()
+        residual = unit_by_hand(state, f"{name}.unit3", second, config)
+        if config.residual_relu == "before":
+            residual = residual.relu()
+        identity = config.shortcut == "identity"
+        shortcut = first if identity else unit_by_hand(state, f"{name}.projection", x, config)
+        x = (residual + shortcut).relu()
+    return x if stage == 3 else F.max_pool2d(x, 2)
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=name_of)
+def test_a_network_computes_what_is_written_of_it(variant):
+    compare_with_the_computation_by_hand(variant)
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_a_network_without_padding_computes_what_is_written_of_it(placement):
+    compare_with_the_computation_by_hand(tiny(placement=placement, padding="valid", input_px=25))
+
+
+def compare_with_the_computation_by_hand(config):
+    model = with_random_norms(build(config, seed=1)).eval()
+    images, state = random_images(config), model.state_dict()
+    x, outputs = images, model.stage_outputs(images)
+    for stage in (1, 2, 3):
+        x = stage_by_hand(state, stage, x, config)
+        assert torch.allclose(outputs[f"stage{stage}"], x, rtol=1e-4, atol=1e-4)
+    x = F.linear(x.flatten(1), state["fc1.weight"], state["fc1.bias"]).relu()
+    assert torch.allclose(model.features(images), x, rtol=1e-4, atol=1e-4)
+    logits = F.linear(x, state["fc2.weight"], state["fc2.bias"])
+    assert torch.allclose(model(images), logits, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("config", VARIANTS, ids=name_of)
+def test_every_parameter_gets_a_gradient(config):
+    model = build(config, seed=0).train()
+    logits = model(random_images(config))
+    assert logits.shape == (4, 3)
+    F.cross_entropy(logits, torch.tensor([0, 1, 2, 0])).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.any(), name
+
+
+@pytest.mark.parametrize("config", VARIANTS, ids=name_of)
+def test_stage_outputs_have_the_sizes_of_the_geometry(config):
+    outputs = build(config, seed=0).stage_outputs(random_images(config))
+    assert list(outputs) == STAGES
+    for output, stage in zip(outputs.values(), config.geometry(), strict=True):
+        assert output.shape == (4, stage.out_channels, stage.out_px, stage.out_px)
+
+
+@pytest.mark.parametrize("config", VARIANTS, ids=name_of)
+def test_torchvision_extracts_the_stages_by_name(config):
+    model = build(config, seed=0).eval()
+    images = random_images(config)
+    extracted = create_feature_extractor(model, STAGES)(images)
+    assert list(extracted) == STAGES
+    for name, output in model.stage_outputs(images).items():
+        assert torch.equal(extracted[name], output)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_the_smallest_accepted_input_really_works(placement, padding):
+    for input_px in range(1, 30):
+        try:
+            config = tiny(placement=placement, padding=padding, input_px=input_px)
+        except ValueError:
+            continue
+        assert build(config, seed=0).eval()(random_images(config)).isfinite().all()
+        return
+    pytest.fail("no input side below 30 is accepted")
+
+
+@pytest.mark.parametrize("norm", ["batch", "group", "none"])
+@pytest.mark.parametrize("shortcut", ["identity", "projection"])
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_he_initialisation(placement, shortcut, norm):
+    config = tiny(placement=placement, shortcut=shortcut, norm=norm)
+    model = build(config, seed=0)
+    for module in model.modules():
+        if not isinstance(module, nn.Conv2d | nn.Linear):
+            continue
+        weight = module.weight.detach()
+        gain = 1 if module is model.fc2 else 2
+        wanted = math.sqrt(gain / weight[0].numel())
+        # Five standard errors of a standard deviation and of a mean.
+        assert abs(weight.std().item() / wanted - 1) < 5 / math.sqrt(2 * weight.numel())
+        assert abs(weight.mean().item()) < 5 * wanted / math.sqrt(weight.numel())
+        if module.bias is not None:
+            assert not module.bias.any()
+
+
+@pytest.mark.parametrize("config", PLACED, ids=name_of)
+def test_weights_follow_from_the_seed_alone(config):
+    torch.manual_seed(1)
+    first = build(config, seed=7).state_dict()
+    torch.manual_seed(2)
+    again, other = build(config, seed=7).state_dict(), build(config, seed=8).state_dict()
+    for name, value in first.items():
+        assert torch.equal(value, again[name])
+        if name.endswith((".conv.weight", "fc1.weight", "fc2.weight")):
+            assert not torch.equal(value, other[name])
+
+
+@pytest.mark.parametrize("config", PLACED, ids=name_of)
+def test_torchs_global_generator_is_left_alone(config):
+    state = torch.get_rng_state()
+    model = build(config, seed=0)
+    replace_head(model, 4, seed=0)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("norm", ["batch", "group", "none"])
+@pytest.mark.parametrize("placement", [placement for placement in PLACEMENTS if placement != "none"])
+def test_a_block_whose_last_convolution_is_silent_is_its_shortcut(placement, norm):
+    config = tiny(placement=placement, norm=norm)
+    model = build(config, seed=0).eval()
+    x = random_images(config)
+    for stage in (model.stage1, model.stage2, model.stage3):
+        if not hasattr(stage, "unit3"):
+            x = stage(x)
+            continue
+        last = stage.unit3
+        nn.init.zeros_(last.conv.weight if norm == "none" else last.norm.weight)
+        first = torch.relu(stage.unit1(x))
+        x = stage(x)
+        assert torch.equal(x, stage.pool(first))
+
+
+@pytest.mark.parametrize("shortcut", ["identity", "projection"])
+@pytest.mark.parametrize("norm", ["batch", "group", "none"])
+@pytest.mark.parametrize("placement", [placement for placement in PLACEMENTS if placement != "none"])
+def test_a_relu_before_the_addition_makes_a_difference(placement, norm, shortcut):
+    before, after = (
+        build(tiny(placement=placement, norm=norm, shortcut=shortcut, residual_relu=relu), seed=0).eval()
+        for relu in ("before", "after")
+    )
+    assert all(torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True))
+    images = random_images(tiny())
+    assert not torch.allclose(before(images), after(images), rtol=1e-2)
+    # In the first residual block, the only one with equal inputs, the ReLU can only raise what is added.
+    name = f"stage{placement[0]}"
+    assert (before.stage_outputs(images)[name] >= after.stage_outputs(images)[name]).all()
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 7])
+@pytest.mark.parametrize("config", PLACED, ids=name_of)
+def test_a_new_head_changes_fc2_alone(config, n_classes):
+    model = build(config, seed=0)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    replace_head(model, n_classes, seed=5)
+    after = model.state_dict()
+    assert after.keys() == before.keys()
+    for name, value in before.items():
+        if not name.startswith("fc2."):
+            assert torch.equal(after[name], value)
+    assert after["fc2.weight"].shape == (n_classes, 512)
+    assert not after["fc2.bias"].any()
+    assert n_classes != 3 or not torch.equal(after["fc2.weight"], before["fc2.weight"])
+    assert after["fc2.weight"].std().item() == pytest.approx(math.sqrt(1 / 512), rel=0.15)
+    assert model(random_images(config)).shape == (4, n_classes)
+
+    replace_head(model, n_classes, seed=5)
+    assert torch.equal(model.fc2.weight, after["fc2.weight"])
+
+
+def train_a_little(model, config, n_steps=3):
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.SGD(trained, lr=0.1, momentum=0.9, weight_decay=0.1)
+    for seed in range(n_steps):
+        model.train()
+        optimizer.zero_grad()
+        F.cross_entropy(model(random_images(config, seed=seed)), torch.tensor([0, 1, 2, 0])).backward()
+        optimizer.step()
+
+
+@pytest.mark.parametrize("norm", ["batch", "group", "none"])
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_frozen_features_stay_as_they_are(placement, norm):
+    config = tiny(placement=placement, norm=norm)
+    model = build(config, seed=0)
+    train_a_little(model, config)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.freeze_features()
+    train_a_little(model, config)
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"fc2.weight", "fc2.bias"}
+
+
+@pytest.mark.parametrize("config", PLACED, ids=name_of)
+def test_unfrozen_features_do_change(config):
+    model = build(config, seed=0)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    train_a_little(model, config)
+    assert not any(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("config", PLACED, ids=name_of)
+def test_only_the_stages_of_a_frozen_network_stay_in_evaluation_mode(config):
+    model = build(config, seed=0)
+    assert model.train() is model
+    assert all(module.training for module in model.modules())
+    model.freeze_features()
+    for mode in (True, False, True):
+        assert model.train(mode) is model
+        assert model.training is mode
+        assert model.dropout.training is mode
+        for stage in (model.stage1, model.stage2, model.stage3):
+            assert not any(module.training for module in stage.modules())
+
+
+def test_freezing_does_not_change_the_mode():
+    model = build(tiny(), seed=0).eval()
+    model.freeze_features()
+    assert not any(module.training for module in model.modules())
+
+
+def test_dropout_acts_in_training_alone():
+    config = tiny(norm="none", dropout=0.5)
+    model, images = build(config, seed=0), random_images(config)
+    assert not torch.equal(model.train()(images), model(images))
+    assert torch.equal(model.eval()(images), model(images))
+    assert model.dropout.p == config.dropout
