@@ -1,5 +1,6 @@
 """How every command ends: 0 done, 1 failed, 2 bad arguments or input, 130 interrupted; one line says why."""
 
+import signal
 import sys
 
 import typer
@@ -13,6 +14,8 @@ class Interrupted(Exception):
 
 def run_app(app: typer.Typer) -> None:
     """Run a command line and leave the process with its exit code."""
+    # Batch systems end a job so; it leaves readable tables as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(exit_code(app))
 
 

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from rich.markup import escape
 from rich.table import Table
 
+from search.columns import field_of
 from search.commandline import run_app
 from search.console import make_console
 from search.data.decode import files_below, read_rgb, resize_square
 from search.errors import InputError
-from search.tables import field_of, write_atomically
+from search.tables import write_atomically
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 

@@ -3,9 +3,10 @@
 from dataclasses import asdict, replace
 from typing import Any
 
+from search.columns import Key
 from search.data.imageset import ImageSet
 from search.data.splits import Indices
-from search.tables import Key, Ledger
+from search.tables import Ledger
 from search.trial import EpochScore, FoldScore, epoch_row
 from search.tuning.book import EndedTrial
 from wbcmodels.config import ModelConfig

@@ -1,5 +1,6 @@
 """`python -m search.run`: the command line of a study."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -7,13 +8,15 @@ import typer
 
 from search.arguments import Arguments, Resources
 from search.commandline import run_app
+from search.errors import InputError
 
+DEFAULT_SPACE = "residual_placement"
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 @app.command()
 def main(
-    space: Annotated[str, typer.Option(help="A space in spaces/, or a Python file.")] = "residual_placement",
+    space: Annotated[str, typer.Option(help="A space in spaces/, or a Python file.")] = DEFAULT_SPACE,
     data: Annotated[str, typer.Option(help="synthetic, or a folder of images.")] = "synthetic",
     transfer_data: Annotated[
         str | None,
@@ -76,11 +79,21 @@ def main(
     from search.session import new_study, plan_only, resumed_study
 
     if resume is not None:
+        _refuse_beside_resume(arguments, name)
         resumed_study(resume, resources)
     elif dry_run:
         plan_only(arguments, resources)
     else:
         new_study(arguments, resources, output, name)
+
+
+def _refuse_beside_resume(arguments: Arguments, name: str | None) -> None:
+    """A study goes on with the arguments it began with; others would be passed over in silence."""
+    given, default = asdict(arguments), asdict(Arguments(space=DEFAULT_SPACE, transfer_data="synthetic"))
+    changed = [flag for flag in given if given[flag] != default[flag]] + (["name"] if name else [])
+    if changed:
+        flag = "--" + changed[0].replace("_", "-")
+        raise InputError(f"{flag}: a resumed study goes on with the arguments it began with; leave it out")
 
 
 if __name__ == "__main__":

@@ -119,7 +119,6 @@ def test_order_of_fold_rows_does_not_matter(seed, repeats):
     assert_same_rows(compare(folds, predictions), compare(shuffled, predictions))
 
 
-@pytest.mark.xfail(strict=True, reason="bug: McNemar's test pairs images by row, and rows come as folds end")
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("repeats", [1, 2])
 def test_order_of_prediction_rows_does_not_matter(seed, repeats):

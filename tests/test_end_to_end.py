@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from search.tables import KEY_COLUMNS, TABLES, field_of
+from search.columns import KEY_COLUMNS, TABLES, field_of
 
 COLOURS = {"Basophil": (60, 20, 90), "eosinophil": (230, 110, 90), "Neutrophil": (190, 150, 210)}
 
@@ -253,3 +253,19 @@ def test_interrupted_study_has_readable_tables_and_goes_on(study, arguments, tmp
     refused = command("search.run", "--resume", folder)
     assert refused.returncode == 2
     assert "finished" in refused.stderr
+
+
+@pytest.mark.ray
+def test_study_whose_trials_all_fail_says_why(cells, space, tmp_path):
+    hopeless = tmp_path / "hopeless.py"
+    diverging = space.read_text().replace('"lr", 0.01, 0.05', '"lr", 1e30, 1e31').replace("0.02}", "1e30}")
+    hopeless.write_text(diverging)
+    output = ("--output", tmp_path, "--name", "failed")
+    done = command("search.run", "--space", hopeless, "--data", cells, "--profile", "quick", "--folds", 2, *output)
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "DivergedError" in done.stderr
+    trials = table(tmp_path / "failed", "trials")
+    assert len(trials) >= 3
+    assert (trials["state"] == "FAIL").all()
+    assert trials["error"].str.contains("the loss is").all()

@@ -138,7 +138,6 @@ def test_config_that_describes_no_network_is_named(folder, values):
     assert refused(folder).startswith(f"{folder / CONFIG}: it is damaged")
 
 
-@pytest.mark.xfail(strict=True, reason="bug: not checked")
 @pytest.mark.parametrize(
     "values",
     [{"classes": ["a", "b"]}, {"classes": []}, {"normalisation": {"mean": [1, 2], "std": [1, 2, 3]}}],
@@ -156,7 +155,6 @@ def test_cut_off_weights_are_named(folder, part):
     assert refused(folder).startswith(f"{folder / WEIGHTS}: it is damaged")
 
 
-@pytest.mark.xfail(strict=True, reason="bug: the message has many lines")
 @pytest.mark.parametrize("other", [{"placement": "2"}, {"norm": "none"}])
 def test_weights_of_another_network_are_refused(folder, other):
     (folder / WEIGHTS).write_bytes(trained(**other).weights)
@@ -165,7 +163,7 @@ def test_weights_of_another_network_are_refused(folder, other):
 
 @pytest.mark.parametrize(
     "name",
-    [CONFIG, pytest.param(WEIGHTS, marks=pytest.mark.xfail(strict=True, reason="bug: config.json is blamed"))],
+    [CONFIG, WEIGHTS],
 )
 def test_folder_in_a_files_place_is_named(folder, name):
     (folder / name).unlink()

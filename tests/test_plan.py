@@ -105,7 +105,8 @@ def test_plan_follows_the_request(seed):
     assert list(phases) == ["search", "compare", "test", "transfer"][: len(phases)]
     for phase in plan.phases:
         assert phase.cost > 0
-        assert phase.epochs == phase.trainings * profile.epochs
+        epochs = profile.transfer_epochs if phase.name == "transfer" else profile.epochs
+        assert phase.epochs == phase.trainings * epochs
     assert plan.cost == pytest.approx(sum(phase.cost for phase in plan.phases))
     assert disk_mb(plan, asked) > 0
 
@@ -253,19 +254,11 @@ def test_input_sides_hold_what_a_space_chooses_beside_the_profile():
     assert {20, 24, 44} <= set(input_sides(space, PAPER_PROFILE))
 
 
-@pytest.mark.xfail(strict=True, reason="bug: first points are not among the samples that are looked at")
 def test_input_sides_hold_those_of_first_points():
     space = own_space(
         lambda suggest: suggest.suggest_int("side", 16, 512), first_points=lambda *_: ({"side": 333},)
     )
     assert 333 in input_sides(space, PAPER_PROFILE)
-
-
-@pytest.mark.xfail(strict=True, reason="bug: only what 40 samples ask for is decoded")
-def test_input_sides_hold_all_of_a_range():
-    space = own_space(lambda suggest: suggest.suggest_int("side", 16, 512, step=4))
-    asked = {c.model.input_px for level in space.levels for c in sample(space, level, PAPER_PROFILE, 500)}
-    assert asked <= set(input_sides(space, PAPER_PROFILE))
 
 
 def test_plan_can_be_written_down():

@@ -34,7 +34,9 @@ HEADER = """
 from search.space import Configuration, Profile, Space, TrainingConfig
 from wbcmodels.config import ModelConfig
 
-PROFILE = Profile(width=0.125, epochs=2, transfer_epochs=2, input_px=(24,), lr=(0.001, 0.1), trials_per_level=2, search_folds=2)
+PROFILE = Profile(
+    width=0.125, epochs=2, transfer_epochs=2, input_px=(24,), lr=(0.001, 0.1), trials_per_level=2, search_folds=2
+)
 """
 OWN = (
     HEADER
@@ -298,13 +300,11 @@ def test_bad_file_is_refused_in_one_line_that_names_it(tmp_path, text, said):
     assert "\n" not in message
 
 
-@pytest.mark.xfail(strict=True, reason="bug: the reason is not cut to one line")
 def test_long_reason_is_still_one_line(tmp_path):
     path = write(tmp_path, 'raise ValueError("first line\\nsecond line")\n')
     assert "\n" not in refused(path)
 
 
-@pytest.mark.xfail(strict=True, reason="bug: not checked when the space is loaded")
 @pytest.mark.parametrize(
     "text",
     [

@@ -174,7 +174,6 @@ def test_class_smaller_than_the_folds_is_dealt_out_without_a_warning(n_folds, si
         assert max(counts) - min(counts) <= 1
 
 
-@pytest.mark.xfail(strict=True, reason="bug: with groups, scikit-learn's own limits and warnings come through")
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("sizes", [(30, 30, 4), (4, 4, 4)])
 def test_class_smaller_than_the_folds_is_dealt_out_with_groups(seed, sizes):

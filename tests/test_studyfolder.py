@@ -88,7 +88,6 @@ def test_damaged_description_is_named(tmp_path, content):
     assert str(caught.value).startswith(f"{tmp_path / 'study.json'}: it cannot be read")
 
 
-@pytest.mark.xfail(strict=True, reason="bug: not checked")
 @pytest.mark.parametrize("content", ["[]", "5", "null"])
 def test_description_that_is_no_object_is_named(tmp_path, content):
     (tmp_path / "study.json").write_text(content)

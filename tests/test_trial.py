@@ -6,12 +6,12 @@ import torch
 from safetensors.torch import load, save
 
 import search.trial
+from search.columns import TABLES
 from search.data.splits import Split
 from search.device import Device
 from search.metrics import score
 from search.seeds import derive_seed
 from search.space import Configuration, TrainingConfig
-from search.tables import TABLES
 from search.training import DivergedError, Normalisation, evaluate, on_device
 from search.trial import EpochScore, FoldScore, Images, Task, epoch_row, run_task, run_trial
 from wbcmodels.config import PLACEMENTS, ModelConfig
@@ -316,11 +316,6 @@ def every_warning():
     torch.set_warn_always(before)
 
 
-TO_BE_MENDED = pytest.mark.xfail(
-    strict=True, raises=UserWarning, reason="run_task does not take its indices through shared_tensor"
-)
-
-
 @pytest.mark.usefixtures("every_warning")
 def test_read_only_images_are_used_as_they_are():
     # As Ray hands them out: one copy for all workers.
@@ -331,14 +326,12 @@ def test_read_only_images_are_used_as_they_are():
     assert np.array_equal(shared.pixels[SIDE], IMAGES.pixels[SIDE])
 
 
-@TO_BE_MENDED
 @pytest.mark.usefixtures("every_warning")
 def test_read_only_indices_are_used_as_they_are():
     shared = task(train=read_only(TRAIN), val=read_only(VAL))
     assert values(*run(shared)) == values(*run(task()))
 
 
-@TO_BE_MENDED
 @pytest.mark.usefixtures("every_warning")
 def test_read_only_splits_are_used_as_they_are():
     splits = [Split(train=read_only(split.train), val=read_only(split.val)) for split in SPLITS[:1]]

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from search.choose import best_trials, equal_settings
+from search.columns import Key
 from search.errors import StudyFailedError
 from search.phases.context import Study, sized
 from search.plan import level_configuration
@@ -14,7 +15,6 @@ from search.records import model_size
 from search.report.comparison import compare_settings
 from search.seeds import derive_seed
 from search.space import PAPER_LEVELS, Configuration, Params
-from search.tables import Key
 from search.trial import Task
 from search.tuning.jobs import Job, measure_latencies
 

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from search.arguments import Arguments
+from search.columns import Key
 from search.console import Reporter
 from search.data.imageset import ImageSet
 from search.data.splits import Indices, Split, stratified_folds
@@ -15,7 +16,7 @@ from search.records import FoldRecorder
 from search.seeds import derive_seed
 from search.space import Configuration, Params, Space
 from search.studyfolder import StudyFolder
-from search.tables import Key, Ledger
+from search.tables import Ledger
 from search.trial import FoldScore, Images, Task
 from search.tuning.cluster import Cluster
 from search.tuning.jobs import Job, run_jobs, share

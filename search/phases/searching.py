@@ -6,12 +6,12 @@ from dataclasses import asdict
 import numpy as np
 
 from search.choose import best_trials
+from search.columns import Key
 from search.errors import StudyFailedError
 from search.phases.context import Study, sized
 from search.plan import training_cost
 from search.records import FoldRecorder, trial_row
 from search.space import Configuration, Params
-from search.tables import Key
 from search.trial import TrialStep
 from search.tuning.book import EndedTrial, TrialBook
 from search.tuning.tune import run_search

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from search.columns import Key
 from search.data.imageset import ImageSet
 from search.errors import StudyFailedError
 from search.metrics import METRIC_NAMES
@@ -18,7 +19,6 @@ from search.records import model_size
 from search.report.comparison import compare_settings
 from search.seeds import derive_seed
 from search.space import PAPER_LEVELS
-from search.tables import Key
 from search.trial import FoldScore, Task, Way
 from search.tuning.jobs import Job, measure_latencies, share
 

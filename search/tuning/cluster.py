@@ -59,7 +59,7 @@ def ray_cluster(
 
     try:
         context = ray.init(
-            address=address,
+            address=address or "local",  # else RAY_ADDRESS would decide
             include_dashboard=None if address else True,
             dashboard_host="127.0.0.1",
             log_to_driver=False,
