@@ -43,12 +43,11 @@ class Reporter:
     Args:
         total: cost of the whole study at most, in any unit; what was saved on is credited as done, so the bar
             ends full, while the time left is reckoned from the speed of what was really worked.
-        already: cost that an earlier run of the study has done.
     """
 
-    def __init__(self, console: Console, total: float, already: float = 0.0) -> None:
+    def __init__(self, console: Console, total: float) -> None:
         self.console = console
-        self._total, self._done, self._worked = total, already, 0.0
+        self._total, self._done, self._worked = total, 0.0, 0.0
         self._phase, self._best = "", ""
         self._started = self._said = time.monotonic()
         self._bar: Progress | None = None
@@ -101,6 +100,10 @@ class Reporter:
         """Count work that turned out not to be needed."""
         self._done = min(self._total, self._done + cost)
         self._show()
+
+    def reach(self, cost: float) -> None:
+        """Count all up to a cost as done: whatever of it was not worked is not needed any more."""
+        self.credit(max(0.0, cost - self._done))
 
     def time_left_s(self) -> float | None:
         """Seconds to the end if all that is planned is still to be worked; None before anything was."""

@@ -15,7 +15,7 @@ from search.commandline import Interrupted
 from search.console import Reporter, duration, make_console, print_header
 from search.data.imageset import ImageSet, Listing, Source
 from search.data.sources import SYNTHETIC, open_source
-from search.data.splits import hold_out
+from search.data.splits import hold_out, stratified_folds
 from search.errors import InputError
 from search.phases.context import Study
 from search.plan import (
@@ -66,6 +66,7 @@ def new_study(arguments: Arguments, resources: Resources, output: Path, name: st
     with _session(arguments, resources) as session:
         _print_header(session, path)
         source, target = _decode(session)
+        _check_folds(session.plan, source, target)
         folder = StudyFolder.create(path, _description(session, source, target))
         _run(session, source, target, folder)
 
@@ -79,7 +80,10 @@ def resumed_study(path: Path, resources: Resources) -> None:
     folder = StudyFolder.open(path.absolute())
     if "finished" in folder.description:
         raise InputError(f"{path}: this study is finished")
-    with _session(Arguments(**folder.description["arguments"]), resources) as session:
+    arguments = Arguments(**folder.description["arguments"])
+    # What `auto` came to where the study began holds wherever it goes on.
+    arguments = replace(arguments, profile=folder.description["plan"]["profile_name"])
+    with _session(arguments, resources) as session:
         _print_header(session, folder.path)
         source, target = _decode(session)
         began_with = folder.description["data"]
@@ -115,7 +119,6 @@ def _session(arguments: Arguments, resources: Resources) -> Iterator[Session]:
         groups=arguments.groups,
     )
     target = _open_target(arguments)
-    _check_data(source.listing, arguments.data)
     with ray_cluster(
         address=resources.address,
         cpus_per_trial=resources.cpus_per_trial,
@@ -138,21 +141,13 @@ def _session(arguments: Arguments, resources: Resources) -> Iterator[Session]:
 def _open_target(arguments: Arguments) -> Source | None:
     if arguments.transfer_data == "none":
         return None
-    target = open_source(
+    return open_source(
         arguments.transfer_data,
         microscope="second",
         seed=arguments.seed,
         class_names=arguments.class_name_of,
         groups=arguments.transfer_groups,
     )
-    _check_data(target.listing, arguments.transfer_data)
-    return target
-
-
-def _check_data(listing: Listing, named: str) -> None:
-    counts = listing.class_counts()
-    if (counts >= 2).sum() < 2:
-        raise InputError(f"{named}: at least two classes need two images or more")
 
 
 def _request(arguments: Arguments, source: Source, target: Source | None, *, gpu: bool) -> Request:
@@ -230,7 +225,7 @@ def _decode(session: Session) -> tuple[ImageSet, ImageSet | None]:
 def _description(session: Session, source: ImageSet, target: ImageSet | None) -> dict[str, object]:
     """What `study.json` says of a study from its start."""
     return {
-        "arguments": asdict(session.arguments),
+        "arguments": _lasting(session.arguments),
         "question": session.space.question,
         "factor": session.space.factor,
         "levels": session.space.levels,
@@ -248,6 +243,25 @@ def _description(session: Session, source: ImageSet, target: ImageSet | None) ->
             if images is not None
         },
     }
+
+
+def _lasting(arguments: Arguments) -> dict[str, object]:
+    """The arguments by name, with paths that hold in whichever folder the study is resumed."""
+    values = asdict(arguments)
+    for name in ("space", "data", "transfer_data"):
+        value = values[name]
+        is_path = value.endswith(".py") if name == "space" else value not in (SYNTHETIC, "none")
+        values[name] = str(Path(value).absolute()) if is_path else value
+    return values
+
+
+def _check_folds(plan: Plan, source: ImageSet, target: ImageSet | None) -> None:
+    """Raise InputError for more folds than there is to partition, now and not after an hour's search."""
+    development = hold_out(source.labels, source.groups, TEST_SHARE, seed=0).train
+    for n_folds in (plan.search_folds, plan.folds):
+        stratified_folds(source.labels, source.groups, n_folds=n_folds, seed=0, among=development)
+    if target is not None:
+        stratified_folds(target.labels, target.groups, n_folds=plan.folds, seed=0)
 
 
 def _run(session: Session, source: ImageSet, target: ImageSet | None, folder: StudyFolder) -> None:

@@ -42,9 +42,9 @@ def small_classes(study: Study) -> list[str]:
 
 
 def _run_phase(study: Study, name: str, run: Callable[[], None]) -> None:
-    if study.folder.is_done(name):
-        study.reporter.credit(next(phase.cost for phase in study.plan.phases if phase.name == name))
-        return
-    run()
-    study.ledger.flush()
-    study.folder.finish(name)
+    if not study.folder.is_done(name):
+        run()
+        study.ledger.flush()
+        study.folder.finish(name)
+    names = [phase.name for phase in study.plan.phases]
+    study.reporter.reach(sum(phase.cost for phase in study.plan.phases[: names.index(name) + 1]))

@@ -139,6 +139,11 @@ def test_damaged_image_is_named(fails, folder, damage):
 
 
 @pytest.mark.ray
+def test_more_folds_than_images(fails, folder):
+    assert "99 folds" in fails("--data", folder, "--profile", "quick", "--folds", 99)
+
+
+@pytest.mark.ray
 def test_more_than_the_machine_has(fails, folder):
     assert "--cpus-per-trial 4096" in fails("--data", folder, "--cpus-per-trial", 4096)
     assert "--gpus-per-trial 9" in fails("--data", folder, "--gpus-per-trial", 9)

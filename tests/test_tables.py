@@ -172,7 +172,7 @@ def test_keys_stay_unique_when_a_trial_is_run_again(open_ledger, filled):
     # A study that was interrupted runs its unfinished trials again, and so enters the same epochs and folds.
     ledger = open_ledger()
     for number in range(3):
-        ledger.forget(Key(phase="search", number=number, level="1", data="cells"))
+        ledger.forget(Key(phase="search", number=number, level="1+2", data="synthetic"))
     fill(ledger)
     ledger.close()
     for name, more in (("epochs", ["epoch"]), ("predictions", ["image"]), ("folds", []), ("trials", [])):
