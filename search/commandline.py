@@ -14,8 +14,10 @@ class Interrupted(Exception):
 
 def run_app(app: typer.Typer) -> None:
     """Run a command line and leave the process with its exit code."""
-    # Batch systems end a job so; it leaves readable tables as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Batch systems end a job with SIGTERM, and shells have background jobs ignore SIGINT: both shall leave
+    # readable tables, as Ctrl-C does.
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, signal.default_int_handler)
     sys.exit(exit_code(app))
 
 

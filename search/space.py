@@ -122,7 +122,7 @@ QUICK_PROFILES = (
     _quick(epochs=12, transfer_epochs=36, input_px=(28, 32), trials=4),
     _quick(epochs=12, transfer_epochs=36, input_px=(24, 28), trials=3),
     _quick(epochs=8, transfer_epochs=16, input_px=(24, 28), trials=3),
-    _quick(epochs=6, transfer_epochs=6, input_px=(24, 28), trials=3),
+    _quick(epochs=5, transfer_epochs=5, input_px=(24, 28), trials=3),
     _quick(epochs=4, transfer_epochs=6, input_px=(24,), trials=2, width=0.125),
 )
 
