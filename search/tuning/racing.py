@@ -1,8 +1,7 @@
 """When to stop a trial: by paired comparison with the best finished trial of its level, at the same point.
 
-A trial visits the same folds in the same order as its rivals, so that an easy fold deceives nobody. In replays
-of 300 random orders of 44 recorded configurations this rule spent 0.18 of all epochs and chose as well as a
-search without it; its margins were chosen on those same curves.
+A trial visits the same folds in the same order as its rivals, so that an easy fold deceives nobody.
+The margins were chosen on recorded learning curves of one data set.
 """
 
 from collections.abc import Sequence
