@@ -8,7 +8,7 @@ import torch
 
 from search.device import Device
 from search.space import Configuration
-from search.training import Normalisation, fit, forward, on_device
+from search.training import Normalisation, fit, forward, make_optimizer, on_device
 from wbcmodels.config import ModelConfig
 from wbcmodels.family import build
 
@@ -29,6 +29,7 @@ def training_speed(configuration: Configuration, device: Device) -> float:
         images = torch.randint(256, (n_images, side, side, 3), dtype=torch.uint8, device=device.device)
         epochs = fit(
             model,
+            make_optimizer(model, slow_learner),
             images,
             torch.arange(n_images, device=device.device) % configuration.model.n_classes,
             torch.arange(n_images, device=device.device),

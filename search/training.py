@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from search.data.augment import flips_and_quarter_turns
 from search.device import Device
+from search.seeds import derive_seed
 from search.space import Schedule, TrainingConfig
 from wbcmodels.family import WBCsNet
 
@@ -65,8 +66,17 @@ class Normalisation:
         return ((images_NHWC - mean) / std).permute(0, 3, 1, 2)
 
 
+def make_optimizer(model: WBCsNet, config: TrainingConfig) -> torch.optim.SGD:
+    """SGD over the parameters that require gradients."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return torch.optim.SGD(
+        parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
+    )
+
+
 def fit(
     model: WBCsNet,
+    optimizer: torch.optim.Optimizer,
     images_NHWC: Tensor,
     labels: Tensor,
     indices: Tensor,
@@ -76,41 +86,40 @@ def fit(
     n_classes: int,
     seed: int,
     device: Device,
+    epochs_done: int = 0,
 ) -> Iterator[EpochResult]:
-    """Train the parameters that require gradients, and yield after every epoch.
+    """Train the optimizer's parameters, and yield after every epoch.
 
     Args:
         model: on the device; trained in place.
+        optimizer: of the model's parameters, see `make_optimizer`; its learning rate is set here.
         images_NHWC: uint8, (N, side, side, 3), on the device; shared, never written.
         labels: int64, (N,), on the device.
         indices: int64, (n_train,), on the device: the images to train on.
         seed: of batch order, augmentation and dropout.
+        epochs_done: with model and optimizer as they were after so many epochs, training goes on as if it had
+            never been interrupted.
     Raises:
         DivergedError: a loss that is not finite; the parameters are not updated with it.
     """
-    # Fold by fold and trial by trial the process goes on; dropout draws from torch's global generator.
-    torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.SGD(
-        parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
-    )
     # Batches as equal as can be: a last batch of one image would be trained on with a full step.
     n_batches = -(-len(indices) // config.batch_size)
     n_steps = config.epochs * n_batches
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: learning_rate_share(config.schedule, step, n_steps)
-    )
     class_weights = _class_weights(labels[indices], n_classes) if config.class_weighting == "balanced" else None
 
-    for epoch in range(1, config.epochs + 1):
+    for epoch in range(epochs_done + 1, config.epochs + 1):
         started = time.perf_counter()
         model.train()
+        # An epoch has random streams of its own, so that one can be the first after a restart. Dropout draws
+        # from torch's global generator.
+        torch.manual_seed(derive_seed(seed, "epoch", epoch))
+        generator = torch.Generator().manual_seed(derive_seed(seed, "batches", epoch))
+        first_step = (epoch - 1) * n_batches
         loss_sum = torch.zeros((), device=device.device)
         n_correct = torch.zeros((), dtype=torch.int64, device=device.device)
-        lr = optimizer.param_groups[0]["lr"]
         order = torch.randperm(len(indices), generator=generator).to(device.device)
-        for batch in indices[order].tensor_split(n_batches):
+        for step, batch in enumerate(indices[order].tensor_split(n_batches), start=first_step):
+            set_rate(optimizer, config.lr * learning_rate_share(config.schedule, step, n_steps))
             images = normalisation.apply(flips_and_quarter_turns(images_NHWC[batch], generator))
             logits = forward(model, images, device)
             loss = F.cross_entropy(logits, labels[batch], weight=class_weights)
@@ -119,16 +128,21 @@ def fit(
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-            schedule.step()
             loss_sum += loss.detach() * len(batch)
             n_correct += (logits.detach().argmax(1) == labels[batch]).sum()
         yield EpochResult(
             epoch=epoch,
-            lr=lr,
+            lr=config.lr * learning_rate_share(config.schedule, first_step, n_steps),
             train_loss=loss_sum.item() / len(indices),
             train_accuracy=n_correct.item() / len(indices),
             train_s=time.perf_counter() - started,
         )
+
+
+def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Make the optimizer's next step with this learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
 
 
 def learning_rate_share(schedule: Schedule, step: int, n_steps: int) -> float:

@@ -17,7 +17,7 @@ from search.device import Device
 from search.metrics import Metrics, score
 from search.seeds import derive_seed
 from search.space import Configuration
-from search.training import EpochResult, Normalisation, evaluate, fit, on_device
+from search.training import EpochResult, Normalisation, evaluate, fit, make_optimizer, on_device
 from wbcmodels.family import WBCsNet, build, replace_head
 
 Way = Literal["scratch", "frozen", "fine_tuned"]
@@ -125,6 +125,7 @@ def run_task(
     probabilities = np.empty((0, images.n_classes))
     for epoch in fit(
         model,
+        make_optimizer(model, task.configuration.training),
         pixels,
         labels,
         train,

@@ -19,7 +19,15 @@ from torch.nn import functional as F
 import search.training
 from search.device import Device
 from search.space import TrainingConfig
-from search.training import DivergedError, Normalisation, evaluate, fit, learning_rate_share, on_device
+from search.training import (
+    DivergedError,
+    Normalisation,
+    evaluate,
+    fit,
+    learning_rate_share,
+    make_optimizer,
+    on_device,
+)
 from wbcmodels.config import PLACEMENTS, ModelConfig
 from wbcmodels.family import build
 
@@ -51,7 +59,18 @@ def fit_all(model, images, labels=LABELS, indices=ALL, training=TRAINING, normal
     if normalisation is None:
         normalisation = Normalisation.of(images, indices)
     return list(
-        fit(model, images, labels, indices, training, normalisation, n_classes=N_CLASSES, seed=seed, device=CPU)
+        fit(
+            model,
+            make_optimizer(model, training),
+            images,
+            labels,
+            indices,
+            training,
+            normalisation,
+            n_classes=N_CLASSES,
+            seed=seed,
+            device=CPU,
+        )
     )
 
 
@@ -352,8 +371,9 @@ def test_evaluations_between_the_epochs_do_not_change_the_training():
     def train(evaluated):
         model, images = new_model(replace(TINY, dropout=0.5)), noise()
         seen = []
+        optimizer = make_optimizer(model, TRAINING)
         for epoch in fit(
-            model, images, LABELS, ALL, TRAINING, AS_THEY_ARE, n_classes=N_CLASSES, seed=0, device=CPU
+            model, optimizer, images, LABELS, ALL, TRAINING, AS_THEY_ARE, n_classes=N_CLASSES, seed=0, device=CPU
         ):
             seen.append(epoch.train_loss)
             if evaluated:
@@ -361,6 +381,31 @@ def test_evaluations_between_the_epochs_do_not_change_the_training():
         return seen
 
     assert train(evaluated=True) == train(evaluated=False)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+@pytest.mark.parametrize("epochs_done", [0, 1, 3])
+def test_training_that_goes_on_is_as_if_never_interrupted(epochs_done, schedule):
+    training = replace(TRAINING, epochs=4, schedule=schedule)
+    images, config = noise(), replace(TINY, dropout=0.5, norm="batch")
+
+    def train(model, optimizer, done):
+        given = (model, optimizer, images, LABELS, ALL, training, AS_THEY_ARE)
+        return fit(*given, n_classes=N_CLASSES, seed=0, device=CPU, epochs_done=done)
+
+    unbroken = new_model(config)
+    losses = [epoch.train_loss for epoch in train(unbroken, make_optimizer(unbroken, training), 0)]
+    broken = new_model(config)
+    optimizer = make_optimizer(broken, training)
+    first = [epoch.train_loss for _, epoch in zip(range(epochs_done), train(broken, optimizer, 0), strict=False)]
+    other = new_model(config, seed=1)
+    other.load_state_dict(state_of(broken))
+    other_optimizer = make_optimizer(other, training)
+    other_optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    torch.rand(7)  # whatever else drew in between
+    rest = [epoch.train_loss for epoch in train(other, other_optimizer, epochs_done)]
+    assert first + rest == losses
+    assert is_same(state_of(unbroken), state_of(other))
 
 
 def test_an_output_that_is_not_finite_is_an_error():
