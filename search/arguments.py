@@ -3,12 +3,18 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from search.errors import InputError
 
+Pruner = Literal["race", "asha", "none"]
 PROFILES = ("auto", "quick", "paper")
 # What can be searched for: names in `search.metrics.Metrics` of which more is better.
 METRICS = ("balanced_accuracy", "accuracy", "macro_f1")
+# What can be weighed against it, and of which less is better.
+COSTS = ("macs", "n_parameters")
+SAMPLERS = ("tpe", "random", "cmaes", "gp", "nsga2")
+PRUNERS: tuple[Pruner, ...] = ("race", "asha", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +36,10 @@ class Arguments:
     repeats: int = 1
     seed: int = 0
     metric: str = "balanced_accuracy"
+    objectives: str | None = None
+    sampler: str = "tpe"
+    pruner: Pruner = "race"
+    finalists: int | None = None
     class_names: str | None = None
     groups: str | None = None
     transfer_groups: str | None = None
@@ -44,12 +54,29 @@ class Arguments:
         at_least("--seed", self.seed, 0)
         one_of("--profile", self.profile, PROFILES)
         one_of("--metric", self.metric, METRICS)
-        _ = self.time_budget_s, self.class_name_of
+        one_of("--sampler", self.sampler, SAMPLERS)
+        one_of("--pruner", self.pruner, PRUNERS)
+        at_least("--finalists", self.finalists, 1)
+        _ = self.time_budget_s, self.class_name_of, self.objective_names
 
     @property
     def time_budget_s(self) -> float | None:
         """The time budget in seconds."""
         return None if self.time_budget is None else parse_duration("--time-budget", self.time_budget)
+
+    @property
+    def objective_names(self) -> tuple[str, ...]:
+        """What is searched for, the metric first."""
+        if self.objectives is None:
+            return (self.metric,)
+        names = tuple(name.strip() for name in self.objectives.split(","))
+        for name in names:
+            one_of("--objectives", name, METRICS + COSTS)
+        if names[0] != self.metric:
+            raise InputError(f"--objectives {self.objectives}: the first must be --metric, {self.metric}")
+        if len(set(names)) < len(names):
+            raise InputError(f"--objectives {self.objectives}: one stands there twice")
+        return names
 
     @property
     def class_name_of(self) -> dict[str, str] | None:
@@ -69,12 +96,19 @@ class Resources:
     cpus_per_trial: int = 1
     max_concurrent: int | None = None
     address: str | None = None
+    trial_timeout: str | None = None
 
     def __post_init__(self) -> None:
         """Check every value on its own."""
+        _ = self.trial_timeout_s
         at_least("--gpus-per-trial", self.gpus_per_trial, 0)
         at_least("--cpus-per-trial", self.cpus_per_trial, 1)
         at_least("--max-concurrent", self.max_concurrent, 1)
+
+    @property
+    def trial_timeout_s(self) -> float | None:
+        """The longest that a training may run, in seconds."""
+        return None if self.trial_timeout is None else parse_duration("--trial-timeout", self.trial_timeout)
 
 
 def parse_duration(flag: str, text: str) -> float:

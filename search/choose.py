@@ -1,6 +1,7 @@
 """Which configuration stands for a level, and which settings all levels share: rows of trials in, numbers out."""
 
 from collections.abc import Mapping, Sequence
+from operator import ge
 from typing import Any
 
 from search.space import Params
@@ -9,17 +10,53 @@ Trial = Mapping[str, Any]
 
 
 def best_trials(trials: Sequence[Trial]) -> dict[str, Trial]:
-    """The best complete trial of every level that has one; of equals, the first.
+    """The trial that stands for each level that has a complete one.
+
+    Where finalists were confirmed, it is the one with the best confirmed value; else the one with the best value.
 
     Args:
-        trials: with `number`, `level`, `state`, `value` (higher is better).
+        trials: with `number`, `level`, `state`, `value`, `confirmed_value` (higher is better).
     """
     best: dict[str, Trial] = {}
-    for trial in sorted(trials, key=lambda trial: trial["number"]):
-        rival = best.get(trial["level"])
-        if trial["state"] == "COMPLETE" and (rival is None or trial["value"] > rival["value"]):
-            best[trial["level"]] = trial
+    for level, ranked in _ranked(trials).items():
+        confirmed = [trial for trial in ranked if trial["confirmed_value"] is not None]
+        best[level] = max(confirmed, key=lambda trial: trial["confirmed_value"]) if confirmed else ranked[0]
     return best
+
+
+def finalists(trials: Sequence[Trial], n: int) -> list[Trial]:
+    """The n best complete trials of every level, as the search has valued them."""
+    return [trial for ranked in _ranked(trials).values() for trial in ranked[:n]]
+
+
+def pareto_front(trials: Sequence[Trial], higher_is_better: Mapping[str, bool]) -> list[Trial]:
+    """The complete trials that no other beats in one objective without losing in another, best first.
+
+    Args:
+        trials: with `state` and the objectives.
+        higher_is_better: by name of the objective.
+    """
+    complete = [trial for trial in trials if trial["state"] == "COMPLETE"]
+
+    def worth(trial: Trial) -> tuple[float, ...]:
+        return tuple(trial[name] if higher else -trial[name] for name, higher in higher_is_better.items())
+
+    worths = [worth(trial) for trial in complete]
+    front = [
+        (own, trial)
+        for own, trial in zip(worths, complete, strict=True)
+        if not any(other != own and all(map(ge, other, own)) for other in worths)
+    ]
+    return [trial for _, trial in sorted(front, key=lambda entry: entry[0], reverse=True)]
+
+
+def _ranked(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
+    """The complete trials of each level, best first; of equals, the first."""
+    ranked: dict[str, list[Trial]] = {}
+    for trial in sorted(trials, key=lambda trial: trial["number"]):
+        if trial["state"] == "COMPLETE":
+            ranked.setdefault(trial["level"], []).append(trial)
+    return {level: sorted(found, key=lambda trial: -trial["value"]) for level, found in ranked.items()}
 
 
 def equal_settings(trials: Sequence[Trial], levels: Sequence[str]) -> Params | None:

@@ -14,8 +14,8 @@ class Key:
     """What a row is about; None where a column means nothing.
 
     Attributes:
-        phase: search, compare, test or transfer.
-        number: of the trial, in the search.
+        phase: search, confirm, compare, test or transfer.
+        number: of the trial, in search and confirm.
         level: value of the factor, or `paper_plain` or `paper_wbcsnet2`.
         settings: tuned (the level at its best) or equal (the same settings for all levels).
         way: scratch, frozen or fine_tuned.
@@ -49,7 +49,7 @@ _SCORES = {
 
 # name -> (type, meaning, unit). A column of this name means this in whichever table it stands.
 COLUMNS: dict[str, tuple[pa.DataType, str, str]] = {
-    "phase": (pa.string(), "search, compare, test or transfer", ""),
+    "phase": (pa.string(), "search, confirm, compare, test or transfer", ""),
     "number": (pa.int64(), "number of the trial", ""),
     "level": (pa.string(), "value of the factor, or one of the paper's networks", ""),
     "settings": (pa.string(), "tuned: the level at its best; equal: the same settings for all levels", ""),
@@ -80,6 +80,7 @@ COLUMNS: dict[str, tuple[pa.DataType, str, str]] = {
     "val_loss": (pa.float64(), "log loss on the validation images after the epoch", ""),
     "val_accuracy": (pa.float64(), "accuracy on the validation images after the epoch", ""),
     "val_balanced_accuracy": (pa.float64(), "balanced accuracy on the validation images after the epoch", ""),
+    "val_macro_f1": (pa.float64(), "macro F1 on the validation images after the epoch", ""),
     "n_train": (pa.int64(), "training images", ""),
     "n_val": (pa.int64(), "validation images", ""),
     "image": (pa.string(), "the image's path in its data set", ""),
@@ -137,13 +138,16 @@ TABLES: dict[str, tuple[str, ...]] = {
     ),
     "epochs": (
         *("epoch", "lr", "train_loss", "train_accuracy"),
-        *("val_loss", "val_accuracy", "val_balanced_accuracy", "train_s"),
+        *("val_loss", "val_accuracy", "val_balanced_accuracy", "val_macro_f1", "train_s"),
     ),
     "folds": ("n_train", "n_val", *METRIC_NAMES, "train_s"),
     "predictions": ("image", "label", "predicted"),
     "comparison": _COMPARISON,
     "transfer": _COMPARISON,
+    "pareto": ("value", *METRIC_NAMES, "n_parameters", "macs"),
 }
+# Written only where a study has rows for them.
+OPTIONAL = ("pareto",)
 
 
 def field_of(name: str) -> pa.Field | None:

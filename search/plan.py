@@ -57,6 +57,7 @@ class Plan:
     profile: Profile
     n_trials: int
     search_folds: int
+    finalists: int
     folds: int
     repeats: int
     phases: tuple[Phase, ...]
@@ -69,7 +70,11 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a plan is made for; None leaves it to the profile."""
+    """What a plan is made for; None leaves it to the profile.
+
+    Attributes:
+        profile: of a study that goes on; else one is chosen.
+    """
 
     profile_name: Literal["quick", "paper"]
     synthetic: bool
@@ -77,12 +82,16 @@ class Request:
     n_target: int | None
     n_trials: int | None
     search_folds: int | None
+    finalists: int | None
     folds: int
     repeats: int
+    profile: Profile | None = None
 
 
 def make_plan(space: Space, request: Request) -> Plan:
     """Plan a study: of the quick profiles, the first whose worst case fits its time, else the last."""
+    if request.profile is not None:
+        return _plan(space, request.profile, request)
     if request.profile_name == "paper":
         return _plan(space, space.paper, request)
     budget = QUICK_S["synthetic" if request.synthetic else "own"] * QUICK_COST_PER_S
@@ -139,6 +148,7 @@ def _plan(space: Space, profile: Profile, request: Request) -> Plan:
     wanted = request.n_trials or profile.trials_per_level * n_levels
     n_trials = n_levels * math.ceil(wanted / n_levels)
     search_folds = request.search_folds or profile.search_folds
+    finalists = min(request.finalists or profile.finalists, n_trials // n_levels)
     development = request.n_images * (1 - TEST_SHARE)
     largest = {level: _largest(space, level, profile) for level in space.levels}
     paper = [paper_configuration(level, profile) for level in PAPER_LEVELS]
@@ -159,6 +169,7 @@ def _plan(space: Space, profile: Profile, request: Request) -> Plan:
     settings = 2 if space.factor is not None else 1
     phases = [
         cross_validated("search", levels, development, search_folds, n_trials // n_levels),
+        *([cross_validated("confirm", levels, development, search_folds, finalists)] if finalists > 1 else []),
         cross_validated("compare", levels * settings + paper, development, request.folds, request.repeats),
         Phase(
             name="test",
@@ -185,6 +196,7 @@ def _plan(space: Space, profile: Profile, request: Request) -> Plan:
         profile=profile,
         n_trials=n_trials,
         search_folds=search_folds,
+        finalists=finalists,
         folds=request.folds,
         repeats=request.repeats,
         phases=tuple(phases),
@@ -218,6 +230,7 @@ def disk_mb(plan: Plan, request: Request) -> float:
     """Disk that the study's folder will take, in MB, roughly: predictions make up nearly all of it."""
     development = request.n_images * (1 - TEST_SHARE)
     cross_validated = {"search": development / plan.search_folds, "compare": development / plan.folds}
+    cross_validated["confirm"] = development / plan.search_folds
     cross_validated["transfer"] = (request.n_target or 0) / plan.folds
     rows = sum(phase.trainings * cross_validated.get(phase.name, 0) for phase in plan.phases)
     return (rows * BYTES_PER_PREDICTION + sum(phase.epochs for phase in plan.phases) * BYTES_PER_EPOCH) / 1e6

@@ -51,7 +51,7 @@ def trial_row(ended: EndedTrial, n_train: float, n_classes: int) -> dict[str, An
         n_classes: of the data set.
     """
     trial = ended.trial
-    pooled = None if trial.last is None or trial.last.pooled is None else asdict(trial.last.pooled)
+    pooled = {} if trial.pooled is None else asdict(trial.pooled)
     return {
         **{f"params_{name}": value for name, value in trial.params.items()},
         "trial_id": f"trial-{trial.number:04d}",
@@ -62,7 +62,7 @@ def trial_row(ended: EndedTrial, n_train: float, n_classes: int) -> dict[str, An
         "duration_s": (ended.completed - trial.started).total_seconds(),
         "epochs": trial.epochs,
         "folds_done": trial.folds_done,
-        **(pooled or {}),
+        **pooled,
         **model_size(trial.configuration.model, n_classes),
         "train_s": trial.train_s,
         "images_per_s": n_train * trial.epochs / trial.train_s if trial.train_s else None,

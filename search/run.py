@@ -2,11 +2,11 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
-from search.arguments import Arguments, Resources
+from search.arguments import Arguments, Pruner, Resources
 from search.commandline import run_app
 from search.errors import InputError
 
@@ -41,13 +41,30 @@ def main(
     metric: Annotated[
         str, typer.Option(help="Searched for: balanced_accuracy, accuracy or macro_f1.")
     ] = "balanced_accuracy",
+    objectives: Annotated[
+        str | None, typer.Option(help="The metric and costs (macs, n_parameters) to weigh, by commas.")
+    ] = None,
+    sampler: Annotated[str, typer.Option(help="tpe, random, cmaes, gp or nsga2.")] = "tpe",
+    pruner: Annotated[str, typer.Option(help="What stops trials early: race, asha or none.")] = "race",
+    finalists: Annotated[
+        int | None, typer.Option(help="Trials of each level to confirm on folds of their own; 1 confirms none.")
+    ] = None,
     gpus_per_trial: Annotated[float | None, typer.Option(help="Share of a GPU; 0.25 where there is one.")] = None,
     cpus_per_trial: Annotated[int, typer.Option(help="CPUs and threads of a trial.")] = 1,
     max_concurrent: Annotated[int | None, typer.Option(help="Trials at once, at most.")] = None,
+    trial_timeout: Annotated[
+        str | None, typer.Option(help="Longest that a trial or training may run, such as 30m.")
+    ] = None,
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster, or auto.")] = None,
     output: Annotated[Path, typer.Option(help="Where study folders are made.")] = Path("results"),
     name: Annotated[str | None, typer.Option(help="Of the folder; space, date and time by default.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="A study's folder: go on with it.")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="A study's folder: go on with it; with more --trials or --repeats, extend it."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Resume although data, space or code differ, or a journal is damaged.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and what it costs, and stop.")] = False,
 ) -> None:
     """Find out where a residual block belongs, compare every placement, and take the best one further."""
@@ -55,6 +72,7 @@ def main(
         gpus_per_trial=gpus_per_trial,
         cpus_per_trial=cpus_per_trial,
         max_concurrent=max_concurrent,
+        trial_timeout=trial_timeout,
         address=address,
     )
     default_transfer = "synthetic" if data == "synthetic" else "none"
@@ -74,13 +92,20 @@ def main(
         repeats=repeats,
         seed=seed,
         metric=metric,
+        objectives=objectives,
+        sampler=sampler,
+        pruner=cast(Pruner, pruner),  # it is checked there
+        finalists=finalists,
     )
     # Ray and torch take seconds to import, and a wrong argument should be told at once.
-    from search.session import new_study, plan_only, resumed_study
+    from search.session import Extension, new_study, plan_only, resumed_study
 
+    if force and resume is None:
+        raise InputError("--force: it goes with --resume")
     if resume is not None:
         _refuse_beside_resume(arguments, name)
-        resumed_study(resume, resources)
+        extension = Extension(trials=trials, repeats=None if repeats == 1 else repeats)
+        resumed_study(resume, resources, extension, force=force)
     elif dry_run:
         plan_only(arguments, resources)
     else:
@@ -90,10 +115,13 @@ def main(
 def _refuse_beside_resume(arguments: Arguments, name: str | None) -> None:
     """A study goes on with the arguments it began with; others would be passed over in silence."""
     given, default = asdict(arguments), asdict(Arguments(space=DEFAULT_SPACE, transfer_data="synthetic"))
-    changed = [flag for flag in given if given[flag] != default[flag]] + (["name"] if name else [])
+    kept = [flag for flag in given if flag not in ("trials", "repeats")]
+    changed = [flag for flag in kept if given[flag] != default[flag]] + (["name"] if name else [])
     if changed:
         flag = "--" + changed[0].replace("_", "-")
-        raise InputError(f"{flag}: a resumed study goes on with the arguments it began with; leave it out")
+        raise InputError(
+            f"{flag}: a resumed study goes on with the arguments it began with; --trials and --repeats extend it"
+        )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """From arguments to a running study: open the data, start Ray, plan, say what will be done, and do it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -17,6 +18,7 @@ from search.data.imageset import ImageSet, Listing, Source
 from search.data.sources import SYNTHETIC, open_source
 from search.data.splits import hold_out, stratified_folds
 from search.errors import InputError
+from search.origin import differences, origin
 from search.phases.context import Study
 from search.plan import (
     TEST_SHARE,
@@ -29,14 +31,26 @@ from search.plan import (
     make_plan,
     typical_configuration,
 )
+from search.resume import (
+    AFTER_SEARCH,
+    Extension,
+    arguments_to_go_on,
+    as_json,
+    begin_unfinished_anew,
+    other_images,
+    profile_of,
+    refuse,
+    reopen,
+)
 from search.seeds import derive_seed
 from search.show import print_results
-from search.space import Space, load_space
+from search.space import Profile, Space, load_space
 from search.study import run_study, small_classes
 from search.studyfolder import StudyFolder, now
 from search.tables import Ledger
 from search.tuning.cluster import Cluster, ray_cluster
-from search.tuning.jobs import measure_speed
+from search.tuning.jobs import Workers, measure_speed
+from search.tuning.samplers import check_sampler
 from wbcmodels.cost import macs, n_parameters
 
 
@@ -68,29 +82,45 @@ def new_study(arguments: Arguments, resources: Resources, output: Path, name: st
         source, target = _decode(session)
         _check_folds(session.plan, source, target)
         folder = StudyFolder.create(path, _description(session, source, target))
-        _run(session, source, target, folder)
+        with folder.locked():
+            _run(session, source, target, folder, Ledger(path))
 
 
-def resumed_study(path: Path, resources: Resources) -> None:
-    """Go on with a study where it stopped.
+def resumed_study(path: Path, resources: Resources, extension: Extension, *, force: bool) -> None:
+    """Go on with a study where it stopped, or extend a finished one.
 
+    Args:
+        force: go on although data, space or code are not what the study began with, or a journal is damaged.
+            Finished trainings are kept, but for those after the search on images that have changed; all that is
+            unfinished begins anew.
     Raises:
-        InputError: no study there, a finished one, or data that are not those it began with.
+        InputError: no study there, a finished one that is not extended, or what `force` would go over.
     """
     folder = StudyFolder.open(path.absolute())
-    if "finished" in folder.description:
-        raise InputError(f"{path}: this study is finished")
-    arguments = Arguments(**folder.description["arguments"])
-    # What `auto` came to where the study began holds wherever it goes on.
-    arguments = replace(arguments, profile=folder.description["plan"]["profile_name"])
-    with _session(arguments, resources) as session:
-        _print_header(session, folder.path)
-        source, target = _decode(session)
-        began_with = folder.description["data"]
-        for images in (source, target):
-            if images is not None and images.fingerprint != began_with[images.source]["fingerprint"]:
-                raise InputError(f"{images.source}: these are not the images that the study began with")
-        _run(session, source, target, folder)
+    with folder.locked():
+        began_with = dict(folder.description)
+        arguments = arguments_to_go_on(folder, extension)
+        changes = differences(began_with.get("origin", {}), origin(arguments.space))
+        refuse(folder, changes, force=force)
+        ledger = Ledger(folder.path, cut_damage=force)
+        with _session(arguments, resources, began_with) as session:
+            if list(session.space.levels) != began_with["levels"]:
+                raise InputError(
+                    f"{path}: the study has levels {', '.join(began_with['levels'])}, the space others"
+                )
+            _print_header(session, folder.path)
+            source, target = _decode(session)
+            others = [images for images in (source, target) if other_images(began_with, images)]
+            changes += [f"the images of {images.source} are others" for images in others if images]
+            refuse(folder, changes, force=force)
+            if force:
+                begin_unfinished_anew(folder, ledger)
+            for phase in AFTER_SEARCH if source in others else AFTER_SEARCH[-1:] if others else ():
+                ledger.forget_all(phase=phase)
+            description = as_json(_description(session, source, target))
+            if force or description["plan"] != began_with["plan"]:
+                reopen(folder, description, changes)
+            _run(session, source, target, folder, ledger)
 
 
 def plan_only(arguments: Arguments, resources: Resources) -> None:
@@ -109,8 +139,11 @@ def plan_only(arguments: Arguments, resources: Resources) -> None:
 
 
 @contextmanager
-def _session(arguments: Arguments, resources: Resources) -> Iterator[Session]:
+def _session(
+    arguments: Arguments, resources: Resources, began_with: Mapping[str, Any] | None = None
+) -> Iterator[Session]:
     _, space = load_space(arguments.space)
+    profile = None if began_with is None else profile_of(began_with, space)
     source = open_source(
         arguments.data,
         microscope="first",
@@ -124,8 +157,11 @@ def _session(arguments: Arguments, resources: Resources) -> Iterator[Session]:
         cpus_per_trial=resources.cpus_per_trial,
         gpus_per_trial=resources.gpus_per_trial,
         max_concurrent=resources.max_concurrent,
+        timeout_s=resources.trial_timeout_s,
     ) as cluster:
-        request = _request(arguments, source, target, gpu=cluster.gpus > 0)
+        request = _request(arguments, source, target, profile, gpu=cluster.gpus > 0)
+        plan = make_plan(space, request)
+        check_sampler(arguments.sampler, space, plan.profile, len(arguments.objective_names))
         yield Session(
             arguments=arguments,
             space=space,
@@ -133,7 +169,7 @@ def _session(arguments: Arguments, resources: Resources) -> Iterator[Session]:
             target=target,
             cluster=cluster,
             request=request,
-            plan=make_plan(space, request),
+            plan=plan,
             console=make_console(),
         )
 
@@ -150,7 +186,9 @@ def _open_target(arguments: Arguments) -> Source | None:
     )
 
 
-def _request(arguments: Arguments, source: Source, target: Source | None, *, gpu: bool) -> Request:
+def _request(
+    arguments: Arguments, source: Source, target: Source | None, profile: Profile | None, *, gpu: bool
+) -> Request:
     synthetic = arguments.data == SYNTHETIC
     quick = arguments.profile == "quick" or (arguments.profile == "auto" and (synthetic or not gpu))
     return Request(
@@ -160,8 +198,10 @@ def _request(arguments: Arguments, source: Source, target: Source | None, *, gpu
         n_target=None if target is None else len(target.listing.labels),
         n_trials=arguments.trials,
         search_folds=arguments.search_folds,
+        finalists=arguments.finalists,
         folds=arguments.folds,
         repeats=arguments.repeats,
+        profile=profile,
     )
 
 
@@ -172,13 +212,15 @@ def _print_header(session: Session, path: Path | None) -> None:
     trials = f"{plan.n_trials} trials, {plan.n_trials // n_levels} for each of {n_levels} levels"
     if rounded:
         trials += f" (rounded up from {session.arguments.trials})"
+    confirm = f"the {plan.finalists} best of each level on {plan.search_folds} folds of their own"
     sides = "/".join(str(side) for side in profile.input_px)
     n_test = round(TEST_SHARE * session.request.n_images)
     facts = [
         ("data", _described(session.source.listing)),
         *([] if session.target is None else [("transfer to", _described(session.target.listing))]),
         ("networks", f"{plan.profile_name} profile: width {profile.width:g}, {sides} px, {profile.epochs} epochs"),
-        ("search", f"{trials}, on {plan.search_folds} folds"),
+        ("search", f"{trials}, on {plan.search_folds} folds; {_how(session.arguments)}"),
+        *([("confirm", confirm)] if plan.finalists > 1 else []),
         ("compare", f"every level's best on the same {plan.folds} folds; these are not nested in the search's"),
         ("test", f"about {n_test} images locked away; only their score is free of choice"),
         ("machine", f"{cluster.cpus:g} CPUs, {cluster.gpus:g} GPUs; {cluster.slots} trainings at once"),
@@ -195,6 +237,13 @@ def _print_header(session: Session, path: Path | None) -> None:
     notes = [note for source in (session.source, session.target) if source for note in source.listing.notes]
     for note in dict.fromkeys(notes):
         session.console.print(f"[yellow]note[/yellow]  {escape(note)}")
+
+
+def _how(arguments: Arguments) -> str:
+    """Who chooses, and what stops trials early."""
+    stops = {"race": "raced over folds", "asha": "halved by asha", "none": "none stopped early"}
+    weighed = "" if len(arguments.objective_names) == 1 else f", for {', '.join(arguments.objective_names)}"
+    return f"chosen by {arguments.sampler}{weighed}, {stops[arguments.pruner]}"
 
 
 def _described(listing: Listing) -> str:
@@ -231,6 +280,7 @@ def _description(session: Session, source: ImageSet, target: ImageSet | None) ->
         "levels": session.space.levels,
         "reference": session.space.reference,
         "plan": asdict(session.plan),
+        "origin": origin(session.arguments.space),
         "data": {
             images.source: {
                 "fingerprint": images.fingerprint,
@@ -264,9 +314,8 @@ def _check_folds(plan: Plan, source: ImageSet, target: ImageSet | None) -> None:
         stratified_folds(target.labels, target.groups, n_folds=plan.folds, seed=0)
 
 
-def _run(session: Session, source: ImageSet, target: ImageSet | None, folder: StudyFolder) -> None:
+def _run(session: Session, source: ImageSet, target: ImageSet | None, folder: StudyFolder, ledger: Ledger) -> None:
     locked = hold_out(source.labels, source.groups, TEST_SHARE, derive_seed(session.arguments.seed, "test set"))
-    ledger = Ledger(folder.path)
     reporter = Reporter(session.console, session.plan.cost)
     study = Study(
         arguments=session.arguments,
@@ -280,6 +329,7 @@ def _run(session: Session, source: ImageSet, target: ImageSet | None, folder: St
         ledger=ledger,
         cluster=session.cluster,
         reporter=reporter,
+        workers=Workers(session.cluster),
     )
     for line in small_classes(study):
         reporter.note(line)

@@ -56,11 +56,13 @@ def _print_trials(console: Console, trials: pd.DataFrame, metric: str) -> None:
         return
     counts = ", ".join(f"{count} {state}" for state, count in trials["state"].value_counts().items())
     table = _table(f"Best trials by {metric}  ({counts})")
-    for column in ("trial", "level", "value", "accuracy", "folds", "settings"):
+    confirmed = ["confirmed"] if trials["confirmed_value"].notna().any() else []
+    for column in ("trial", "level", "value", *confirmed, "accuracy", "folds", "settings"):
         table.add_column(column, justify="left" if column in ("level", "settings") else "right")
     complete = trials[trials["state"] == "COMPLETE"].sort_values("value", ascending=False)
     for _, row in complete.head(BEST_TRIALS).iterrows():
-        numbers = (_share(row["value"]), _share(row["accuracy"]), f"{row['folds_done']}")
+        numbers = [_share(row["value"]), *(_share(row["confirmed_value"]) for _ in confirmed)]
+        numbers += [_share(row["accuracy"]), f"{row['folds_done']}"]
         table.add_row(f"{row['number']}", row["level"], *numbers, _settings(row))
     console.print(table)
 
@@ -111,8 +113,15 @@ def _print_test(console: Console, description: dict[str, object]) -> None:
         console.print(
             f"[bold]Winner {escape(winner['level'])}[/bold]: on the locked test set, accuracy "
             f"{_share(test['accuracy'])}, balanced accuracy {_share(test['balanced_accuracy'])}. "
-            "Only this score is free of choice."
+            + _freedom(description)
         )
+
+
+def _freedom(description: dict[str, object]) -> str:
+    times = description.get("test_scored", 1)
+    if times == 1:
+        return "Only this score is free of choice."
+    return f"The set was scored {times} times as the study grew, so this score is not quite free of choice."
 
 
 def _table(title: str) -> Table:

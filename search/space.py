@@ -80,6 +80,8 @@ class Profile:
         lr: lowest and highest learning rate.
         trials_per_level: of the search, unless the command line says otherwise.
         search_folds: partition of the development set that trials are scored on.
+        finalists: trials of each level that are trained again on fresh seeds and folds, for the best of them to
+            stand for the level; with one this is skipped.
     """
 
     width: float
@@ -89,9 +91,9 @@ class Profile:
     lr: tuple[float, float]
     trials_per_level: int
     search_folds: int
+    finalists: int = 1
 
 
-QUICK_LR = (0.002, 0.03)
 PAPER_PROFILE = Profile(
     width=1.0,
     epochs=40,
@@ -100,6 +102,7 @@ PAPER_PROFILE = Profile(
     lr=(0.0003, 0.01),
     trials_per_level=8,
     search_folds=5,
+    finalists=3,
 )
 
 
@@ -218,12 +221,24 @@ def load_space(name_or_path: str) -> tuple[str, Space]:
         InputError: no such space, a file that cannot be imported, no SPACE in it, or a SPACE that cannot
             make its configurations.
     """
-    path = Path(name_or_path) if name_or_path.endswith(".py") else _named_file(name_or_path)
+    path = space_file(name_or_path)
     space = getattr(_import_file(path), "SPACE", None)
     if not isinstance(space, Space):
         raise InputError(f"--space {name_or_path}: it defines no SPACE = Space(...)")
     _check(name_or_path, space)
     return path.stem, space
+
+
+def space_file(name_or_path: str) -> Path:
+    """The file of a space.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = Path(name_or_path) if name_or_path.endswith(".py") else _named_file(name_or_path)
+    if not path.is_file():
+        raise InputError(f"--space {path}: there is no such file")
+    return path
 
 
 def _named_file(name: str) -> Path:
@@ -236,8 +251,6 @@ def _named_file(name: str) -> Path:
 
 
 def _import_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise InputError(f"--space {path}: there is no such file")
     name = f"wbc_search_space_{path.stem}"  # cannot shadow another module
     specification = importlib.util.spec_from_file_location(name, path)
     assert specification is not None

@@ -1,4 +1,7 @@
-"""A study's phases in order: search -> compare -> test -> transfer. Each goes on where an earlier run stopped."""
+"""A study's phases in order: search -> confirm -> compare -> test -> transfer.
+
+Each goes on where an earlier run stopped.
+"""
 
 from collections.abc import Callable
 
@@ -6,6 +9,7 @@ import numpy as np
 
 from search.data.splits import small_class_warnings
 from search.phases.comparing import compare, winner
+from search.phases.confirming import confirm
 from search.phases.context import Study
 from search.phases.searching import search
 from search.phases.transferring import test, transfer
@@ -20,6 +24,8 @@ def run_study(study: Study) -> None:
     """
     study.share_images()
     _run_phase(study, "search", lambda: search(study))
+    if study.plan.finalists > 1:
+        _run_phase(study, "confirm", lambda: confirm(study))
     _run_phase(study, "compare", lambda: compare(study))
     best = winner(study)
     _run_phase(study, "test", lambda: test(study, best))
@@ -45,6 +51,7 @@ def _run_phase(study: Study, name: str, run: Callable[[], None]) -> None:
     if not study.folder.is_done(name):
         run()
         study.ledger.flush()
+        study.checkpoints.clear()
         study.folder.finish(name)
     names = [phase.name for phase in study.plan.phases]
     study.reporter.reach(sum(phase.cost for phase in study.plan.phases[: names.index(name) + 1]))

@@ -3,12 +3,16 @@
 import json
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
+from search.checkpointfolder import CheckpointFolder
 from search.errors import InputError
 from search.tables import write_text
 
@@ -66,6 +70,29 @@ class StudyFolder:
     def model(self) -> Path:
         """Folder of the winner's weights and configuration."""
         return self.path / "model"
+
+    @property
+    def checkpoints(self) -> CheckpointFolder:
+        """States of running trainings."""
+        return CheckpointFolder(self.path / "checkpoints")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from running the same study.
+
+        Raises:
+            InputError: another process is running it, or the folder cannot be written to.
+        """
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise InputError(f"{self.path}: another process is running this study") from None
+        except OSError as error:
+            raise InputError(f"{self.path}: {error.strerror or error}") from error
+        with lock:
+            lock.release()  # once for acquire(); leaving the block releases the other
+            yield
 
     def is_done(self, phase: str) -> bool:
         """Whether a phase has finished."""

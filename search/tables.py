@@ -4,6 +4,7 @@ This is the only module that writes results. Every entry goes first to an append
 finished is lost, and from there to Parquet files, which are replaced as a whole and so are never half written.
 """
 
+import io
 import json
 import os
 import time
@@ -17,11 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from search.columns import KEY_COLUMNS, TABLES, Key, field_of, params_field
-from search.errors import StudyFailedError
+from search.columns import KEY_COLUMNS, OPTIONAL, TABLES, Key, field_of, params_field
+from search.errors import InputError, StudyFailedError
 
 FLUSH_EVERY_S = 3.0
 JOURNAL = "journal.jsonl"
+# Tables that hold rows of trainings before these have ended.
+_UNFINISHED = ("epochs", "folds", "predictions")
 
 
 class Ledger:
@@ -29,17 +32,20 @@ class Ledger:
 
     Args:
         folder: of the study; it exists.
+        cut_damage: cut a damaged journal off before its first damaged line, and keep a copy of it as it was.
     Raises:
         StudyFailedError: the folder cannot be written to, with the system's reason.
+        InputError: the journal is damaged; names the line.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, cut_damage: bool = False) -> None:
         self._folder = folder
         self._chunks: dict[str, list[pa.Table]] = {name: [] for name in TABLES}
         self._changed: set[str] = set(TABLES)
         self._flushed_at = 0.0
-        for entry in _read_journal(folder / JOURNAL):
-            self._apply(entry)
+        for left in folder.glob(".*.partial"):
+            left.unlink()
+        self._take_up(folder / JOURNAL, cut_damage)
         try:
             self._journal = (folder / JOURNAL).open("a", encoding="utf-8")
         except OSError as error:
@@ -58,15 +64,24 @@ class Ledger:
         """Replace a whole table that follows from the others."""
         self._enter({"do": "replace", "table": table, "rows": [dict(row) for row in rows]})
 
-    def forget(self, key: Key) -> None:
-        """Remove all rows of a training or trial that did not finish; a None in the key stands for null.
+    def forget(self, key: Key, beyond: tuple[int, int] = (0, 0)) -> None:
+        """Remove rows of a training or trial that has not finished; a None in the key stands for null.
 
-        `seed` is not looked at, and a key without a fold stands for all folds.
+        `seed` is not looked at, and a key without a fold stands for all folds and repeats.
+
+        Args:
+            beyond: finished folds, and finished epochs of the next one, whose rows are kept.
         """
         parts = {name: value for name, value in asdict(key).items() if name != "seed"}
         if key.fold is None:
             del parts["fold"], parts["repeat"]
-        self._enter({"do": "forget", "key": parts})
+        # Its epochs are entered before anything else of a training is.
+        if _matches(self.read("epochs"), parts, beyond).true_count:
+            self._enter({"do": "forget", "key": parts, "beyond": beyond})
+
+    def forget_all(self, **key: Any) -> None:
+        """Remove all rows of trainings with these values, finished or not; None stands for null."""
+        self._enter({"do": "forget", "key": key, "beyond": (0, 0)})
 
     def read(self, table: str) -> pa.Table:
         """All rows so far."""
@@ -83,14 +98,20 @@ class Ledger:
     def flush(self) -> None:
         """Write what changed to Parquet, each file replaced as a whole."""
         for table in sorted(self._changed):
+            if table in OPTIONAL and not self.read(table).num_rows:
+                (self._folder / f"{table}.parquet").unlink(missing_ok=True)
+                continue
             write_atomically(self._folder / f"{table}.parquet", self.read(table))
         self._changed.clear()
         self._flushed_at = time.monotonic()
 
     def close(self) -> None:
         """Write what is left."""
-        self.flush()
-        self._journal.close()
+        try:
+            self.flush()
+        finally:
+            with suppress(OSError):  # a line that could not be written has been complained of
+                self._journal.close()
 
     def _enter(self, entry: dict[str, Any]) -> None:
         """Write an entry to the journal, down to the disk, and act on it."""
@@ -102,18 +123,42 @@ class Ledger:
             raise StudyFailedError(f"{self._folder / JOURNAL}: {error.strerror or error}") from error
         self._apply(entry)
 
+    def _take_up(self, path: Path, cut_damage: bool) -> None:
+        """Act on the journal's entries; a last line that was cut off in the middle is dropped from the file."""
+        data = path.read_bytes() if path.exists() else b""
+        kept = 0
+        for number, line in enumerate(io.BytesIO(data), start=1):  # bytes.splitlines takes more for an end
+            if not line.endswith(b"\n"):
+                break
+            try:
+                self._apply(json.loads(line))
+            except Exception as error:  # damaged JSON may still be JSON, of anything
+                if not cut_damage:
+                    raise InputError(
+                        f"{path}: line {number} is damaged ({type(error).__name__}); --force goes on from the "
+                        f"lines before it, which hold {100 * kept / len(data):.0f} % of the journal"
+                    ) from error
+                path.with_name(f"{path.name}.damaged").write_bytes(data)
+                break
+            kept += len(line)
+        if kept < len(data):
+            os.truncate(path, kept)
+
     def _apply(self, entry: Mapping[str, Any]) -> None:
         if entry["do"] == "add":
             self._chunks[entry["table"]].append(_chunk(entry["key"], entry["columns"]))
             self._changed.add(entry["table"])
         elif entry["do"] == "replace":
             rows = entry["rows"]
-            self._chunks[entry["table"]] = [_chunk({}, {name: [row[name]] for name in row}) for row in rows]
+            names = dict.fromkeys(name for row in rows for name in row)
+            columns = {name: [row.get(name) for row in rows] for name in names}
+            self._chunks[entry["table"]] = [_chunk({}, columns)] if rows else []
             self._changed.add(entry["table"])
         else:
-            for table in TABLES:
-                self._chunks[table] = [_without(self.read(table), entry["key"])]
-            self._changed |= set(TABLES)
+            for table in _UNFINISHED:
+                rows = self.read(table)
+                self._chunks[table] = [rows.filter(pc.invert(_matches(rows, entry["key"], entry["beyond"])))]
+            self._changed |= set(_UNFINISHED)
 
 
 def write_atomically(path: Path, table: pa.Table) -> None:
@@ -144,14 +189,18 @@ def write_text(path: Path, text: str) -> None:
     replace_file(path, lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
-def _without(rows: pa.Table, key: Mapping[str, Any]) -> pa.Table:
-    """The rows that do not have this key."""
-    match = pa.array([True] * len(rows), type=pa.bool_())
+def _matches(rows: pa.Table, key: Mapping[str, Any], beyond: Sequence[int]) -> pa.BooleanArray:
+    """Which rows have this key and lie beyond a number of folds and epochs."""
+    folds, epochs = beyond
+    fold = pc.fill_null(rows["fold"], 0)
+    match = pc.greater_equal(fold, folds)
+    if "epoch" in rows.column_names:
+        match = pc.and_(match, pc.or_(pc.greater(fold, folds), pc.greater(rows["epoch"], epochs)))
     for name, value in key.items():
         column = rows[name]
         same = column.is_null() if value is None else pc.fill_null(pc.equal(column, value), False)
         match = pc.and_(match, same)
-    return rows.filter(pc.invert(match))
+    return match.combine_chunks()
 
 
 def _chunk(key: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]) -> pa.Table:
@@ -163,7 +212,8 @@ def _chunk(key: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]) -> pa.T
             field = params_field(name, values)
             values = [value if field.type != pa.string() or value is None else str(value) for value in values]
         if pa.types.is_timestamp(field.type):
-            values = pa.array([str(value) for value in values]).cast(field.type)
+            values = pa.array([None if value is None else str(value) for value in values], pa.string())
+            values = values.cast(field.type)
         arrays.append(pa.array(values, type=field.type))
         fields.append(field)
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
@@ -180,21 +230,3 @@ def _order(table: str, names: Sequence[str]) -> list[str]:
     parameters = sorted(name for name in names if name.startswith("params_"))
     others = [name for name in names if name not in known and name not in parameters]
     return [*KEY_COLUMNS, *parameters, *TABLES[table], *others]
-
-
-def _read_journal(path: Path) -> list[dict[str, Any]]:
-    """The journal's entries; a last line that was cut off in the middle is dropped from the file."""
-    if not path.exists():
-        return []
-    entries, kept = [], 0
-    data = path.read_bytes()
-    for line in data.splitlines(keepends=True):
-        if not line.endswith(b"\n"):
-            os.truncate(path, kept)
-            break
-        try:
-            entries.append(json.loads(line))
-        except ValueError as error:
-            raise StudyFailedError(f"{path}: line {len(entries) + 1} is not JSON: {error}") from error
-        kept += len(line)
-    return entries

@@ -12,15 +12,20 @@ from numpy.typing import NDArray
 from safetensors.torch import load as load_weights
 from safetensors.torch import save as save_weights
 
+from search.checkpoint import Checkpoint, restore, state_of
 from search.data.splits import Indices, Split
 from search.device import Device
 from search.metrics import Metrics, score
 from search.seeds import derive_seed
 from search.space import Configuration
 from search.training import EpochResult, Normalisation, evaluate, fit, make_optimizer, on_device
+from wbcmodels.cost import n_parameters
 from wbcmodels.family import WBCsNet, build, replace_head
 
 Way = Literal["scratch", "frozen", "fine_tuned"]
+# Networks of the paper's width hold some 600 MB of weights and momentum, and take longer to save than a GPU takes
+# for an epoch.
+LARGE_CHECKPOINT_BYTES, LARGE_CHECKPOINT_EVERY_S = 100_000_000, 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +78,6 @@ class FoldScore:
     Attributes:
         probabilities: (n_val, n_classes), in the order of the task's `val`.
         train_s: seconds in training, without validation.
-        wall_s: seconds of the whole training.
         weights: safetensors bytes if they were asked for.
     """
 
@@ -83,33 +87,45 @@ class FoldScore:
     probabilities: NDArray[np.float64]
     normalisation: Normalisation
     train_s: float
-    wall_s: float
     weights: bytes | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrialStep:
-    """One epoch of a trial; `fold_score` with a fold's last epoch, `pooled` with the trial's last."""
+class Step:
+    """One epoch of a training.
 
-    fold: int
+    Attributes:
+        fold: in a trial, number of the fold; else 0.
+        score: with the last epoch of a fold.
+        pooled: with the last epoch of a trial, over all its folds.
+        checkpoint: to go on from after this epoch, as bytes; None with the last, and where one was saved a moment
+            ago and they are large.
+    """
+
+    fold: int = 0
     epoch: EpochScore
-    fold_score: FoldScore | None
-    pooled: Metrics | None
+    score: FoldScore | None = None
+    pooled: Metrics | None = None
+    checkpoint: bytes | None = None
 
 
 def run_task(
-    task: Task, images: Images, device: Device, weights: bytes | None = None
-) -> Iterator[EpochScore | FoldScore]:
-    """Train and validate once: yields an EpochScore per epoch, then one FoldScore.
+    task: Task,
+    images: Images,
+    device: Device,
+    weights: bytes | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Iterator[Step]:
+    """Train and validate once, and yield after every epoch.
 
     Args:
         weights: safetensors bytes to start from, of a network that differs from the task's at most in its
             classes; its FC2 is replaced.
+        checkpoint: of the same task; the epochs before it are not yielded again.
     Raises:
         DivergedError: a loss or an output that is not finite.
         ValueError: the images are not there at the network's input side.
     """
-    started = time.perf_counter()
     model_config = replace(task.configuration.model, n_classes=images.n_classes)
     if model_config.input_px not in images.pixels:
         raise ValueError(
@@ -120,12 +136,18 @@ def run_task(
     train, val = (shared_tensor(indices).to(device.device) for indices in (task.train, task.val))
     normalisation = Normalisation.of(pixels, train)
     model = on_device(_starting_model(task, images.n_classes, weights), device)
+    optimizer = make_optimizer(model, task.configuration.training)
+    checkpoint = checkpoint or Checkpoint(epoch=0)
+    if checkpoint.epoch:
+        restore(checkpoint, model, optimizer)
 
-    train_s, metrics = 0.0, None
+    train_s, metrics = checkpoint.train_s, None
     probabilities = np.empty((0, images.n_classes))
+    saved_at = time.monotonic()
+    large = 8 * n_parameters(model_config) > LARGE_CHECKPOINT_BYTES  # weights and momentum, 4 bytes each
     for epoch in fit(
         model,
-        make_optimizer(model, task.configuration.training),
+        optimizer,
         pixels,
         labels,
         train,
@@ -134,59 +156,75 @@ def run_task(
         n_classes=images.n_classes,
         seed=task.seed,
         device=device,
+        epochs_done=checkpoint.epoch,
     ):
         train_s += epoch.train_s
         last = epoch.epoch == task.configuration.training.epochs
         if len(task.val) and (last or not task.validate_once):
             probabilities = evaluate(model, pixels, val, normalisation, device)
             metrics = score(images.labels[task.val], probabilities)
-        yield EpochScore(training=epoch, validation=metrics)
-
-    yield FoldScore(
-        n_train=len(task.train),
-        n_val=len(task.val),
-        metrics=metrics,
-        probabilities=probabilities,
-        normalisation=normalisation,
-        train_s=train_s,
-        wall_s=time.perf_counter() - started,
-        weights=save_weights(_portable(model)) if task.keep_weights else None,
-    )
+        epoch_score = EpochScore(training=epoch, validation=metrics)
+        if last:
+            yield Step(
+                epoch=epoch_score,
+                score=FoldScore(
+                    n_train=len(task.train),
+                    n_val=len(task.val),
+                    metrics=metrics,
+                    probabilities=probabilities,
+                    normalisation=normalisation,
+                    train_s=train_s,
+                    weights=save_weights(_portable(model)) if task.keep_weights else None,
+                ),
+            )
+        elif large and time.monotonic() - saved_at < LARGE_CHECKPOINT_EVERY_S:
+            yield Step(epoch=epoch_score)
+        else:
+            state = replace(
+                state_of(model, optimizer, epoch=epoch.epoch, train_s=train_s), finished=checkpoint.finished
+            )
+            yield Step(epoch=epoch_score, checkpoint=state.to_bytes())
+            saved_at = time.monotonic()
 
 
 def run_trial(
-    configuration: Configuration, splits: Sequence[Split], images: Images, seed: int, device: Device
-) -> Iterator[TrialStep]:
-    """Train a configuration on its folds, one after another in their given order.
+    configuration: Configuration,
+    splits: Sequence[Split],
+    images: Images,
+    seed: int,
+    device: Device,
+    checkpoint: Checkpoint | None = None,
+) -> Iterator[Step]:
+    """Train a configuration on its folds, one after another in their given order, and yield after every epoch.
 
     Args:
         seed: of the study; every trial draws the same weights and batches for a fold, so that trials differ by
             their configuration alone.
+        checkpoint: of the same trial; the epochs before it are not yielded again.
     Raises:
         DivergedError: a loss or an output that is not finite.
     """
-    labels: list[NDArray[np.int64]] = []
-    probabilities: list[NDArray[np.float64]] = []
-    for fold, split in enumerate(splits):
+    checkpoint = checkpoint or Checkpoint(epoch=0)
+    finished = list(checkpoint.finished)
+    for fold in range(len(finished), len(splits)):
+        split = splits[fold]
         task = Task(
             configuration=configuration,
             train=split.train,
             val=split.val,
             seed=derive_seed(seed, "search", fold),
         )
-        last: EpochScore | None = None
-        for event in run_task(task, images, device):
-            if isinstance(event, EpochScore):
-                if last is not None:
-                    yield TrialStep(fold=fold, epoch=last, fold_score=None, pooled=None)
-                last = event
+        for step in run_task(task, images, device, checkpoint=checkpoint):
+            if step.score is None:
+                yield replace(step, fold=fold)
                 continue
-            assert last is not None  # a training has at least one epoch
-            labels.append(images.labels[split.val])
-            probabilities.append(event.probabilities)
-            done = fold == len(splits) - 1
-            pooled = score(np.concatenate(labels), np.concatenate(probabilities)) if done else None
-            yield TrialStep(fold=fold, epoch=last, fold_score=event, pooled=pooled)
+            finished.append(step.score.probabilities)
+            if len(finished) == len(splits):
+                labels = np.concatenate([images.labels[split.val] for split in splits])
+                yield replace(step, fold=fold, pooled=score(labels, np.concatenate(finished)))
+            else:
+                checkpoint = Checkpoint(epoch=0, finished=tuple(finished))
+                yield replace(step, fold=fold, checkpoint=checkpoint.to_bytes())
 
 
 def epoch_row(epoch: EpochScore) -> dict[str, float | int | None]:
@@ -197,6 +235,7 @@ def epoch_row(epoch: EpochScore) -> dict[str, float | int | None]:
         "val_loss": validation and validation["log_loss"],
         "val_accuracy": validation and validation["accuracy"],
         "val_balanced_accuracy": validation and validation["balanced_accuracy"],
+        "val_macro_f1": validation and validation["macro_f1"],
     }
 
 

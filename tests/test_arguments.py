@@ -4,8 +4,20 @@ import math
 import numpy as np
 import pytest
 
-from search.arguments import Arguments, Resources, at_least, one_of, parse_duration, study_name
+from search.arguments import (
+    COSTS,
+    METRICS,
+    PRUNERS,
+    SAMPLERS,
+    Arguments,
+    Resources,
+    at_least,
+    one_of,
+    parse_duration,
+    study_name,
+)
 from search.errors import InputError
+from search.metrics import METRIC_NAMES
 
 
 def refused(make, **values):
@@ -23,6 +35,7 @@ def refused(make, **values):
 def test_durations(text, seconds):
     assert parse_duration("--time-budget", text) == seconds
     assert Arguments(space="x", time_budget=text).time_budget_s == seconds
+    assert Resources(trial_timeout=text).trial_timeout_s == seconds
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -39,10 +52,12 @@ def test_durations_add_up(seed):
 )
 def test_bad_duration_names_flag_and_value(text):
     assert refused(Arguments, space="x", time_budget=text).startswith(f"--time-budget {text}:")
+    assert refused(Resources, trial_timeout=text).startswith(f"--trial-timeout {text}:")
 
 
-def test_no_budget():
+def test_no_budget_and_no_timeout():
     assert Arguments(space="x").time_budget_s is None
+    assert Resources().trial_timeout_s is None
 
 
 @pytest.mark.parametrize(
@@ -60,6 +75,12 @@ def test_no_budget():
         ("metric", "--metric", "log_loss"),
         ("metric", "--metric", "sensitivity"),
         ("class_names", "--class-names", "1"),
+        ("sampler", "--sampler", "TPE"),
+        ("sampler", "--sampler", ""),
+        ("pruner", "--pruner", "hyperband"),
+        ("pruner", "--pruner", "None"),
+        ("finalists", "--finalists", 0),
+        ("finalists", "--finalists", -2),
     ],
 )
 def test_bad_argument_names_flag_and_value(field, flag, value):
@@ -80,7 +101,7 @@ def test_bad_resource_names_flag_and_value(field, flag, value):
 
 
 def test_least_values_are_good():
-    Arguments(space="x", trials=1, search_folds=2, folds=2, repeats=1, seed=0)
+    Arguments(space="x", trials=1, search_folds=2, folds=2, repeats=1, seed=0, finalists=1)
     Resources(gpus_per_trial=0, cpus_per_trial=1, max_concurrent=1)
     at_least("--x", None, 1)
 
@@ -92,11 +113,66 @@ def test_choices_are_listed():
 
 @pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "macro_f1"])
 def test_every_headline_metric_can_be_searched_for(metric):
-    assert Arguments(space="x", metric=metric).metric == metric
+    arguments = Arguments(space="x", metric=metric)
+    assert arguments.metric == metric in METRICS
+    assert arguments.objective_names == (metric,)
+    assert set(METRICS) <= set(METRIC_NAMES)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("pruner", PRUNERS)
+def test_every_sampler_goes_with_every_pruner(sampler, pruner):
+    arguments = Arguments(space="x", sampler=sampler, pruner=pruner)
+    assert (arguments.sampler, arguments.pruner) == (sampler, pruner)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("others", [*COSTS, ",".join(COSTS), " macs , n_parameters "])
+def test_objectives_are_the_metric_and_others(metric, others):
+    names = Arguments(space="x", metric=metric, objectives=f"{metric},{others}").objective_names
+    assert names == (metric, *(name.strip() for name in others.split(",")))
+    assert Arguments(space="x", metric=metric, objectives=metric).objective_names == (metric,)
+
+
+def test_a_second_metric_can_be_an_objective():
+    names = Arguments(space="x", objectives="balanced_accuracy,macro_f1,macs").objective_names
+    assert names == ("balanced_accuracy", "macro_f1", "macs")
+
+
+@pytest.mark.parametrize(
+    ("objectives", "said"),
+    [
+        ("", ": it must be one of"),
+        ("balanced_accuracy,", ": it must be one of"),
+        ("balanced_accuracy,latency_ms", "latency_ms: it must be one of"),
+        ("balanced_accuracy,log_loss", "log_loss: it must be one of"),
+        ("balanced_accuracy;macs", "balanced_accuracy;macs: it must be one of"),
+        ("Balanced_Accuracy", "Balanced_Accuracy: it must be one of"),
+        ("macs,balanced_accuracy", "the first must be --metric, balanced_accuracy"),
+        ("accuracy,macs", "the first must be --metric, balanced_accuracy"),
+        ("macs", "the first must be --metric, balanced_accuracy"),
+        ("balanced_accuracy,macs,macs", "one stands there twice"),
+        ("balanced_accuracy,balanced_accuracy", "one stands there twice"),
+    ],
+)
+def test_bad_objectives_say_what_is_wrong(objectives, said):
+    message = refused(Arguments, space="x", objectives=objectives)
+    assert message.startswith("--objectives ")
+    assert said in message
 
 
 def test_arguments_survive_being_written_down():
-    arguments = Arguments(space="x", trials=9, time_budget="1h", class_names="0=a,1=b", skip_bad=True)
+    arguments = Arguments(
+        space="x",
+        trials=9,
+        time_budget="1h",
+        class_names="0=a,1=b",
+        skip_bad=True,
+        objectives="balanced_accuracy,macs",
+        sampler="nsga2",
+        pruner="none",
+        finalists=2,
+    )
     assert Arguments(**dataclasses.asdict(arguments)) == arguments
 
 

@@ -3,70 +3,14 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from tiny_study import assert_same_tables, command, start, table
 
 from search.columns import KEY_COLUMNS, TABLES, field_of
-
-COLOURS = {"Basophil": (60, 20, 90), "eosinophil": (230, 110, 90), "Neutrophil": (190, 150, 210)}
-
-SPACE = """
-from search.space import Configuration, Profile, Space, TrainingConfig
-from wbcmodels.config import ModelConfig
-
-def configure(suggest, level, profile):
-    norm = suggest.suggest_categorical("norm", ("batch", "group"))
-    dropout = suggest.suggest_float("dropout", 0.0, 0.5) if norm == "batch" else 0.0
-    model = ModelConfig(placement=level, norm=norm, dropout=dropout, input_px=12, width=profile.width)
-    training = TrainingConfig(epochs=2, lr=suggest.suggest_float("lr", 0.01, 0.05))
-    return Configuration(model=model, training=training)
-
-SMALL = Profile(width=0.125, epochs=2, transfer_epochs=2, input_px=(12,), lr=(0.01, 0.05),
-                trials_per_level=2, search_folds=2)
-SPACE = Space(question="Does it run?", factor="placement", levels=("none", "1"), reference="none",
-              configure=configure, paper=SMALL, quick=(SMALL,),
-              first_points=lambda level, profile: ({"norm": "batch", "dropout": 0.2, "lr": 0.02},))
-"""
-
-
-def command(*arguments, **options):
-    return subprocess.run(
-        [sys.executable, "-m", *map(str, arguments)], capture_output=True, text=True, timeout=300, **options
-    )
-
-
-def draw_folder(folder, *, side, n_images, seed):
-    """Noisy squares of one colour a class."""
-    rng = np.random.default_rng(seed)
-    for name, colour in COLOURS.items():
-        (folder / name).mkdir(parents=True)
-        for i in range(n_images):
-            pixels = np.clip(rng.normal(colour, 40, (side, side, 3)), 0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / name / f"{i:03d}.png")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def cells(tmp_path_factory):
-    return draw_folder(tmp_path_factory.mktemp("data") / "cells", side=16, n_images=14, seed=0)
-
-
-@pytest.fixture(scope="module")
-def others(tmp_path_factory):
-    return draw_folder(tmp_path_factory.mktemp("data") / "others", side=20, n_images=8, seed=1)
-
-
-@pytest.fixture(scope="module")
-def space(tmp_path_factory):
-    path = tmp_path_factory.mktemp("spaces") / "tiny.py"
-    path.write_text(SPACE)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +18,7 @@ def arguments(cells, others, space):
     return (
         *("search.run", "--space", space, "--data", cells, "--transfer-data", others, "--profile", "quick"),
         *("--trials", 5, "--folds", 3, "--seed", 3, "--max-concurrent", 1),
+        *("--finalists", 2, "--objectives", "balanced_accuracy,macs"),
     )
 
 
@@ -84,10 +29,6 @@ def study(arguments, tmp_path_factory):
     done = command(*arguments, "--output", output, "--name", "first")
     assert done.returncode == 0, done.stderr
     return output / "first", done
-
-
-def table(folder, name):
-    return pd.read_parquet(folder / f"{name}.parquet")
 
 
 @pytest.mark.ray
@@ -191,7 +132,7 @@ def test_transfer_has_three_ways_of_three_networks(study):
 @pytest.mark.ray
 def test_study_json_says_what_it_was(study):
     description = json.loads((study[0] / "study.json").read_text())
-    assert description["phases_done"] == ["search", "compare", "test", "transfer"]
+    assert description["phases_done"] == ["search", "confirm", "compare", "test", "transfer"]
     assert description["arguments"]["seed"] == 3
     assert len(description["data"]["cells"]["fingerprint"]) == 64
     assert description["environment"]["versions"]["torch"]
@@ -214,23 +155,13 @@ def test_show_and_predict_use_the_folder(study, cells, tmp_path):
 def test_same_seed_gives_the_same_study(study, arguments, tmp_path):
     again = command(*arguments, "--output", tmp_path, "--name", "second")
     assert again.returncode == 0, again.stderr
-    times = ["datetime_start", "datetime_complete", "duration_s", "train_s", "images_per_s", "latency_ms"]
-    for name in TABLES:
-        first, second = table(study[0], name), table(tmp_path / "second", name)
-        pd.testing.assert_frame_equal(
-            first.drop(columns=times, errors="ignore"), second.drop(columns=times, errors="ignore")
-        )
+    assert_same_tables(study[0], tmp_path / "second", TABLES)
 
 
 @pytest.mark.ray
 def test_interrupted_study_has_readable_tables_and_goes_on(study, arguments, tmp_path):
     folder = tmp_path / "stopped"
-    run = subprocess.Popen(
-        [sys.executable, "-m", *map(str, arguments), "--output", str(tmp_path), "--name", "stopped"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    run = start(*arguments, "--output", tmp_path, "--name", "stopped")
     deadline = time.monotonic() + 120
     while not ((folder / "journal.jsonl").exists() and (folder / "journal.jsonl").stat().st_size > 20_000):
         assert time.monotonic() < deadline
@@ -245,6 +176,7 @@ def test_interrupted_study_has_readable_tables_and_goes_on(study, arguments, tmp
     assert len(table(folder, "epochs")) > 0
     resumed = command("search.run", "--resume", folder)
     assert resumed.returncode == 0, resumed.stderr
+    assert not list((folder / "checkpoints").glob("*"))
     assert sorted(table(folder, "trials")["number"]) == list(range(6))
     keyed = ["phase", "level", "settings", "way", "repeat", "fold"]
     for name in ("comparison", "transfer"):

@@ -47,11 +47,15 @@ def request(**changes):
             n_target=None,
             n_trials=None,
             search_folds=None,
+            finalists=None,
             folds=10,
             repeats=1,
         ),
         **changes,
     )
+
+
+PHASES = ("search", "confirm", "compare", "test", "transfer")
 
 
 def random_request(seed):
@@ -63,6 +67,7 @@ def random_request(seed):
         n_target=None if rng.integers(2) else int(10 ** rng.uniform(1.5, 4)),
         n_trials=None if rng.integers(2) else int(rng.integers(1, 100)),
         search_folds=None if rng.integers(2) else int(rng.integers(2, 6)),
+        finalists=None if rng.integers(2) else int(rng.integers(1, 6)),
         folds=int(rng.integers(2, 12)),
         repeats=int(rng.integers(1, 4)),
     )
@@ -99,16 +104,65 @@ def test_plan_follows_the_request(seed):
     phases = {phase.name: phase for phase in plan.phases}
     folds = asked.folds * asked.repeats
     trainings = {"search": plan.n_trials * plan.search_folds, "compare": (2 * n_levels + 2) * folds, "test": 1}
+    if plan.finalists > 1:
+        trainings["confirm"] = plan.finalists * n_levels * plan.search_folds
     if asked.n_target:
         trainings |= {"test": 3, "transfer": 3 * 3 * folds}
     assert {name: phase.trainings for name, phase in phases.items()} == trainings
-    assert list(phases) == ["search", "compare", "test", "transfer"][: len(phases)]
+    assert list(phases) == [name for name in PHASES if name in trainings]
     for phase in plan.phases:
         assert phase.cost > 0
         epochs = profile.transfer_epochs if phase.name == "transfer" else profile.epochs
         assert phase.epochs == phase.trainings * epochs
     assert plan.cost == pytest.approx(sum(phase.cost for phase in plan.phases))
     assert disk_mb(plan, asked) > 0
+
+
+@pytest.mark.parametrize("own", [1, 2, 3, 7])
+@pytest.mark.parametrize("wanted", [None, 1, 2, 3, 50])
+@pytest.mark.parametrize("n_trials", [None, 1, 2, 3, 4, 9])
+def test_finalists_are_confirmed_where_there_are_several(own, wanted, n_trials):
+    space = replace(of_one_level(PLACEMENT), levels=PLACEMENT.levels[:2])
+    profile = replace(space.quick[-1], finalists=own)
+    space = replace(space, quick=(profile,))
+    plan = make_plan(space, request(n_trials=n_trials, finalists=wanted))
+    per_level = plan.n_trials // 2
+    assert plan.finalists == min(wanted or own, per_level)
+    costs = {phase.name: phase.cost for phase in plan.phases}
+    assert ("confirm" in costs) == (plan.finalists > 1)
+    if plan.finalists > 1:
+        assert costs["confirm"] == pytest.approx(costs["search"] * plan.finalists / per_level)
+        fewer = make_plan(space, request(n_trials=n_trials, finalists=1))
+        assert disk_mb(plan, request()) > disk_mb(fewer, request())
+        assert plan.cost == pytest.approx(fewer.cost + costs["confirm"])
+
+
+def test_the_papers_profile_confirms_and_quick_ones_do_not():
+    space = of_one_level(PLACEMENT)
+    assert make_plan(space, request(profile_name="paper")).finalists == PAPER_PROFILE.finalists > 1
+    assert make_plan(space, request(profile_name="quick")).finalists == 1
+
+
+@pytest.mark.parametrize("name", ["quick", "paper"])
+@pytest.mark.parametrize("profile", [PLACEMENT.paper, *PLACEMENT.quick, replace(PLACEMENT.paper, epochs=3)])
+def test_the_profile_of_a_study_that_goes_on_is_kept(name, profile):
+    # Whatever it costs: more trials or repeats must not choose a poorer one.
+    space = of_one_level(PLACEMENT)
+    asked = request(profile_name=name, profile=profile, n_images=10**6, n_trials=500, repeats=9)
+    plan = make_plan(space, asked)
+    assert plan.profile is profile
+    assert plan.profile_name == name
+    assert (plan.n_trials, plan.repeats) == (500, 9)
+    chosen = make_plan(replace(space, quick=(profile,)), replace(asked, profile=None, profile_name="quick"))
+    assert replace(chosen, profile_name=name) == plan
+
+
+def test_extending_a_plan_keeps_what_it_has():
+    space = of_one_level(PLACEMENT)
+    plan = make_plan(space, request())
+    extended = make_plan(space, request(profile=plan.profile, n_trials=plan.n_trials + 3, repeats=2))
+    assert replace(extended, n_trials=plan.n_trials, repeats=plan.repeats, phases=plan.phases) == plan
+    assert make_plan(space, request(profile=plan.profile, n_trials=plan.n_trials)) == plan
 
 
 def test_a_space_without_a_factor_has_no_equal_settings():
@@ -140,10 +194,13 @@ def test_more_to_do_never_gives_a_richer_profile(name):
     assert space.quick[chosen[-1]] == space.quick[-1]
 
 
-@pytest.mark.parametrize("field", ["n_images", "n_target", "n_trials", "search_folds", "folds", "repeats"])
+@pytest.mark.parametrize(
+    "field", ["n_images", "n_target", "n_trials", "search_folds", "finalists", "folds", "repeats"]
+)
 def test_more_of_anything_costs_more(field):
     space = of_one_level(PLACEMENT)
-    few = request(profile_name="paper", n_images=500, n_target=300, n_trials=3, search_folds=3, folds=4, repeats=2)
+    given = {"n_images": 500, "n_target": 300, "n_trials": 4, "search_folds": 3, "finalists": 2, "folds": 4}
+    few = request(profile_name="paper", repeats=2, **given)
     more = replace(few, **{field: 2 * getattr(few, field)})
     assert make_plan(space, more).cost > make_plan(space, few).cost
 

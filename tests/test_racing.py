@@ -1,16 +1,13 @@
+import copy
+
 import numpy as np
 import pytest
 
-from search.tuning.racing import (
-    EARLY_EPOCH_SHARE,
-    EARLY_MARGIN,
-    FOLD_MARGIN,
-    HALF_EPOCH_SHARE,
-    Progress,
-    should_stop,
-)
+from search.tuning.racing import MARGIN, RUNGS_IN_FIRST_FOLD, WIDE_MARGIN, Progress, should_stop
 
 N_EPOCHS = (1, 2, 3, 5, 10, 14, 40)
+N_FOLDS = 4
+PRUNERS = ("race", "asha", "none")
 
 
 def curves(rng, n_folds, n_epochs):
@@ -20,115 +17,192 @@ def curves(rng, n_folds, n_epochs):
     return np.clip(quality * rise + rng.normal(0, 0.05, (n_folds, n_epochs)), 0, 1)
 
 
-def finished(values):
-    return Progress([list(map(float, fold)) for fold in values])
+def complete(values):
+    return Progress([list(map(float, fold)) for fold in values], complete=True)
 
 
-def decisions(values, rivals, n_epochs):
-    """What is decided after every epoch, were the trial to go on in spite of it."""
+def shown(values, n_shown):
+    """The progress of a trial that was stopped, or is running, after so many epochs."""
     progress = Progress()
-    found = []
     for fold, row in enumerate(values):
-        for value in row:
+        for value in row[: max(0, n_shown - fold * len(row))]:
             progress.add(fold, float(value))
-            found.append(should_stop(progress, rivals, n_epochs))
-    return found
+    return progress
+
+
+def decisions(values, level=(), others=(), pruner="race"):
+    """What is decided after every epoch but the last, were the trial to go on in spite of it."""
+    n_epochs = len(values[0])
+    return [
+        should_stop(pruner, shown(values, n), level=list(level), others=list(others), n_epochs=n_epochs)
+        for n in range(1, len(values) * n_epochs)
+    ]
+
+
+def points(n_epochs, *shares):
+    return {max(1, round(share * n_epochs)) for share in shares}
 
 
 def test_progress_holds_what_was_added():
     progress = Progress()
+    assert not progress.complete
     for fold in range(2):
         for epoch in range(3):
             progress.add(fold, 10 * fold + epoch)
     assert progress.values == [[0, 1, 2], [10, 11, 12]]
 
 
+@pytest.mark.parametrize("pruner", PRUNERS)
 @pytest.mark.parametrize("n_epochs", N_EPOCHS)
-def test_nobody_is_stopped_without_finished_rivals(n_epochs):
-    assert not any(decisions(np.zeros((3, n_epochs)), [], n_epochs))
+def test_nobody_is_stopped_without_rivals(pruner, n_epochs):
+    assert not any(decisions(np.zeros((N_FOLDS, n_epochs)), pruner=pruner))
 
 
-@pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("n_epochs", N_EPOCHS)
-def test_the_best_so_far_is_never_stopped(n_epochs, seed):
+def test_in_a_race_only_complete_trials_are_rivals(n_epochs):
+    good = np.full((N_FOLDS, n_epochs), 0.9)
+    level = [shown(good, n) for n in range(N_FOLDS * n_epochs)]
+    assert not any(decisions(np.zeros((N_FOLDS, n_epochs)), level, level))
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("n_epochs", N_EPOCHS)
+def test_none_stops_nothing(n_epochs, seed):
+    rivals = [complete(np.full((N_FOLDS, n_epochs), 0.9))] * 3
+    values = curves(np.random.default_rng(seed), N_FOLDS, n_epochs) - 0.3
+    assert not any(decisions(values, rivals, rivals, "none"))
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("pruner", PRUNERS)
+@pytest.mark.parametrize("n_epochs", N_EPOCHS)
+def test_the_best_so_far_is_never_stopped(n_epochs, pruner, seed):
     rng = np.random.default_rng(seed)
-    rivals = [curves(rng, 3, n_epochs) for _ in range(4)]
+    rivals = [curves(rng, N_FOLDS, n_epochs) for _ in range(4)]
+    level = [complete(rival) for rival in rivals]
     at_least_as_good = np.max(rivals, axis=0) + rng.uniform(0, 0.1)
-    assert not any(decisions(at_least_as_good, [finished(rival) for rival in rivals], n_epochs))
+    assert not any(decisions(at_least_as_good, level, level, pruner))
+    assert not any(decisions(np.max(rivals, axis=0), level, level, pruner))
     best = max(rivals, key=lambda rival: rival[:, -1].mean())
-    assert not any(decisions(best, [finished(rival) for rival in rivals], n_epochs))
+    assert not any(decisions(best, level, level, "race"))
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("pruner", PRUNERS)
 @pytest.mark.parametrize("n_epochs", N_EPOCHS)
-def test_what_is_worse_everywhere_is_stopped_no_later(n_epochs, seed):
+def test_what_is_worse_everywhere_is_stopped_no_later(n_epochs, pruner, seed):
     rng = np.random.default_rng(seed)
-    rivals = [finished(curves(rng, 3, n_epochs)) for _ in range(3)]
-    values = curves(rng, 3, n_epochs)
+    level = [complete(curves(rng, N_FOLDS, n_epochs)) for _ in range(3)]
+    level.append(shown(curves(rng, N_FOLDS, n_epochs), 2 * n_epochs))
+    others = [complete(curves(rng, N_FOLDS, n_epochs) + 0.2)]
+    values = curves(rng, N_FOLDS, n_epochs)
     worse = values - rng.uniform(0, 0.2, values.shape)
-    for stopped, also in zip(decisions(values, rivals, n_epochs), decisions(worse, rivals, n_epochs), strict=True):
-        assert also or not stopped
+    pairs = zip(decisions(values, level, others, pruner), decisions(worse, level, others, pruner), strict=True)
+    assert all(also or not stopped for stopped, also in pairs)
 
 
 @pytest.mark.parametrize("n_epochs", N_EPOCHS)
-def test_a_hopeless_one_is_stopped_at_the_early_point(n_epochs):
-    rival = finished(np.full((3, n_epochs), 0.9))
-    found = decisions(np.full((3, n_epochs), 0.9 - EARLY_MARGIN - 0.01), [rival], n_epochs)
-    early = max(1, round(EARLY_EPOCH_SHARE * n_epochs))
-    assert found.index(True) == early - 1
-
-
-@pytest.mark.parametrize("n_epochs", [5, 10, 14, 40])
-def test_one_that_is_behind_is_stopped_at_half(n_epochs):
-    rival = finished(np.full((3, n_epochs), 0.9))
-    found = decisions(np.full((3, n_epochs), 0.75), [rival], n_epochs)
-    assert found.index(True) == round(HALF_EPOCH_SHARE * n_epochs) - 1
+def test_a_hopeless_one_is_stopped_early(n_epochs):
+    level = [complete(np.full((N_FOLDS, n_epochs), 0.9))]
+    assert decisions(np.full((N_FOLDS, n_epochs), 0.2), level).index(True) == 0
+    rungs = points(n_epochs, *RUNGS_IN_FIRST_FOLD)
+    assert decisions(np.full((N_FOLDS, n_epochs), 0.2), level, pruner="asha").index(True) + 1 == min(rungs)
 
 
 @pytest.mark.parametrize("n_epochs", N_EPOCHS)
-def test_decisions_fall_at_the_two_points_and_at_the_ends_of_folds_only(n_epochs):
-    rival = finished(np.full((3, n_epochs), 0.9))
-    found = np.reshape(decisions(np.zeros((3, n_epochs)), [rival], n_epochs), (3, n_epochs))
-    assert found[:, -1].all()
-    assert not found[1:, :-1].any()
-    assert found[0, :-1].sum() <= 2
+def test_asha_decides_at_its_rungs_only(n_epochs):
+    level = [complete(np.full((N_FOLDS, n_epochs), 0.9))]
+    ends = {fold * n_epochs for fold in range(1, N_FOLDS)}
+    found = decisions(np.zeros((N_FOLDS, n_epochs)), level, pruner="asha")
+    assert {n for n, stops in enumerate(found, start=1) if stops} == points(n_epochs, *RUNGS_IN_FIRST_FOLD) | ends
 
 
-def test_margin_after_a_fold_narrows_with_the_folds():
-    rival = finished(np.full((4, 2), 0.9))
-    behind = 0.8 * FOLD_MARGIN
-    found = decisions(np.full((4, 2), 0.9 - behind), [rival], 2)
-    assert found == [False, False, False, True, False, True, False, True]
+@pytest.mark.parametrize("n_epochs", N_EPOCHS)
+def test_the_margin_narrows_with_what_is_known(n_epochs):
+    level = [complete(np.full((4, n_epochs), 0.9))]
+    for n in range(1, 4 * n_epochs):
+        margin = MARGIN * (n_epochs / n - 1 / 4) ** 0.5
+        for behind, stops in ((margin - 1e-6, False), (margin + 1e-6, True)):
+            assert decisions(np.full((4, n_epochs), 0.9 - behind), level)[n - 1] == stops
+            assert not any(decisions(np.full((4, n_epochs), 0.9 - behind), level)[: n - 1])
 
 
 def test_an_easy_fold_deceives_nobody():
     # The rival's first fold is a hard one: to equal it there is enough, whatever its mean.
-    rival = finished([[0.2, 0.4], [0.9, 0.9], [0.9, 0.9]])
-    assert not any(decisions(np.array([[0.2, 0.4]]), [rival], 2))
+    rival = complete([[0.2, 0.4], [0.9, 0.9], [0.9, 0.9]])
+    trial = Progress([[0.2, 0.4]])
+    assert not should_stop("race", trial, level=[rival], others=[], n_epochs=2)
 
 
+def test_within_the_first_fold_a_race_compares_means_over_the_epochs():
+    level = [complete([[0.8] * 10] * 2)]
+    dropping = Progress([[0.8] * 4 + [0.6]])
+    assert not should_stop("race", dropping, level=level, others=[], n_epochs=10)
+    late = Progress([[0.6] * 4 + [0.8]])
+    assert should_stop("race", late, level=level, others=[], n_epochs=10)
+
+
+@pytest.mark.parametrize("pruner", ["race", "asha"])
 @pytest.mark.parametrize("n_epochs", [4, 10])
-def test_rivals_with_another_number_of_epochs_are_ignored(n_epochs):
-    others = [finished(np.full((3, n), 0.99)) for n in (1, n_epochs - 1, n_epochs + 1, 2 * n_epochs)]
-    hopeless = np.zeros((3, n_epochs))
-    assert not any(decisions(hopeless, others, n_epochs))
-    poor = finished(np.full((3, n_epochs), 0.1))
-    values = np.full((3, n_epochs), 0.2)
-    assert decisions(values, [*others, poor], n_epochs) == decisions(values, [poor], n_epochs)
+def test_trials_with_another_number_of_epochs_are_no_rivals(n_epochs, pruner):
+    strangers = [complete(np.full((N_FOLDS, n), 0.99)) for n in (1, n_epochs - 1, n_epochs + 1, 2 * n_epochs)]
+    hopeless = np.zeros((N_FOLDS, n_epochs))
+    assert not any(decisions(hopeless, strangers, strangers, pruner))
+    poor = [complete(np.full((N_FOLDS, n_epochs), 0.1))]
+    values = np.full((N_FOLDS, n_epochs), 0.2)
+    assert decisions(values, [*strangers, *poor], pruner=pruner) == decisions(values, poor, pruner=pruner)
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_only_the_best_rival_counts(seed):
+def test_in_a_race_only_the_best_rival_counts(seed):
     rng = np.random.default_rng(seed)
-    rivals = [finished(curves(rng, 3, 10)) for _ in range(4)]
+    rivals = [complete(curves(rng, 3, 10)) for _ in range(4)]
     best = max(rivals, key=lambda rival: np.mean([fold[-1] for fold in rival.values]))
     values = curves(rng, 3, 10)
-    assert decisions(values, rivals, 10) == decisions(values, [best], 10)
+    assert decisions(values, rivals) == decisions(values, [best])
+    assert decisions(values, (), rivals) == decisions(values, (), [best])
 
 
-def test_nothing_is_changed():
-    rival = finished(np.full((2, 3), 0.9))
-    progress = finished([[0.1, 0.2]])
-    should_stop(progress, [rival], 3)
-    assert progress.values == [[0.1, 0.2]]
-    assert rival.values == [[0.9] * 3] * 2
+@pytest.mark.parametrize("n_epochs", N_EPOCHS)
+def test_other_levels_stop_only_what_is_broken(n_epochs):
+    others = [complete(np.full((N_FOLDS, n_epochs), 0.9))]
+    a_few_points_worse = np.full((N_FOLDS, n_epochs), 0.9 - WIDE_MARGIN)
+    assert not any(decisions(a_few_points_worse, (), others))
+    assert any(decisions(a_few_points_worse, others))
+    broken = np.full((N_FOLDS, n_epochs), 0.2)
+    assert any(decisions(broken, (), others))
+    assert not any(decisions(broken, (), others, "asha"))
+
+
+@pytest.mark.parametrize("n_rivals", range(12))
+def test_asha_keeps_the_best_third_of_those_at_a_rung(n_rivals):
+    n_kept = max(1, -(-(n_rivals + 1) // 3))
+    better = [shown(np.full((2, 4), 0.9), 4) for _ in range(n_rivals)]
+    for n_better in range(n_rivals + 1):
+        worse = [shown(np.full((2, 4), 0.1), 4) for _ in range(n_rivals - n_better)]
+        trial = shown(np.full((2, 4), 0.5), 4)
+        stops = should_stop("asha", trial, level=better[:n_better] + worse, others=[], n_epochs=4)
+        assert stops == (n_better >= n_kept)
+
+
+def test_asha_counts_only_who_reached_the_rung():
+    good = np.full((3, 4), 0.9)
+    trial = shown(np.full((3, 4), 0.5), 8)
+    before = [shown(good, n) for n in range(8)]
+    assert not should_stop("asha", trial, level=before, others=[], n_epochs=4)
+    assert should_stop("asha", trial, level=[*before, shown(good, 8)], others=[], n_epochs=4)
+
+
+def test_asha_compares_means_over_folds():
+    rival = complete([[0.9], [0.9], [0.9]])
+    assert not should_stop("asha", Progress([[1.0], [0.85]]), level=[rival], others=[], n_epochs=1)
+    assert should_stop("asha", Progress([[0.85], [0.92]]), level=[rival], others=[], n_epochs=1)
+
+
+@pytest.mark.parametrize("pruner", PRUNERS)
+def test_nothing_is_changed(pruner):
+    level = [complete(np.full((2, 3), 0.9)), shown(np.full((2, 3), 0.5), 2), Progress()]
+    others, progress = [complete(np.full((2, 3), 0.8))], Progress([[0.1, 0.2]])
+    before = copy.deepcopy((level, others, progress))
+    should_stop(pruner, progress, level=level, others=others, n_epochs=3)
+    assert (level, others, progress) == before

@@ -1,6 +1,11 @@
 import json
+import os
+import signal
 import subprocess
+import sys
+from contextlib import suppress
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -107,6 +112,85 @@ def test_description_that_cannot_be_written(tmp_path):
     (tmp_path / "s").rmdir()
     with pytest.raises(StudyFailedError, match=r"study\.json: No such file"):
         folder.update(x=1)
+
+
+# One process at a time
+
+HOLD = """
+import sys
+from pathlib import Path
+from search.studyfolder import StudyFolder
+with StudyFolder(Path(sys.argv[1]), {}).locked():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that runs the study in tmp_path until its input ends."""
+    root = Path(__file__).parent.parent
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with process:
+        assert process.stdout.readline() == b"held\n"
+        yield process
+        process.kill()
+
+
+def is_free(path):
+    """Whether the study can be run, by way of a folder opened anew."""
+    with suppress(InputError), StudyFolder(path, {}).locked():
+        return True
+    with pytest.raises(InputError, match="another process is running this study"), StudyFolder(path, {}).locked():
+        pass
+    return False
+
+
+def test_a_study_runs_once_in_a_process(tmp_path):
+    folder, other = (StudyFolder.create(tmp_path / name, {}) for name in ("s", "other"))
+    for _ in range(2):
+        assert is_free(folder.path)
+        with folder.locked():
+            assert is_free(other.path)
+            assert not is_free(folder.path)
+            with pytest.raises(InputError, match="another process"), folder.locked():
+                pass
+            assert not is_free(folder.path)  # nor has the refused one released it
+
+
+@pytest.mark.parametrize("error", [InputError("x"), KeyboardInterrupt(), SystemExit(1)], ids=repr)
+def test_a_study_that_ends_badly_is_released(tmp_path, error):
+    with pytest.raises(type(error)), StudyFolder(tmp_path, {}).locked():
+        raise error
+    assert is_free(tmp_path)
+
+
+def test_a_second_process_is_refused_until_the_first_ends(tmp_path, holder):
+    assert not is_free(tmp_path)
+    assert not is_free(tmp_path)
+    holder.stdin.close()
+    assert holder.wait(60) == 0
+    assert is_free(tmp_path)
+
+
+def test_a_process_that_is_killed_holds_nothing(tmp_path, holder):
+    assert not is_free(tmp_path)
+    os.kill(holder.pid, signal.SIGKILL)
+    assert holder.wait(60) == -signal.SIGKILL
+    assert is_free(tmp_path)
+
+
+def test_a_lock_file_left_behind_is_no_obstacle(tmp_path):
+    (tmp_path / ".lock").write_text("1")
+    assert is_free(tmp_path)
+
+
+def test_folder_that_cannot_be_locked_is_an_input_error(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="file"), StudyFolder(tmp_path / "file", {}).locked():
+        pass
 
 
 def test_paths_are_in_the_folder(tmp_path):

@@ -1,8 +1,5 @@
-import json
-import os
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import search.tables
-from search.columns import COLUMNS, KEY_COLUMNS, TABLES, Key, field_of
-from search.errors import StudyFailedError
-from search.tables import FLUSH_EVERY_S, JOURNAL, Ledger, replace_file, write_atomically, write_text
+from search.columns import COLUMNS, KEY_COLUMNS, OPTIONAL, TABLES, Key, field_of
+from search.tables import FLUSH_EVERY_S, Ledger, write_text
 
 START = datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=UTC)
+ALWAYS = tuple(name for name in TABLES if name not in OPTIONAL)
 METRICS = {name: 0.5 for name in ("accuracy", "balanced_accuracy", "macro_f1", "sensitivity", "specificity")}
 
 
@@ -58,10 +55,6 @@ def fill(ledger):
             ledger.add_row(
                 "folds", asdict(key), {"n_train": 10, "n_val": 2, **METRICS, "log_loss": 1.0, "train_s": 0.2}
             )
-
-
-def tables_of(ledger):
-    return {name: ledger.read(name) for name in TABLES}
 
 
 def parquet(folder):
@@ -116,15 +109,17 @@ def test_schemas_name_no_column_twice_and_know_them_all():
 
 def test_empty_tables_have_their_schema_and_files(tmp_path):
     Ledger(tmp_path).close()
-    assert parquet(tmp_path) == sorted(f"{name}.parquet" for name in TABLES)
-    for name, columns in TABLES.items():
+    assert parquet(tmp_path) == sorted(f"{name}.parquet" for name in ALWAYS)
+    for name in ALWAYS:
+        columns = TABLES[name]
         table = pq.read_table(tmp_path / f"{name}.parquet")
         assert table.num_rows == 0
         assert table.column_names == [*KEY_COLUMNS, *columns]
 
 
 def test_rows_come_back_with_the_types_and_the_order_of_the_schema(filled):
-    for name, columns in TABLES.items():
+    for name in ALWAYS:
+        columns = TABLES[name]
         table = pq.read_table(filled / f"{name}.parquet")
         names = table.column_names
         assert names[: len(KEY_COLUMNS)] == list(KEY_COLUMNS)
@@ -147,7 +142,7 @@ def test_rows_come_back_with_the_types_and_the_order_of_the_schema(filled):
 
 
 def test_every_field_says_what_it_means(filled):
-    for name in TABLES:
+    for name in ALWAYS:
         for field in pq.read_schema(filled / f"{name}.parquet"):
             assert set(field.metadata) == {b"description", b"unit"}
             assert field.metadata[b"description"]
@@ -161,62 +156,20 @@ def test_params_keep_their_meaning_where_types_differ(ledger):
     assert set(field.metadata) == {b"description", b"unit"}
 
 
-@pytest.mark.parametrize("name", list(TABLES))
+@pytest.mark.parametrize("name", ALWAYS)
 def test_keys_are_unique(filled, name):
     rows = pd.read_parquet(filled / f"{name}.parquet")
     key = [*KEY_COLUMNS, *({"epochs": ["epoch"], "predictions": ["image"]}.get(name, []))]
     assert not rows.duplicated(key).any()
 
 
-def test_keys_stay_unique_when_a_trial_is_run_again(open_ledger, filled):
-    # A study that was interrupted runs its unfinished trials again, and so enters the same epochs and folds.
-    ledger = open_ledger()
-    for number in range(3):
-        ledger.forget(Key(phase="search", number=number, level="1+2", data="synthetic"))
-    fill(ledger)
-    ledger.close()
-    for name, more in (("epochs", ["epoch"]), ("predictions", ["image"]), ("folds", []), ("trials", [])):
-        assert not pd.read_parquet(filled / f"{name}.parquet").duplicated([*KEY_COLUMNS, *more]).any(), name
-
-
-@pytest.mark.parametrize("name", list(TABLES))
+@pytest.mark.parametrize("name", ALWAYS)
 def test_pandas_reads_it(filled, name):
     rows = pd.read_parquet(filled / f"{name}.parquet")
     assert list(rows.columns[:9]) == list(KEY_COLUMNS)
     if name == "trials":
         assert rows["datetime_start"].iloc[0] == pd.Timestamp(START)
         assert rows["value"].tolist() == [0.0, 0.1, 0.2]
-
-
-def test_journal_gives_the_same_tables_again(open_ledger, filled):
-    ledger = open_ledger()
-    before = tables_of(ledger)
-    for name, table in before.items():
-        assert table.equals(pq.read_table(filled / f"{name}.parquet"))
-    ledger.close()
-    again = open_ledger()
-    for name, table in tables_of(again).items():
-        assert table.equals(before[name], check_metadata=True)
-    again.close()
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_random_rows_come_back_after_every_reopening(open_ledger, seed):
-    rng = np.random.default_rng(seed)
-    written = []
-    for _ in range(3):
-        ledger = open_ledger()
-        for _ in range(int(rng.integers(1, 6))):
-            row = {"n_train": int(rng.integers(1000)), "n_val": None, "accuracy": float(rng.random())}
-            key = asdict(Key(phase="compare", fold=len(written)))
-            ledger.add_row("folds", key, row)
-            if rng.random() < 0.3:
-                ledger.flush()
-            written.append((len(written), row["n_train"], row["accuracy"]))
-        if rng.random() < 0.5:  # otherwise the process dies here
-            ledger.close()
-    rows = open_ledger().read("folds").to_pylist()
-    assert [(row["fold"], row["n_train"], row["accuracy"]) for row in rows] == written
 
 
 def test_reading_does_not_use_rows_up(ledger):
@@ -226,114 +179,8 @@ def test_reading_does_not_use_rows_up(ledger):
     assert ledger.read("folds").num_rows == 7
 
 
-def test_rows_are_on_disk_before_parquet_is(open_ledger, tmp_path):
-    ledger = open_ledger()
-    fill(ledger)
-    assert parquet(tmp_path) == []
-    assert open_ledger().read("trials").num_rows == 3  # nothing was closed or flushed
-
-
-@pytest.mark.parametrize("cut", [1, 2, 10, 40])
-def test_cut_off_last_line_is_dropped_and_the_file_is_mended(open_ledger, filled, cut):
-    path = filled / JOURNAL
-    whole = path.read_bytes()
-    lines = whole.splitlines(keepends=True)
-    path.write_bytes(whole[:-cut])
-    ledger = open_ledger()
-    assert path.read_bytes() == b"".join(lines[:-1])
-    assert ledger.read("folds").num_rows == 5
-    ledger.add_row("folds", asdict(Key(phase="test")), {"n_train": 1})
-    ledger.close()
-    again = open_ledger()
-    assert again.read("folds").num_rows == 6
-    again.close()
-
-
-def test_journal_of_nothing_but_a_piece_is_emptied(open_ledger, tmp_path):
-    (tmp_path / JOURNAL).write_bytes(b'{"table": "fol')
-    assert open_ledger().read("folds").num_rows == 0
-    assert (tmp_path / JOURNAL).read_bytes() == b""
-
-
-@pytest.mark.parametrize("junk", [b"{oops\n", b"\n", b"\xff\xfe\n", b"\x00\x00\n"])
-def test_corrupt_line_is_named(filled, junk):
-    path = filled / JOURNAL
-    lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join([*lines[:2], junk, *lines[3:]]))
-    with pytest.raises(StudyFailedError) as caught:
-        Ledger(filled)
-    assert str(caught.value).startswith(f"{path}: line 3 ")
-    assert "\n" not in str(caught.value)
-
-
 def test_no_partial_files_are_left(filled):
     assert hidden(filled) == []
-
-
-def test_folder_that_is_not_there(tmp_path):
-    with pytest.raises(StudyFailedError, match=r"absent: No such file or directory"):
-        Ledger(tmp_path / "absent")
-
-
-def test_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
-    original = Path.open
-
-    def refuse(path, mode="r", *args, **options):
-        if "r" not in mode:
-            raise PermissionError(13, "Permission denied", str(path))
-        return original(path, mode, *args, **options)
-
-    monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(StudyFailedError) as caught:
-        Ledger(tmp_path)
-    assert str(caught.value) == f"{tmp_path}: Permission denied"
-
-
-def full_disk(*args, **options):
-    raise OSError(28, "No space left on device")
-
-
-def test_full_disk_at_a_flush(open_ledger, tmp_path, monkeypatch):
-    ledger = open_ledger()
-    fill(ledger)
-    with monkeypatch.context() as patch:
-        patch.setattr(search.tables.pq, "write_table", full_disk)
-        with pytest.raises(StudyFailedError, match=r"\.parquet: No space left on device"):
-            ledger.flush()
-    ledger.close()  # with room again, nothing is missing
-    assert pd.read_parquet(tmp_path / "trials.parquet")["number"].tolist() == [0, 1, 2]
-
-
-def test_full_disk_at_an_entry(open_ledger, monkeypatch):
-    ledger = open_ledger()
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full_disk)
-        with pytest.raises(StudyFailedError, match="No space left on device"):
-            ledger.add_row("folds", asdict(Key(phase="test")), {"n_train": 1})
-    ledger.close()
-
-
-def test_old_table_stands_when_a_write_fails(tmp_path, monkeypatch):
-    path = tmp_path / "x.parquet"
-    write_atomically(path, pa.table({"x": [1]}))
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full_disk)
-        with pytest.raises(StudyFailedError, match=r"x\.parquet"):
-            write_atomically(path, pa.table({"x": [2]}))
-    assert pq.read_table(path)["x"].to_pylist() == [1]
-    write_atomically(path, pa.table({"x": [3]}))
-    assert pq.read_table(path)["x"].to_pylist() == [3]
-    assert hidden(tmp_path) == []
-
-
-def test_failed_write_leaves_no_partial_file(tmp_path):
-    def half(partial):
-        partial.write_bytes(b"half")
-        full_disk()
-
-    with pytest.raises(StudyFailedError):
-        replace_file(tmp_path / "x.json", half)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_text_is_written_as_utf8(tmp_path):
@@ -426,14 +273,56 @@ def test_a_replaced_table_holds_the_new_rows_alone(open_ledger, tmp_path):
     assert rows["params_groups"].isna().tolist() == [False, True]
 
 
-def test_a_replaced_table_is_there_after_reopening(open_ledger, tmp_path):
+def test_rows_of_a_replaced_table_may_differ_in_columns(open_ledger):
+    rows = [{"level": "1", "accuracy": 0.5, "params_a": 1}, {"level": "2", "params_b": "x"}, {}]
+    open_ledger().replace("comparison", rows)
+    read = open_ledger().read("comparison").to_pylist()
+    for name in ("level", "accuracy", "params_a", "params_b", "macs"):
+        assert [row[name] for row in read] == [row.get(name) for row in rows]
+
+
+def test_a_table_can_be_replaced_by_its_own_rows(open_ledger):
+    # As the confirmation does with the trials.
     ledger = open_ledger()
-    ledger.replace("comparison", [{**asdict(Key(phase="compare", level="1")), "accuracy": 0.75}])
+    fill(ledger)
+    ledger.add_row("trials", asdict(Key(phase="search", number=3)), {**trial_row(3), "params_groups": 8})
+    before = ledger.read("trials")
+    ledger.replace("trials", before.to_pylist())
+    assert ledger.read("trials").equals(before, check_metadata=True)
+    confirmed = [{**row, "confirmed_value": row["value"]} for row in before.to_pylist()]
+    ledger.replace("trials", confirmed)
+    assert open_ledger().read("trials").to_pylist() == confirmed
+
+
+def test_rows_without_times_can_be_replaced(open_ledger):
+    # A trial that made no network never started.
+    ledger = open_ledger()
+    ledger.add_row("trials", asdict(Key(phase="search", number=0)), {"state": "FAIL", "epochs": 0})
+    rows = ledger.read("trials").to_pylist()
+    ledger.replace("trials", rows)
+    assert open_ledger().read("trials").to_pylist() == rows
+
+
+def test_an_optional_table_is_written_once_it_has_rows(open_ledger, tmp_path):
+    assert OPTIONAL == ("pareto",)
+    ledger = open_ledger()
+    fill(ledger)
     ledger.flush()
-    again = open_ledger()
-    assert again.read("comparison").num_rows == 1
-    again.flush()
-    assert len(pd.read_parquet(tmp_path / "comparison.parquet")) == 1
+    assert "pareto.parquet" not in parquet(tmp_path)
+    rows = [{**asdict(Key(phase="search", number=n)), "value": 0.5, "macs": 7, "params_lr": 0.1} for n in (2, 0)]
+    ledger.replace("pareto", rows)
+    ledger.flush()
+    assert pd.read_parquet(tmp_path / "pareto.parquet")["number"].tolist() == [2, 0]
+    ledger.replace("pareto", rows[:1])
+    ledger.close()
+    assert pd.read_parquet(tmp_path / "pareto.parquet")["number"].tolist() == [2]
+
+
+def test_looking_at_an_optional_table_does_not_have_it_written(open_ledger, tmp_path):
+    ledger = open_ledger()
+    assert ledger.read("pareto").num_rows == 0
+    ledger.flush()
+    assert "pareto.parquet" not in parquet(tmp_path)
 
 
 def test_flush_waits_its_interval(open_ledger, tmp_path, monkeypatch):
@@ -473,9 +362,3 @@ def test_only_what_changed_is_written(open_ledger, tmp_path):
     ledger.flush()
     assert parquet(tmp_path) == ["folds.parquet"]
     ledger.close()
-
-
-def test_journal_is_one_json_object_a_line(filled):
-    entries = [json.loads(line) for line in (filled / JOURNAL).read_text(encoding="utf-8").split("\n")[:-1]]
-    assert [set(entry) for entry in entries] == [{"do", "table", "key", "columns"}] * len(entries)
-    assert len(entries) == 3 * (1 + 2 * 3)

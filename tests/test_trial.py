@@ -13,7 +13,7 @@ from search.metrics import score
 from search.seeds import derive_seed
 from search.space import Configuration, TrainingConfig
 from search.training import DivergedError, Normalisation, evaluate, on_device
-from search.trial import EpochScore, FoldScore, Images, Task, epoch_row, run_task, run_trial
+from search.trial import Images, Step, Task, epoch_row, run_task, run_trial
 from wbcmodels.config import PLACEMENTS, ModelConfig
 from wbcmodels.family import WBCsNet
 
@@ -43,20 +43,20 @@ def task(placement="1", **changes):
 
 
 def run(task, images=None, weights=None):
-    """The epochs and the fold's score, in the order they come in."""
-    *epochs, fold_score = run_task(task, IMAGES if images is None else images, CPU, weights)
-    assert all(isinstance(epoch, EpochScore) for epoch in epochs)
-    assert isinstance(fold_score, FoldScore)
-    return epochs, fold_score
+    """The epochs in the order they come in, and the fold's score, which comes with the last."""
+    steps = list(run_task(task, IMAGES if images is None else images, CPU, weights))
+    assert all(isinstance(step, Step) for step in steps)
+    assert [step.score is not None for step in steps] == [False] * (len(steps) - 1) + [True]
+    assert all((step.fold, step.pooled) == (0, None) for step in steps)
+    return [step.epoch for step in steps], steps[-1].score
 
 
 def values(epochs, fold_score):
     """Everything but the times."""
     training = [{**asdict(epoch), "training": {**asdict(epoch.training), "train_s": 0}} for epoch in epochs]
-    return training, {**asdict(fold_score), "probabilities": fold_score.probabilities.tolist(), **TIMELESS}
+    return training, {**asdict(fold_score), "probabilities": fold_score.probabilities.tolist(), "train_s": 0}
 
 
-TIMELESS = {"train_s": 0, "wall_s": 0}
 IMAGES = images()
 SPLITS = [Split(train=np.setdiff1d(np.arange(N_IMAGES), val), val=val) for val in np.arange(30).reshape(3, 10)]
 
@@ -65,7 +65,7 @@ SPLITS = [Split(train=np.setdiff1d(np.arange(N_IMAGES), val), val=val) for val i
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
-def test_a_task_yields_its_epochs_and_then_one_score(placement):
+def test_a_task_yields_its_epochs_and_with_the_last_its_score(placement):
     epochs, fold = run(task(placement))
     assert [epoch.training.epoch for epoch in epochs] == [1, 2]
     assert (fold.n_train, fold.n_val) == (len(TRAIN), len(VAL))
@@ -74,7 +74,7 @@ def test_a_task_yields_its_epochs_and_then_one_score(placement):
     assert fold.metrics == epochs[-1].validation
     assert all(epoch.validation is not None for epoch in epochs)
     assert fold.train_s == pytest.approx(sum(epoch.training.train_s for epoch in epochs))
-    assert fold.wall_s >= fold.train_s > 0
+    assert fold.train_s > 0
     assert fold.weights is None
 
 
@@ -221,9 +221,9 @@ def test_a_trial_goes_through_its_folds_in_order(placement):
     assert [(step.fold, step.epoch.training.epoch) for step in steps] == [
         (fold, epoch) for fold in range(3) for epoch in (1, 2)
     ]
-    assert [step.fold_score is not None for step in steps] == [False, True] * 3
+    assert [step.score is not None for step in steps] == [False, True] * 3
     assert [step.pooled is not None for step in steps] == [False] * 5 + [True]
-    folds = [step.fold_score for step in steps if step.fold_score]
+    folds = [step.score for step in steps if step.score]
     for split, fold in zip(SPLITS, folds, strict=True):
         assert (fold.n_train, fold.n_val) == (len(split.train), len(split.val))
         assert fold.metrics == score(IMAGES.labels[split.val], fold.probabilities)
@@ -236,14 +236,14 @@ def test_a_trial_goes_through_its_folds_in_order(placement):
 def test_folds_of_any_order_and_size_keep_it():
     splits = [Split(train=TRAIN, val=val) for val in (np.arange(36, 40), np.arange(30, 31))]
     steps = list(run_trial(configuration(epochs=1), splits, IMAGES, 0, CPU))
-    assert [(step.fold, step.fold_score.n_val) for step in steps] == [(0, 4), (1, 1)]
+    assert [(step.fold, step.score.n_val) for step in steps] == [(0, 4), (1, 1)]
     assert steps[-1].pooled == score(
-        IMAGES.labels[[36, 37, 38, 39, 30]], np.concatenate([step.fold_score.probabilities for step in steps])
+        IMAGES.labels[[36, 37, 38, 39, 30]], np.concatenate([step.score.probabilities for step in steps])
     )
 
 
 def test_a_fold_is_a_task_with_a_seed_of_its_own():
-    last = {step.fold: step.fold_score for step in run_trial(configuration(), SPLITS, IMAGES, 7, CPU)}
+    last = {step.fold: step.score for step in run_trial(configuration(), SPLITS, IMAGES, 7, CPU)}
     for number, split in enumerate(SPLITS):
         one = task(train=split.train, val=split.val, seed=derive_seed(7, "search", number))
         assert values(*run(one)) == values(run(one)[0], last[number])
@@ -252,7 +252,7 @@ def test_a_fold_is_a_task_with_a_seed_of_its_own():
 def test_the_same_seed_gives_the_same_trial():
     def trial(seed):
         return [
-            (step.fold, values([step.epoch], step.fold_score)[:1] if step.fold_score else None, step.pooled)
+            (step.fold, values([step.epoch], step.score)[:1] if step.score else None, step.pooled)
             for step in run_trial(configuration(dropout=0.5), SPLITS, IMAGES, seed, CPU)
         ]
 
@@ -264,7 +264,12 @@ def test_a_trial_trains_no_further_than_it_is_asked(monkeypatch):
     # Racing stops a trial by asking for no more.
     begun = []
     original = search.trial.run_task
-    monkeypatch.setattr(search.trial, "run_task", lambda one, *rest: begun.append(one) or original(one, *rest))
+
+    def counted(one, *rest, **options):
+        begun.append(one)
+        return original(one, *rest, **options)
+
+    monkeypatch.setattr(search.trial, "run_task", counted)
     steps = run_trial(configuration(), SPLITS, IMAGES, 0, CPU)
     next(steps)
     next(steps)
@@ -336,4 +341,4 @@ def test_read_only_indices_are_used_as_they_are():
 def test_read_only_splits_are_used_as_they_are():
     splits = [Split(train=read_only(split.train), val=read_only(split.val)) for split in SPLITS[:1]]
     (_, step) = run_trial(configuration(), splits, IMAGES, 0, CPU)
-    assert step.pooled == step.fold_score.metrics
+    assert step.pooled == step.score.metrics

@@ -16,7 +16,7 @@ from search.report.comparison import compare_settings
 from search.seeds import derive_seed
 from search.space import PAPER_LEVELS, Configuration, Params
 from search.trial import Task
-from search.tuning.jobs import Job, measure_latencies
+from search.tuning.jobs import Job
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +61,13 @@ def compare(study: Study) -> None:
     study.reporter.phase("compare", f"{len(distinct)} configurations on the same {plan.folds} folds{times}")
     if study.space.factor is not None and not any(candidate.settings == "equal" for candidate in everyone):
         study.reporter.note("no settings were tried at every level, so none are compared at equal settings")
+    study.renew(
+        "compare",
+        [
+            (Key(phase="compare", level=c.level, settings=c.settings, data=study.source.source), c.params)
+            for c in distinct
+        ],
+    )
     entries = []
     for repeat, fold, split in study.comparison_splits(study.source, study.development, "compare"):
         seed = derive_seed(study.seed, "compare", repeat, fold)
@@ -107,7 +114,7 @@ def _candidate(
 def _rows(study: Study, everyone: Sequence[Candidate]) -> list[dict[str, Any]]:
     folds, predictions = study.frame("folds", "compare"), study.frame("predictions", "compare")
     models = [sized(candidate.configuration, study.source).model for candidate in everyone]
-    latencies = measure_latencies(models, study.cluster)
+    latencies = study.workers.latencies(models)
     latency_of = {(c.level, c.settings): latency for c, latency in zip(everyone, latencies, strict=True)}
     rows = []
     for settings in ("tuned", "equal"):

@@ -7,6 +7,8 @@ from typing import Any
 import pandas as pd
 
 from search.arguments import Arguments
+from search.checkpoint import Checkpoint
+from search.checkpointfolder import CheckpointFolder
 from search.columns import Key
 from search.console import Reporter
 from search.data.imageset import ImageSet
@@ -19,7 +21,7 @@ from search.studyfolder import StudyFolder
 from search.tables import Ledger
 from search.trial import FoldScore, Images, Task
 from search.tuning.cluster import Cluster
-from search.tuning.jobs import Job, run_jobs, share
+from search.tuning.jobs import Job, Workers, share
 
 
 @dataclass(kw_only=True)
@@ -43,7 +45,13 @@ class Study:
     ledger: Ledger
     cluster: Cluster
     reporter: Reporter
+    workers: Workers
     shared: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def checkpoints(self) -> CheckpointFolder:
+        """States of running trainings."""
+        return self.folder.checkpoints
 
     @property
     def seed(self) -> int:
@@ -91,22 +99,60 @@ class Study:
         recorder = FoldRecorder(self.ledger, data)
         done = {_identity(row) for row in self.ledger.read("folds").select(_IDENTITY).to_pylist()}
         todo = [(key, job) for key, job in entries if _identity(asdict(key)) not in done]
-        begun = {_identity(row) for row in self.ledger.read("epochs").select(_IDENTITY).to_pylist()} - done
-        for key, _ in todo:
-            if _identity(asdict(key)) in begun:  # cut off while it was being recorded
-                self.ledger.forget(key)
         for key, job in entries:
             if _identity(asdict(key)) in done:
                 self.reporter.credit(self._cost(job.task, data))
-        for result in run_jobs([job for _, job in todo], self.shared, self.cluster, self.ledger.flush_if_due):
-            key, job = todo[result.index]
-            self.reporter.worked(self._cost(job.task, data))
-            if result.score is None:
+        for result in self.workers.run(
+            [job for _, job in todo],
+            self.shared,
+            checkpoint=lambda index: self.take_back(todo[index][0]),
+            tick=self.ledger.flush_if_due,
+        ):
+            (key, job), step = todo[result.index], result.step
+            if step is None:
+                self.reporter.worked(self._cost(job.task, data))
                 self.reporter.note(f"{_described(key)} failed: {result.error}")
                 continue
-            keep(key, result.score)
-            recorder.epochs(key, list(result.epochs))
-            recorder.fold(key, result.score, job.task.val)
+            self.reporter.worked(self._cost(job.task, data) / job.task.configuration.training.epochs)
+            recorder.epochs(key, [step.epoch])
+            if step.score is not None:
+                keep(key, step.score)
+                recorder.fold(key, step.score, job.task.val)
+                self.checkpoints.remove(key)
+            elif step.checkpoint is not None:
+                self.checkpoints.keep(key, step.checkpoint)
+
+    def renew(self, phase: str, keys: Sequence[tuple[Key, Params]]) -> bool:
+        """Say what a phase is about to train, and remove what is on record of it for other parameters.
+
+        An extended study may choose other parameters for a level than it did before.
+
+        Returns:
+            Whether anything of an earlier choice was on record.
+        """
+        subjects = self.folder.description.get("subjects", {})
+        old = subjects.get(phase, [])
+        new = [{"level": key.level, "settings": key.settings, "params": params} for key, params in keys]
+        outdated = [subject for subject in old if subject not in new]
+        for subject in outdated:
+            data = next(key.data for key, _ in keys)
+            self.ledger.forget_all(phase=phase, level=subject["level"], settings=subject["settings"], data=data)
+            self.checkpoints.clear()
+        self.folder.update(subjects={**subjects, phase: new})
+        return bool(outdated)
+
+    def take_back(self, key: Key) -> bytes | None:
+        """The state kept of a training or trial that has not ended; rows that lie beyond it are removed."""
+        saved, position = self.checkpoints.load(key), (0, 0)
+        if saved is not None:
+            try:
+                position = Checkpoint.from_bytes(saved).position
+            except ValueError:
+                self.reporter.note(f"{_described(key)}: its checkpoint is damaged, so it begins anew")
+                saved = None
+        folds, epochs = position
+        self.ledger.forget(key, beyond=(key.fold or folds, epochs))
+        return saved
 
     def frame(self, table: str, phase: str) -> pd.DataFrame:
         """The rows of one phase in a table."""
@@ -140,7 +186,7 @@ def sized(configuration: Configuration, data: ImageSet) -> Configuration:
 
 
 # The seed follows from the rest.
-_IDENTITY = ["phase", "level", "settings", "way", "data", "repeat", "fold"]
+_IDENTITY = ["phase", "number", "level", "settings", "way", "data", "repeat", "fold"]
 
 
 def _identity(row: dict[str, Any]) -> tuple[Any, ...]:

@@ -1,19 +1,26 @@
 """The search: every level for itself, on the search folds."""
 
 import time
-from dataclasses import asdict
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 
-from search.choose import best_trials
-from search.columns import Key
+from search.arguments import METRICS
+from search.choose import best_trials, pareto_front
+from search.columns import KEY_COLUMNS, TABLES, Key
 from search.errors import StudyFailedError
-from search.phases.context import Study, sized
+from search.metrics import Metrics
+from search.phases.context import Study, params_of, sized
 from search.plan import training_cost
-from search.records import FoldRecorder, trial_row
+from search.records import FoldRecorder, model_size, trial_row
 from search.space import Configuration, Params
-from search.trial import TrialStep
+from search.trial import Step
 from search.tuning.book import EndedTrial, TrialBook
+from search.tuning.storage import journal_storage
+from search.tuning.studies import Direction, KnownTrial, Rules
 from search.tuning.tune import run_search
 
 
@@ -31,22 +38,29 @@ class Search:
 
     def __init__(self, study: Study) -> None:
         self._study = study
-        plan = study.plan
+        plan, arguments = study.plan, study.arguments
         self._splits = study.partition(study.source, study.development, "search", plan.search_folds)
         self._recorder = FoldRecorder(study.ledger, study.source)
-        self._forget_unfinished()
-        budget_s = study.arguments.time_budget_s
-        self._book = TrialBook(
-            journal=study.folder.optuna_journal,
+        self._best: dict[str, Any] | None = None
+        budget_s = arguments.time_budget_s
+        rules = Rules(
             space=study.space,
             profile=plan.profile,
             n_trials=plan.n_trials,
             metric=study.metric,
             seed=study.seed,
+            sampler=arguments.sampler,
+            pruner=arguments.pruner,
+            directions=tuple(map(_direction, arguments.objective_names)),
+            objectives=self._objectives,
+            deadline=float("inf") if budget_s is None else time.monotonic() + budget_s,
+        )
+        self._book = TrialBook(
+            rules,
+            storage=journal_storage(study.folder.optuna_journal),
+            known=self._known(),
             on_end=self._on_end,
             on_reject=self._on_reject,
-            ended={row["number"]: (row["state"], row["value"]) for row in study.trials()},
-            deadline=float("inf") if budget_s is None else time.monotonic() + budget_s,
         )
 
     def run(self) -> None:
@@ -55,73 +69,93 @@ class Search:
         n_levels = len(study.space.levels)
         each = "" if n_levels == 1 else f", {plan.n_trials // n_levels} for each of {n_levels} levels"
         study.reporter.phase("search", f"{plan.n_trials} trials{each}, on {plan.search_folds} folds")
-        run_search(
-            self._book,
-            images=study.shared[study.source.source],
-            splits=self._splits,
-            seed=study.seed,
-            cluster=study.cluster,
-            on_step=self._on_step,
-            tick=study.ledger.flush_if_due,
-        )
+        images = study.shared[study.source.source]
+        run_search(self._book, self, images=images, splits=self._splits, seed=study.seed, cluster=study.cluster)
         if self._book.failure is not None:
             raise StudyFailedError(f"the search failed, {self._book.failure}")
         self._say_result()
 
-    def _forget_unfinished(self) -> None:
-        """Remove what an earlier run recorded of trials that did not end, since they are run again."""
-        ledger = self._study.ledger
-        ended = {row["number"] for row in self._study.trials()}
-        begun = {row["number"]: row for row in ledger.read("epochs").to_pylist() if row["phase"] == "search"}
-        for number in begun.keys() - ended:
-            row = begun[number]
-            ledger.forget(Key(phase="search", number=number, level=row["level"], data=row["data"]))
-
-    def _on_step(self, number: int, step: TrialStep) -> None:
-        study, trial = self._study, self._book.open[number]
-        key = Key(
-            phase="search",
-            number=number,
-            level=trial.level,
-            data=study.source.source,
-            repeat=0,
-            seed=study.seed,
-            fold=step.fold,
-        )
+    def step(self, number: int, step: Step) -> None:
+        """Take down an epoch of a trial."""
+        trial = self._book.open[number]
+        key = replace(self._key(number, trial.level), repeat=0, fold=step.fold)
         self._recorder.epochs(key, [step.epoch])
-        if step.fold_score is not None:
-            self._recorder.fold(key, step.fold_score, self._splits[step.fold].val)
-        study.reporter.worked(self._cost(trial.configuration) / self._epochs(trial.configuration))
+        if step.score is not None:
+            self._recorder.fold(key, step.score, self._splits[step.fold].val)
+        self._study.reporter.worked(self._cost(trial.configuration) / self._epochs(trial.configuration))
+
+    def keep(self, number: int, checkpoint: bytes) -> None:
+        """Keep the state of a trial that goes on."""
+        self._study.checkpoints.keep(self._key(number, self._level(number)), checkpoint)
+
+    def checkpoint(self, number: int) -> bytes | None:
+        """The state kept of a trial."""
+        return self._study.checkpoints.load(self._key(number, self._level(number)))
+
+    def take_back(self, number: int) -> KnownTrial:
+        """Take back what lies beyond the state kept of a trial, and say what is left."""
+        self._study.take_back(self._key(number, self._level(number)))
+        values, train_s = self._shown().get(number, ([], 0.0))
+        return KnownTrial(params={}, values=values, train_s=train_s)
+
+    def tick(self) -> None:
+        """Keep the tables current."""
+        self._study.ledger.flush_if_due()
+
+    def _known(self) -> dict[int, KnownTrial]:
+        """What earlier runs left on record of trials, ended or not."""
+        ended = {row["number"]: row for row in self._study.ledger.read("trials").to_pylist()}
+        begun = self._shown()
+        known = {number: self.take_back(number) for number in begun.keys() - ended}
+        for number, row in ended.items():
+            values, train_s = begun.get(number, ([], 0.0))
+            complete = row["state"] == "COMPLETE"
+            known[number] = KnownTrial(
+                params=params_of(row),
+                state=row["state"],
+                objectives=tuple(row[name] for name in self._study.arguments.objective_names) if complete else (),
+                values=values,
+                train_s=train_s,
+                error=row["error"],
+            )
+        return known
+
+    def _shown(self) -> dict[int, tuple[list[list[float]], float]]:
+        """By number of the trial: the searched metric after each epoch of each fold, and seconds trained."""
+        rows = self._study.frame("epochs", "search").sort_values(["number", "fold", "epoch"])
+        shown = {}
+        for _, trial in rows.groupby("number"):
+            values = [fold[f"val_{self._study.metric}"].tolist() for _, fold in trial.groupby("fold")]
+            shown[trial["number"].iloc[0].item()] = values, float(trial["train_s"].sum())
+        return shown
 
     def _on_reject(self, number: int, level: str, params: Params, error: str) -> None:
         study = self._study
-        key = Key(phase="search", number=number, level=level, data=study.source.source, seed=study.seed)
         chosen = {f"params_{name}": value for name, value in params.items()}
         row = {"trial_id": f"trial-{number:04d}", "state": "FAIL", "epochs": 0, "folds_done": 0, "error": error}
-        study.ledger.add_row("trials", asdict(key), {**chosen, **row})
+        study.ledger.add_row("trials", asdict(self._key(number, level)), {**chosen, **row})
         study.reporter.note(f"trial {number} ({level}) makes no network: {error}")
 
     def _on_end(self, ended: EndedTrial) -> None:
         study, trial = self._study, ended.trial
-        key = Key(
-            phase="search", number=trial.number, level=trial.level, data=study.source.source, seed=study.seed
-        )
         n_train = float(np.mean([len(split.train) for split in self._splits]))
         row = trial_row(ended, n_train, len(study.source.classes))
+        key = self._key(trial.number, trial.level)
         study.ledger.add_row("trials", asdict(key), row)
+        study.checkpoints.remove(key)
         left = 1 - trial.epochs / self._epochs(trial.configuration)
         study.reporter.credit(left * self._cost(trial.configuration))
         if ended.error is not None:
             study.reporter.note(f"trial {trial.number} ({trial.level}) failed: {ended.error}")
-        best = max(best_trials(study.trials()).values(), key=lambda row: row["value"], default=None)
-        if best is not None:
-            where = f"{best['level']}, trial {best['number']}"
-            study.reporter.best(f"best {study.metric} {best['value']:.3f} ({where})")
+        if ended.state == "COMPLETE" and (self._best is None or row["value"] > self._best["value"]):
+            self._best = row
+            where = f"{trial.level}, trial {trial.number}"
+            study.reporter.best(f"best {study.metric} {row['value']:.3f} ({where})")
 
     def _say_result(self) -> None:
         study = self._study
         trials = study.trials()
-        n = {state: sum(row["state"] == state for row in trials) for state in ("COMPLETE", "PRUNED", "FAIL")}
+        n = Counter(row["state"] for row in trials)
         study.reporter.say(f"{n['COMPLETE']} trials complete, {n['PRUNED']} stopped early, {n['FAIL']} failed")
         best = best_trials(trials)
         if not best:
@@ -129,6 +163,26 @@ class Search:
         for level in study.space.levels:
             if level not in best:
                 study.reporter.note(f"level {level}: no trial finished, so it is not compared")
+        names = study.arguments.objective_names
+        if len(names) > 1:
+            front = pareto_front(trials, {name: _direction(name) == "maximize" for name in names})
+            study.ledger.replace("pareto", [_pareto_row(trial) for trial in front])
+            study.reporter.say(f"{len(front)} trials on the Pareto front of {', '.join(names)}")
+
+    def _objectives(self, configuration: Configuration, metrics: Metrics) -> tuple[float, ...]:
+        """What a finished configuration reached, and what it costs."""
+        found = {**asdict(metrics), **model_size(configuration.model, len(self._study.source.classes))}
+        return tuple(float(found[name]) for name in self._study.arguments.objective_names)
+
+    def _key(self, number: int, level: str) -> Key:
+        """Of a whole trial."""
+        study = self._study
+        return Key(phase="search", number=number, level=level, data=study.source.source, seed=study.seed)
+
+    def _level(self, number: int) -> str:
+        """Numbers go round the levels."""
+        levels = self._study.space.levels
+        return levels[number % len(levels)]
 
     def _cost(self, configuration: Configuration) -> float:
         """Cost of a whole trial."""
@@ -137,3 +191,14 @@ class Search:
 
     def _epochs(self, configuration: Configuration) -> int:
         return configuration.training.epochs * len(self._splits)
+
+
+def _pareto_row(trial: Mapping[str, Any]) -> dict[str, Any]:
+    """What the Pareto front's table holds of a trial's row."""
+    kept = (*KEY_COLUMNS, *TABLES["pareto"])
+    return {name: value for name, value in trial.items() if name in kept or name.startswith("params_")}
+
+
+def _direction(objective: str) -> Direction:
+    """Scores are to be high, costs low."""
+    return "maximize" if objective in METRICS else "minimize"

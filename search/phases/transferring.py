@@ -18,9 +18,9 @@ from search.plan import for_transfer
 from search.records import model_size
 from search.report.comparison import compare_settings
 from search.seeds import derive_seed
-from search.space import PAPER_LEVELS
+from search.space import PAPER_LEVELS, Params
 from search.trial import FoldScore, Task, Way
-from search.tuning.jobs import Job, measure_latencies, share
+from search.tuning.jobs import Job, share
 
 WAYS: tuple[Way, ...] = ("scratch", "frozen", "fine_tuned")
 
@@ -36,6 +36,9 @@ def test(study: Study, winner: Candidate) -> None:
     """
     study.reporter.phase("test", f"{winner.level} on the whole development set, scored on the locked test set")
     travelling = _travelling(study, winner)
+    if study.renew("test", _subjects("test", travelling, study.source)):
+        study.folder.update(test_scored=study.folder.description.get("test_scored", 1) + 1)
+        study.reporter.note("another winner than before: the test set is scored again, and is not free of choice")
     entries = []
     for candidate in travelling:
         val = study.locked if candidate.level == winner.level else np.empty(0, dtype=np.int64)
@@ -82,6 +85,7 @@ def transfer(study: Study, winner: Candidate, target: ImageSet) -> None:
     for candidate in travelling:
         weights = load_model(_model_folder(study, candidate)).weights
         study.shared[_weights_name(candidate)] = share(weights)
+    study.renew("transfer", _subjects("transfer", travelling, target))
     entries = []
     for repeat, fold, split in study.comparison_splits(target, np.arange(len(target.labels)), "transfer"):
         seed = derive_seed(study.seed, "transfer", repeat, fold)
@@ -105,6 +109,11 @@ def transfer(study: Study, winner: Candidate, target: ImageSet) -> None:
     study.ledger.replace("transfer", _rows(study, travelling, target))
 
 
+def _subjects(phase: str, travelling: Sequence[Candidate], data: ImageSet) -> list[tuple[Key, Params]]:
+    """What a phase trains, for `Study.renew`."""
+    return [(Key(phase=phase, level=c.level, settings=c.settings, data=data.source), c.params) for c in travelling]
+
+
 def _travelling(study: Study, winner: Candidate) -> list[Candidate]:
     """The winner, and where there is a target the paper's networks."""
     paper = [candidate for candidate in candidates(study) if candidate.level in PAPER_LEVELS]
@@ -114,7 +123,7 @@ def _travelling(study: Study, winner: Candidate) -> list[Candidate]:
 def _rows(study: Study, travelling: Sequence[Candidate], target: ImageSet) -> list[dict[str, Any]]:
     """Each network's ways, compared with its own training from scratch: what the transfer brings."""
     folds, predictions = study.frame("folds", "transfer"), study.frame("predictions", "transfer")
-    latencies = measure_latencies([sized(c.configuration, target).model for c in travelling], study.cluster)
+    latencies = study.workers.latencies([sized(c.configuration, target).model for c in travelling])
     rows = []
     for candidate, latency in zip(travelling, latencies, strict=True):
         own_folds, own_predictions = (

@@ -1,47 +1,41 @@
 """The book of a search: which trials there are, what they are told to do, and how each ended.
 
-It asks and tells Optuna, one Optuna study per level in one journal file, so that each level is searched for
-itself; trial numbers go round the levels. It knows nothing of Ray, and its state is settled in one place.
+Each level is searched for itself, and trial numbers go round the levels. The book knows nothing of Ray, and a
+trial's state is settled in one place.
 """
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Literal
 
 import optuna
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
 
-from search.seeds import derive_seed
-from search.space import Configuration, FixedSuggester, Params, Profile, Space, Suggester
-from search.trial import TrialStep
+from search.metrics import Metrics
+from search.space import Configuration, Params
+from search.trial import Step
 from search.tuning.racing import Progress, should_stop
+from search.tuning.studies import Asked, KnownTrial, LevelStudies, Rules, State
 
-State = Literal["COMPLETE", "PRUNED", "FAIL"]
-MAX_STARTUP_TRIALS = 10
 FIRST_FAILURES = 3
 
 
 @dataclass
 class OpenTrial:
-    """A trial that is running."""
+    """A trial that is running; `again` if its worker was lost once."""
 
     number: int
     level: str
     params: Params
     configuration: Configuration
-    optuna_trial: optuna.Trial
-    reported: frozenset[int] = frozenset()
+    asked: Asked
+    progress: Progress
+    epochs: int
+    folds_done: int
+    train_s: float
+    again: bool
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
-    progress: Progress = field(default_factory=Progress)
-    last: TrialStep | None = None
-    epochs: int = 0
-    folds_done: int = 0
-    train_s: float = 0.0
+    pooled: Metrics | None = None
     stopped: bool = False
 
 
@@ -60,99 +54,89 @@ class TrialBook:
     """Gives out trials, follows them, and settles how they end.
 
     Args:
-        journal: Optuna's journal file. An existing one is continued: its unfinished trials are given out again
-            first, under their numbers.
-        n_trials: over all levels; a multiple of their number.
-        metric: name of one of `search.metrics.Metrics`, to be maximised.
-        seed: of the study; what is suggested depends on it and the trial's number alone.
-        racing: stop trials that fall behind.
-        deadline: time.monotonic() after which only levels without a complete trial get new ones.
+        storage: Optuna's. What it holds already is continued: unfinished trials are given out again first, under
+            their numbers.
+        known: by number, the trials of earlier runs that are on the study's record.
         on_end: called once for every trial that ends.
         on_reject: called with number, level, parameters and reason for a trial whose parameters make no network.
-        ended: state and value by number, of trials that ended before and are on the study's record.
     """
 
     def __init__(
         self,
+        rules: Rules,
         *,
-        journal: Path,
-        space: Space,
-        profile: Profile,
-        n_trials: int,
-        metric: str,
-        seed: int,
+        storage: optuna.storages.BaseStorage,
+        known: Mapping[int, KnownTrial],
         on_end: Callable[[EndedTrial], None],
         on_reject: Callable[[int, str, Params, str], None],
-        ended: Mapping[int, tuple[State, float | None]],
-        racing: bool = True,
-        deadline: float = math.inf,
     ) -> None:
-        self._space, self._profile = space, profile
-        self._metric, self._seed, self._racing, self._deadline = metric, seed, racing, deadline
-        self._per_level = n_trials // len(space.levels)
-        self._on_end, self._on_reject = on_end, on_reject
+        self._rules, self._on_end, self._on_reject = rules, on_end, on_reject
+        self._levels = rules.space.levels
+        self._per_level = rules.n_trials // len(self._levels)
+        self._studies = LevelStudies(rules, storage, known)
+        self._unfinished = self._studies.unfinished
+        self._known = dict(known)
         self.open: dict[int, OpenTrial] = {}
-        self._finished: dict[str, list[Progress]] = {level: [] for level in space.levels}
         self._failures: list[str] = []
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
-        self._studies = {
-            level: optuna.create_study(
-                storage=storage, study_name=f"level {level}", direction="maximize", load_if_exists=True
-            )
-            for level in space.levels
-        }
-        self._unfinished: list[tuple[str, int, int]] = []
-        for level in space.levels:
-            self._take_up(level, ended)
+        self._lost: set[int] = set()
+        self._progress: dict[str, dict[int, Progress]] = {level: {} for level in self._levels}
+        for number, trial in known.items():
+            if trial.state in ("COMPLETE", "PRUNED"):
+                progress = Progress(trial.values, complete=trial.state == "COMPLETE")
+                self._progress[self._levels[number % len(self._levels)]][number] = progress
 
     @property
     def failure(self) -> str | None:
         """Why the search cannot go on: the first several trials all failed. None as long as it can."""
-        several = min(FIRST_FAILURES, self._per_level * len(self._space.levels))
-        hopeless = len(self._failures) >= several and not any(self._finished.values())
+        several = min(FIRST_FAILURES, self._per_level * len(self._levels))
+        hopeless = len(self._failures) >= several and not any(map(self._is_complete, self._levels))
         return self._failures[0] if hopeless else None
+
+    @property
+    def wants_room(self) -> bool:
+        """A trial that lost its worker is running again, or is the next to: it may have been short of memory."""
+        lost_is_next = bool(self._unfinished) and self._unfinished[0].number in self._lost
+        return lost_is_next or any(trial.again for trial in self.open.values())
 
     def ask(self) -> OpenTrial | None:
         """Give out the next trial; None when there are no more to give."""
         while self.failure is None:
-            asked = self._ask_optuna()
+            asked = self._next()
             if asked is None:
                 return None
-            level, optuna_trial = asked
             try:
-                configuration = self._configure(level, optuna_trial)
+                space, profile = self._rules.space, self._rules.profile
+                configuration = space.configure(asked.optuna_trial, asked.level, profile)
             except Exception as error:  # of the user's space: it ends this trial alone
-                self._reject(level, optuna_trial, f"{type(error).__name__}: {error}")
+                self._reject(asked, f"{type(error).__name__}: {error}")
             else:
-                return self._open(level, optuna_trial, configuration)
+                return self._open(asked, configuration)
         return None
 
-    def step(self, number: int, step: TrialStep) -> bool:
+    def step(self, number: int, step: Step) -> bool:
         """Follow one epoch of a trial; True if it must stop here."""
         trial = self.open[number]
         assert step.epoch.validation is not None  # search folds validate
-        value = getattr(step.epoch.validation, self._metric)
-        trial.last = step
+        value = float(getattr(step.epoch.validation, self._rules.metric))
         trial.epochs += 1
-        trial.folds_done += step.fold_score is not None
+        trial.folds_done += step.score is not None
         trial.progress.add(step.fold, value)
         trial.train_s += step.epoch.training.train_s
-        if trial.epochs not in trial.reported:  # a trial that is run again reports the same values again
-            trial.optuna_trial.report(value, step=trial.epochs)
-        n_epochs = trial.configuration.training.epochs
-        rivals = self._finished[trial.level] if self._racing else []
-        trial.stopped = step.pooled is None and should_stop(trial.progress, rivals, n_epochs)
+        trial.pooled = step.pooled
+        self._studies.report(trial.asked, value, trial.epochs)
+        trial.stopped = step.pooled is None and self._must_stop(trial)
         return trial.stopped
 
     def end(self, number: int, error: str | None = None) -> EndedTrial:
         """Settle a trial: FAIL with an error, COMPLETE after its last epoch, PRUNED if it was stopped."""
         trial = self.open.pop(number)
         value: float | None = None
+        objectives: tuple[float, ...] = ()
         state: State
-        if error is None and trial.last is not None and trial.last.pooled is not None:
-            state, value = "COMPLETE", float(getattr(trial.last.pooled, self._metric))
-            self._finished[trial.level].append(trial.progress)
+        if error is None and trial.pooled is not None:
+            state, value = "COMPLETE", float(getattr(trial.pooled, self._rules.metric))
+            objectives = self._rules.objectives(trial.configuration, trial.pooled)
+            trial.progress.complete = True
         elif error is None and trial.stopped:
             state = "PRUNED"
             finals = [values[-1] for values in trial.progress.values]
@@ -160,97 +144,86 @@ class TrialBook:
         else:
             state, error = "FAIL", error or "its worker was lost"
             self._failures.append(f"trial {number}: {error}")
-            trial.optuna_trial.set_user_attr("error", error)
+            del self._progress[trial.level][number]
         ended = EndedTrial(trial=trial, state=state, value=value, error=error, completed=datetime.now(UTC))
         self._on_end(ended)  # the study's own record first: Optuna's can be told again from it
-        self._tell(trial.level, trial.optuna_trial.number, state, value)
+        self._studies.tell(trial.asked, state, objectives, error)
         return ended
 
-    def number(self, level: str, index: int) -> int:
-        """The number, over all levels, of the trial that is a level's index-th."""
-        return index * len(self._space.levels) + self._space.levels.index(level)
+    def lose(self, number: int, error: str, known: Callable[[], KnownTrial]) -> None:
+        """Have a trial whose worker was lost given out once more; the second time it ends as FAIL.
 
-    def _take_up(self, level: str, ended: Mapping[int, tuple[State, float | None]]) -> None:
-        """Start a level's Optuna study with its first points, or go on with what its journal holds."""
-        study = self._studies[level]
-        n_known = len(study.get_trials(deepcopy=False))
-        for params in self._space.first_points(level, self._profile)[n_known : self._per_level]:
-            study.enqueue_trial(params)
-        for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-            number = self.number(level, trial.number)
-            if number in ended:
-                self._tell(level, trial.number, *ended[number])
-            else:
-                self._unfinished.append((level, trial.number, trial._trial_id))
-        for trial in study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
-            n_epochs = self._configure(level, FixedSuggester(trial.params)).training.epochs
-            values = [value for _, value in sorted(trial.intermediate_values.items())]
-            folds = [values[start : start + n_epochs] for start in range(0, len(values), n_epochs)]
-            self._finished[level].append(Progress(folds))
+        Args:
+            known: says what the trial goes on from.
+        """
+        if number in self._lost:
+            self.end(number, f"{error}, twice")
+            return
+        trial = self.open.pop(number)
+        del self._progress[trial.level][number]
+        self._lost.add(number)
+        self._known[number] = known()
+        self._unfinished.insert(0, trial.asked)
 
-    def _tell(self, level: str, index: int, state: State, value: float | None) -> None:
-        value = value if state == "COMPLETE" else None  # of a pruned trial Optuna takes the last report
-        self._studies[level].tell(index, value, state=TrialState[state])
+    def _is_complete(self, level: str) -> bool:
+        return any(progress.complete for progress in self._progress[level].values())
+
+    def _must_stop(self, trial: OpenTrial) -> bool:
+        """Whether a trial is too far behind; a level's last chance is not measured by other levels."""
+        level = trial.level
+        to_come = self._studies.asked[level] < self._per_level and time.monotonic() <= self._rules.deadline
+        beside = any(
+            rival.level == level and not rival.stopped for rival in self.open.values() if rival is not trial
+        )
+        others: list[Progress] = []
+        if self._is_complete(level) or to_come or beside:
+            rest = [self._progress[other].values() for other in self._levels if other != level]
+            others = [progress for progresses in rest for progress in progresses if progress.complete]
+        rivals = [progress for number, progress in self._progress[level].items() if number != trial.number]
+        n_epochs = trial.configuration.training.epochs
+        return should_stop(self._rules.pruner, trial.progress, level=rivals, others=others, n_epochs=n_epochs)
+
+    def _next(self) -> Asked | None:
+        """The next trial on Optuna's side: an unfinished one, else a new one."""
+        if self._unfinished:
+            asked = self._unfinished.pop(0)
+            self._studies.ask_again(asked)
+            return asked
+        level = self._next_level()
+        return None if level is None else self._studies.ask(level)
 
     def _next_level(self) -> str | None:
         """The level with the fewest trials that still needs one."""
-        late = time.monotonic() > self._deadline
-        counts = {level: _n_asked(study) for level, study in self._studies.items()}
+        late = time.monotonic() > self._rules.deadline
         busy = {trial.level for trial in self.open.values()}
         wanting = [
             level
-            for level, count in counts.items()
-            if count < self._per_level and not (late and (self._finished[level] or level in busy))
+            for level, count in self._studies.asked.items()
+            if count < self._per_level and not (late and (self._is_complete(level) or level in busy))
         ]
-        return min(wanting, key=lambda level: counts[level], default=None)
+        return min(wanting, key=lambda level: self._studies.asked[level], default=None)
 
-    def _sampler(self, level: str, index: int) -> optuna.samplers.BaseSampler:
-        """A sampler for one trial alone, so that one that is made again does not repeat another's stream."""
-        startup = min(MAX_STARTUP_TRIALS, max(2, self._per_level // 2))
-        # The random start is the same for all levels: only so can settings be compared over levels.
-        stream = ("start", index) if index < startup else ("trial", self.number(level, index))
-        return optuna.samplers.TPESampler(seed=derive_seed(self._seed, *stream), n_startup_trials=startup)
-
-    def _configure(self, level: str, suggester: Suggester) -> Configuration:
-        return self._space.configure(suggester, level, self._profile)
-
-    def _ask_optuna(self) -> tuple[str, optuna.Trial] | None:
-        """The level and Optuna's side of the next trial: an unfinished one, else a new one."""
-        if self._unfinished:
-            level, index, optuna_id = self._unfinished.pop(0)
-            study = self._studies[level]
-            study.sampler = self._sampler(level, index)
-            return level, optuna.Trial(study, optuna_id)
-        next_level = self._next_level()
-        if next_level is None:
-            return None
-        study = self._studies[next_level]
-        study.sampler = self._sampler(next_level, _n_asked(study))
-        return next_level, study.ask()
-
-    def _reject(self, level: str, optuna_trial: optuna.Trial, error: str) -> None:
+    def _reject(self, asked: Asked, error: str) -> None:
         """End a trial whose parameters make no network."""
-        number = self.number(level, optuna_trial.number)
-        self._failures.append(f"trial {number}: {error}")
-        optuna_trial.set_user_attr("error", error)
-        self._on_reject(number, level, dict(optuna_trial.params), error)
-        self._tell(level, optuna_trial.number, "FAIL", None)
+        self._failures.append(f"trial {asked.number}: {error}")
+        self._on_reject(asked.number, asked.level, dict(asked.optuna_trial.params), error)
+        self._studies.tell(asked, "FAIL", (), error)
 
-    def _open(self, level: str, optuna_trial: optuna.Trial, configuration: Configuration) -> OpenTrial:
-        number = self.number(level, optuna_trial.number)
-        reported = self._studies[level].get_trials(deepcopy=False)[optuna_trial.number].intermediate_values
+    def _open(self, asked: Asked, configuration: Configuration) -> OpenTrial:
+        params = dict(asked.optuna_trial.params)
+        known = self._known.get(asked.number, KnownTrial(params=params))
         trial = OpenTrial(
-            number=number,
-            level=level,
-            params=dict(optuna_trial.params),
+            number=asked.number,
+            level=asked.level,
+            params=params,
             configuration=configuration,
-            optuna_trial=optuna_trial,
-            reported=frozenset(reported),
+            asked=asked,
+            progress=Progress([list(fold) for fold in known.values]),
+            epochs=sum(map(len, known.values)),
+            folds_done=sum(len(fold) == configuration.training.epochs for fold in known.values),
+            train_s=known.train_s,
+            again=asked.number in self._lost,
         )
-        self.open[number] = trial
+        self.open[trial.number] = trial
+        self._progress[trial.level][trial.number] = trial.progress
         return trial
-
-
-def _n_asked(study: optuna.Study) -> int:
-    """Trials that were given out; those enqueued and still waiting do not count."""
-    return sum(trial.state != TrialState.WAITING for trial in study.get_trials(deepcopy=False))

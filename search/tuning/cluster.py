@@ -22,6 +22,18 @@ _SETTINGS = {
 }
 
 
+@dataclass(frozen=True)
+class Failure:
+    """Why a training failed, in one line.
+
+    Attributes:
+        again: it may go well with more room, and is worth a second try.
+    """
+
+    reason: str
+    again: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
     """What Ray has, and the share of it that one trial takes.
@@ -30,6 +42,7 @@ class Cluster:
         slots: trainings that run at once.
         dashboard: address of Ray's dashboard; None where it could not be started.
         needs_token: a local Ray asks for the token that `ray get-auth-token` prints.
+        timeout_s: longest that a trial or another training may run; None: as long as it takes.
     """
 
     cpus: float
@@ -39,11 +52,27 @@ class Cluster:
     slots: int
     dashboard: str | None
     needs_token: bool
+    timeout_s: float | None = None
+
+    def slots_for(self, *, wants_room: bool) -> int:
+        """How many may run at once; one fewer while one runs again that may have been short of memory."""
+        return max(1, self.slots - 1) if wants_room else self.slots
+
+    def loss(self, ran_s: float) -> Failure:
+        """Why a worker was lost that had run a training for so many seconds."""
+        if self.timeout_s is not None and ran_s >= self.timeout_s:
+            return Failure(f"it did not end within {self.timeout_s:g} s (--trial-timeout)")
+        return Failure("its worker was lost: killed, perhaps for memory, or gone with its machine", again=True)
 
 
 @contextmanager
 def ray_cluster(
-    *, address: str | None, cpus_per_trial: int, gpus_per_trial: float | None, max_concurrent: int | None
+    *,
+    address: str | None,
+    cpus_per_trial: int,
+    gpus_per_trial: float | None,
+    max_concurrent: int | None,
+    timeout_s: float | None,
 ) -> Iterator[Cluster]:
     """Start a local Ray, or join the one at an address, and leave it at the end.
 
@@ -83,6 +112,7 @@ def ray_cluster(
             slots=min(slots, max_concurrent or slots),
             dashboard=context.dashboard_url or None,
             needs_token=address is None,
+            timeout_s=timeout_s,
         )
     finally:
         ray.shutdown()

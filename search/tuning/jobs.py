@@ -1,19 +1,24 @@
 """Trainings on Ray that belong to no search: the folds of a comparison, a transfer, the final fit."""
 
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 
+from search.checkpoint import Checkpoint
+from search.errors import StudyFailedError
 from search.space import Configuration
 from search.speed import latency_ms, training_speed
-from search.trial import EpochScore, FoldScore, Images, Task, run_task
-from search.tuning.cluster import Cluster
-from search.tuning.worker import prepare_worker, reason
+from search.trial import Images, Step, Task, run_task
+from search.tuning.cluster import Cluster, Failure
+from search.tuning.worker import Watch, failure_of, prepare_worker
 from wbcmodels.config import ModelConfig
 
 POLL_S = 0.5
+MAX_LOSSES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +36,11 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finished:
-    """A job that ended: its epochs and score, or why it failed."""
+class JobStep:
+    """What a job has come to: its next epoch, or why it failed."""
 
     index: int
-    epochs: tuple[EpochScore, ...] = ()
-    score: FoldScore | None = None
+    step: Step | None = None
     error: str | None = None
 
 
@@ -45,39 +49,127 @@ def share(value: Images | bytes) -> Any:
     return ray.put(value)
 
 
-def run_jobs(
-    jobs: Sequence[Job], shared: Mapping[str, Any], cluster: Cluster, tick: Callable[[], None]
-) -> Iterator[Finished]:
-    """Run jobs side by side, in their order as slots fall free, and yield each as it ends.
+class Workers:
+    """Processes that train one job after another. They are started when they are first needed, and then kept."""
 
-    Args:
-        shared: references to data sets and weights, by name.
-        tick: called at least twice a second.
-    """
-    remote = _run.options(num_cpus=cluster.cpus_per_trial, num_gpus=cluster.gpus_per_trial, max_retries=1)
-    waiting = list(enumerate(jobs))[::-1]
-    running: dict[Any, int] = {}
-    try:
-        while waiting or running:
-            while waiting and len(running) < cluster.slots:
-                index, job = waiting.pop()
-                weights = None if job.start_from is None else shared[job.start_from]
-                gpu = cluster.gpus_per_trial > 0
-                reference = remote.remote(job.task, shared[job.data], weights, cluster.cpus_per_trial, gpu)
-                running[reference] = index
-            done, _ = ray.wait(list(running), timeout=POLL_S)
-            tick()
-            for reference in done:
-                yield _result(reference, running.pop(reference))
-    finally:
-        for reference in running:
-            ray.cancel(reference, force=True)
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._idle: list[Any] = []
+        self._starting: dict[Any, Any] = {}
+        self._losses = 0
 
+    def run(
+        self,
+        jobs: Sequence[Job],
+        shared: Mapping[str, Any],
+        *,
+        checkpoint: Callable[[int], bytes | None],
+        tick: Callable[[], None],
+    ) -> Iterator[JobStep]:
+        """Run jobs side by side, in their order as workers fall free, and yield every epoch of each.
 
-def measure_latencies(models: Sequence[ModelConfig], cluster: Cluster) -> list[float]:
-    """Median milliseconds of one image's forward pass, measured one after another in one worker."""
-    remote = _latencies.options(num_cpus=cluster.cpus_per_trial, num_gpus=cluster.gpus_per_trial)
-    return ray.get(remote.remote(list(models), cluster.cpus_per_trial, cluster.gpus_per_trial > 0))
+        A job goes on when the next step is asked for, so that whatever is made of an epoch is done before. A job
+        whose worker is lost is begun once more.
+
+        Args:
+            shared: references to data sets and weights, by name.
+            checkpoint: says from what the job of an index goes on, whenever it is begun.
+            tick: called at least twice a second.
+        Raises:
+            StudyFailedError: workers die as soon as they start.
+        """
+        waiting = deque(range(len(jobs)))
+        busy: dict[Any, tuple[Any, int, float]] = {}
+        lost: set[int] = set()
+        try:
+            while waiting or busy:
+                wants_room = bool(lost & {*(index for _, index, _ in busy.values()), *list(waiting)[:1]})
+                slots = self._cluster.slots_for(wants_room=wants_room)
+                self._start(len(busy))
+                while waiting and self._idle and len(busy) < slots:
+                    index, worker = waiting.popleft(), self._idle.pop()
+                    job = jobs[index]
+                    weights = None if job.start_from is None else shared[job.start_from]
+                    first = worker.begin.remote(job.task, shared[job.data], weights, checkpoint(index))
+                    busy[first] = worker, index, time.monotonic()
+                done, _ = ray.wait([*busy, *self._starting], timeout=POLL_S)
+                tick()
+                for reference in done:
+                    if reference in self._starting:
+                        self._started(reference)
+                        continue
+                    worker, index, began = busy.pop(reference)
+                    result = self._result(reference, began)
+                    if isinstance(result, Failure) and result.again and index not in lost:
+                        lost.add(index)
+                        waiting.appendleft(index)
+                    elif isinstance(result, Failure):
+                        twice = ", twice" if index in lost and result.again else ""
+                        yield JobStep(index=index, error=result.reason + twice)
+                    else:
+                        yield JobStep(index=index, step=result)
+                        if result.score is None:
+                            busy[worker.step.remote()] = worker, index, began
+                            continue
+                    self._put_back(worker, result)
+        finally:
+            for worker, _, _ in busy.values():  # of a study that stops here
+                ray.kill(worker)
+
+    def latencies(self, models: Sequence[ModelConfig]) -> list[float]:
+        """Median time of one image's forward pass through each network, in ms, in one worker by itself."""
+        while True:
+            self._start(0)
+            for reference in [] if self._idle else ray.wait(list(self._starting), timeout=POLL_S)[0]:
+                self._started(reference)
+            if self._idle:
+                worker = self._idle.pop()
+                result = self._result(worker.latencies.remote(list(models)), time.monotonic())
+                self._put_back(worker, result)
+                if not isinstance(result, Failure):
+                    return result
+                self._count_loss(result)
+
+    def _start(self, n_busy: int) -> None:
+        """Start what is missing."""
+        cluster = self._cluster
+        while n_busy + len(self._idle) + len(self._starting) < cluster.slots:
+            remote = _RemoteWorker.options(num_cpus=cluster.cpus_per_trial, num_gpus=cluster.gpus_per_trial)
+            worker = remote.remote(cluster.cpus_per_trial, cluster.gpus_per_trial > 0, cluster.timeout_s)
+            # A worker that cannot be started for want of resources must not hold a job.
+            self._starting[worker.ready.remote()] = worker
+
+    def _started(self, reference: Any) -> None:
+        worker = self._starting.pop(reference)
+        try:
+            ray.get(reference)
+        except ray.exceptions.RayError as error:
+            self._count_loss(failure_of(error))
+        else:
+            self._losses = 0
+            self._idle.append(worker)
+
+    def _count_loss(self, failure: Failure) -> None:
+        """Give up when nothing but losses comes of starting workers."""
+        self._losses += 1
+        if self._losses >= MAX_LOSSES:
+            raise StudyFailedError(f"workers die as they start: {failure.reason}")
+
+    def _result(self, reference: Any, began: float) -> Any:
+        """What a worker answered, or a Failure."""
+        try:
+            return ray.get(reference)
+        except ray.exceptions.RayTaskError as error:  # a fault of the worker's own code
+            return failure_of(error)
+        except ray.exceptions.RayError:
+            return self._cluster.loss(time.monotonic() - began)
+
+    def _put_back(self, worker: Any, result: Any) -> None:
+        """Keep a worker for the next job; one that failed for memory or was lost is replaced."""
+        if isinstance(result, Failure):
+            ray.kill(worker)
+        else:
+            self._idle.append(worker)
 
 
 def measure_speed(configuration: Configuration, cluster: Cluster) -> float:
@@ -87,33 +179,40 @@ def measure_speed(configuration: Configuration, cluster: Cluster) -> float:
     return sum(ray.get([remote.remote(configuration, *share_of_each) for _ in range(cluster.slots)]))
 
 
-def _result(reference: Any, index: int) -> Finished:
-    try:
-        epochs, score, error = ray.get(reference)
-    except ray.exceptions.RayError as lost:
-        return Finished(index=index, error=reason(lost))
-    return Finished(index=index, epochs=epochs, score=score, error=error)
+class _Worker:
+    """One process; an epoch a call."""
+
+    def __init__(self, n_threads: int, gpu: bool, timeout_s: float | None) -> None:
+        self._device = prepare_worker(n_threads, gpu=gpu)
+        self._timeout_s = timeout_s
+
+    def ready(self) -> None:
+        """Answer once the process stands."""
+
+    def begin(self, task: Task, images: Images, weights: bytes | None, saved: bytes | None) -> Step | Failure:
+        """Begin a job, and train its next epoch."""
+        self._watch = Watch(self._timeout_s)
+        try:
+            checkpoint = None if saved is None else Checkpoint.from_bytes(saved)
+            self._steps = run_task(task, images, self._device, weights, checkpoint)
+        except Exception as error:
+            return failure_of(error)
+        return self.step()
+
+    def step(self) -> Step | Failure:
+        """Train the next epoch."""
+        try:
+            with self._watch:
+                return next(self._steps)
+        except Exception as error:  # whatever it is, it ends this job alone, and its reason goes on record
+            return failure_of(error)
+
+    def latencies(self, models: Sequence[ModelConfig]) -> list[float]:
+        """Median time of one image's forward pass through each network, in ms."""
+        return [latency_ms(model, self._device) for model in models]
 
 
-@ray.remote
-def _run(
-    task: Task, images: Images, weights: bytes | None, n_threads: int, gpu: bool
-) -> tuple[tuple[EpochScore, ...], FoldScore | None, str | None]:
-    device = prepare_worker(n_threads, gpu=gpu)
-    try:
-        events = list(run_task(task, images, device, weights))
-    except Exception as error:  # whatever it is, it ends this task alone, and its reason goes on record
-        return (), None, reason(error)
-    epochs = tuple(event for event in events if isinstance(event, EpochScore))
-    score = events[-1]
-    assert isinstance(score, FoldScore)
-    return epochs, score, None
-
-
-@ray.remote
-def _latencies(models: Sequence[ModelConfig], n_threads: int, gpu: bool) -> list[float]:
-    device = prepare_worker(n_threads, gpu=gpu)
-    return [latency_ms(model, device) for model in models]
+_RemoteWorker: Any = ray.remote(_Worker)
 
 
 @ray.remote

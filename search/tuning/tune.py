@@ -2,30 +2,57 @@
 
 import logging
 import tempfile
+import time
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from search.checkpoint import Checkpoint
 from search.data.splits import Split
-from search.trial import Images, TrialStep, run_trial
+from search.trial import Images, Step, run_trial
 from search.tuning.book import TrialBook
 from search.tuning.cluster import Cluster
-from search.tuning.worker import prepare_worker, reason
+from search.tuning.studies import KnownTrial
+from search.tuning.worker import Watch, failure_of, prepare_worker
+
+
+class Record(Protocol):
+    """Where a search keeps what its trials show; called in the driver."""
+
+    def step(self, number: int, step: Step) -> None:
+        """Take down an epoch of a trial, before it is decided whether the trial goes on."""
+        ...
+
+    def keep(self, number: int, checkpoint: bytes) -> None:
+        """Keep the state of a trial that goes on, in place of the one before."""
+        ...
+
+    def checkpoint(self, number: int) -> bytes | None:
+        """The state kept of a trial."""
+        ...
+
+    def take_back(self, number: int) -> KnownTrial:
+        """Take back what lies beyond the state kept of a trial, and say what is left."""
+        ...
+
+    def tick(self) -> None:
+        """Called a few times a second."""
+        ...
 
 
 def run_search(
     book: TrialBook,
+    record: Record,
     *,
     images: Any,
     splits: Sequence[Split],
     seed: int,
     cluster: Cluster,
-    on_step: Callable[[int, TrialStep], None],
-    tick: Callable[[], None],
 ) -> None:
     """Run the book's trials until it has no more to give.
 
@@ -33,8 +60,6 @@ def run_search(
         images: reference to `Images` in Ray's object store; Tune hands its workers the images themselves.
         splits: search folds, the same for every trial.
         seed: of the study.
-        on_step: called with a trial's number and step after every epoch, before the book decides on it.
-        tick: called a few times a second.
     """
     trainable = tune.with_parameters(
         TrialActor,
@@ -43,8 +68,9 @@ def run_search(
         seed=seed,
         n_threads=cluster.cpus_per_trial,
         gpu=cluster.gpus_per_trial > 0,
+        timeout_s=cluster.timeout_s,
     )
-    errors: dict[str, str] = {}
+    driver = _Driver(book, record, cluster)
     resources = {"cpu": cluster.cpus_per_trial, "gpu": cluster.gpus_per_trial}
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by the book
     # Tune keeps a record of its own, which nothing here reads: the book's journal is the record.
@@ -53,8 +79,8 @@ def run_search(
         tune.Tuner(
             tune.with_resources(trainable, resources),
             tune_config=tune.TuneConfig(
-                search_alg=_BookSearcher(book, cluster.slots, errors),
-                scheduler=_BookScheduler(book, on_step, errors),
+                search_alg=_BookSearcher(driver),
+                scheduler=_BookScheduler(driver),
                 num_samples=-1,
                 reuse_actors=True,
                 trial_name_creator=_trial_name,
@@ -64,11 +90,13 @@ def run_search(
                 name="search",
                 storage_path=scratch,
                 verbose=0,
-                callbacks=[_Tick(tick)],
+                callbacks=[_Tick(driver)],
                 failure_config=tune.FailureConfig(max_failures=0),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()
+    if driver.error is not None:
+        raise driver.error
 
 
 class TrialActor(tune.Trainable):
@@ -82,16 +110,26 @@ class TrialActor(tune.Trainable):
         seed: int,
         n_threads: int,
         gpu: bool,
+        timeout_s: float | None,
     ) -> None:
         """Start a trial in a new process."""
         self._device = prepare_worker(n_threads, gpu=gpu)
         self._images = images
-        self._splits, self._seed = splits, seed
+        self._splits, self._seed, self._timeout_s = splits, seed, timeout_s
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start another trial in the same process, which has torch imported and the images at hand."""
-        self._steps = run_trial(new_config["configuration"], self._splits, self._images, self._seed, self._device)
+        self._watch = Watch(self._timeout_s)
+        saved = new_config["checkpoint"]
+        self._steps = run_trial(
+            new_config["configuration"],
+            self._splits,
+            self._images,
+            self._seed,
+            self._device,
+            None if saved is None else Checkpoint.from_bytes(saved),
+        )
         return True
 
     def step(self) -> dict[str, Any]:
@@ -100,9 +138,10 @@ class TrialActor(tune.Trainable):
         Tune does not show its scheduler a result that is done, so such a one carries no epoch.
         """
         try:
-            step = next(self._steps, None)
+            with self._watch:
+                step = next(self._steps, None)
         except Exception as error:  # whatever it is, it ends this trial alone, and its reason goes on record
-            return {"error": reason(error), "done": True}
+            return {"failure": failure_of(error), "done": True}
         return {"done": True} if step is None else {"step": step, "done": False}
 
 
@@ -113,31 +152,57 @@ class _DriverOnly:
         return {}
 
 
+class _Driver:
+    """What the adapters share.
+
+    Tune takes an error of theirs, such as a full disk, for one of the trial, and goes on; it is kept here and
+    raised where Tune lets it through.
+    """
+
+    def __init__(self, book: TrialBook, record: Record, cluster: Cluster) -> None:
+        self.book, self.record, self.cluster = book, record, cluster
+        self.error: Exception | None = None
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.error = self.error or error
+
+
 class _BookSearcher(_DriverOnly, Searcher):
     """Asks the book for trials, and tells it when they end."""
 
-    def __init__(self, book: TrialBook, slots: int, errors: dict[str, str]) -> None:
+    def __init__(self, driver: _Driver) -> None:
         super().__init__()
-        self._book, self._slots, self._errors = book, slots, errors
-        self._numbers: dict[str, int] = {}
+        self._driver = driver
+        self._running: dict[str, tuple[int, float]] = {}
 
     def suggest(self, trial_id: str) -> Any:
+        book, cluster = self._driver.book, self._driver.cluster
         # Tune asks ahead of free resources; a trial asked for early would be chosen knowing less.
-        if len(self._book.open) >= self._slots:
+        if len(book.open) >= cluster.slots_for(wants_room=book.wants_room):
             return None
-        trial = self._book.ask()
+        trial = book.ask()
         if trial is None:
-            return None if self._book.open else Searcher.FINISHED
-        self._numbers[trial_id] = trial.number
-        return {"number": trial.number, "configuration": trial.configuration}
+            return None if book.open else Searcher.FINISHED
+        self._running[trial_id] = trial.number, time.monotonic()
+        checkpoint = self._driver.record.checkpoint(trial.number)
+        return {"number": trial.number, "configuration": trial.configuration, "checkpoint": checkpoint}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         pass  # the scheduler hears of it first, and tells the book
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        number = self._numbers.pop(trial_id)
-        message = self._errors.pop(trial_id, "its worker died") if error else (result or {}).get("error")
-        self._book.end(number, message)
+        number, started = self._running.pop(trial_id)
+        cluster, record = self._driver.cluster, self._driver.record
+        failure = cluster.loss(time.monotonic() - started) if error else (result or {}).get("failure")
+        with self._driver.guarded():
+            if failure is not None and failure.again:
+                self._driver.book.lose(number, failure.reason, lambda: record.take_back(number))
+            else:
+                self._driver.book.end(number, None if failure is None else failure.reason)
 
     def save(self, checkpoint_path: str) -> None:
         pass  # the book is its own record
@@ -149,31 +214,33 @@ class _BookSearcher(_DriverOnly, Searcher):
 class _BookScheduler(_DriverOnly, FIFOScheduler):
     """Lets the book decide after every epoch."""
 
-    def __init__(self, book: TrialBook, on_step: Callable[[int, TrialStep], None], errors: dict[str, str]) -> None:
+    def __init__(self, driver: _Driver) -> None:
         super().__init__()
-        self._book, self._on_step, self._errors = book, on_step, errors
-
-    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Keep why a worker died, of which the searcher is told only that it did."""
-        trace = str(trial.get_error() or "").strip()
-        if trace:
-            self._errors[trial.trial_id] = f"its worker died: {trace.splitlines()[-1].strip()}"
+        self._driver = driver
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         if "step" not in result:
             return TrialScheduler.CONTINUE
-        number = trial.config["number"]
-        self._on_step(number, result["step"])
-        return TrialScheduler.STOP if self._book.step(number, result["step"]) else TrialScheduler.CONTINUE
+        number, step = trial.config["number"], result["step"]
+        book, record = self._driver.book, self._driver.record
+        with self._driver.guarded():
+            record.step(number, step)
+            if book.step(number, step):
+                return TrialScheduler.STOP
+            if step.checkpoint is not None:
+                record.keep(number, step.checkpoint)
+        return TrialScheduler.CONTINUE
 
 
 class _Tick(_DriverOnly, tune.Callback):
-    def __init__(self, tick: Callable[[], None]) -> None:
-        self._tick = tick
+    def __init__(self, driver: _Driver) -> None:
+        self._driver = driver
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        self._tick()
+        if self._driver.error is not None:
+            raise self._driver.error
+        self._driver.record.tick()
 
 
 def _trial_name(trial: Any) -> str:
-    return f"trial-{trial.config['number']:04d}"
+    return f"trial-{trial.config['number']:04d}-{trial.trial_id}"

@@ -1,0 +1,139 @@
+"""Replays of a recorded search: what would have been trained, and what chosen, had trials been stopped early.
+
+A recording holds trials that were all trained in full, so that any order and any pruner can be replayed on it.
+Trials run one after another in a replay.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
+from pathlib import Path
+
+import pandas as pd
+
+from search.arguments import Pruner
+from search.space import Params
+from search.tuning.racing import Progress, should_stop
+
+PARAMS_PREFIX = "params_"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A trial that was trained in full.
+
+    Attributes:
+        values: the searched metric after each epoch of each fold.
+        value: the metric pooled over the folds, by which configurations are chosen.
+    """
+
+    level: str
+    params: Params
+    values: list[list[float]]
+    value: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a replayed trial ended: after how many epochs, and whether with its last one."""
+
+    epochs: int
+    complete: bool
+
+
+@dataclass
+class Replay:
+    """A search in replay, which takes one recorded trial after another.
+
+    Attributes:
+        best: level to the best value of its complete trials.
+    """
+
+    pruner: Pruner
+    epochs: int = 0
+    best: dict[str, float] = field(default_factory=dict)
+    shown: dict[str, list[Progress]] = field(default_factory=dict)
+
+    def run(self, trial: Recorded, *, last: bool = False) -> Outcome:
+        """Train a trial for as long as the pruner lets it.
+
+        Args:
+            last: no other of its level is to come; without a complete one it is then not measured by other levels.
+        """
+        level = self.shown.setdefault(trial.level, [])
+        others: list[Progress] = []
+        if trial.level in self.best or not last:
+            others = [p for name, shown in self.shown.items() if name != trial.level for p in shown if p.complete]
+        progress = Progress()
+        n_all = n_epochs([trial])
+        steps = ((fold, value) for fold, values in enumerate(trial.values) for value in values)
+        for epochs, (fold, value) in enumerate(steps, start=1):
+            progress.add(fold, value)
+            if epochs < n_all and should_stop(
+                self.pruner, progress, level=level, others=others, n_epochs=len(trial.values[0])
+            ):
+                break
+        progress.complete = epochs == n_all
+        level.append(progress)
+        self.epochs += epochs
+        if progress.complete:
+            self.best[trial.level] = max(trial.value, self.best.get(trial.level, trial.value))
+        return Outcome(epochs, progress.complete)
+
+
+def load(path: Path) -> list[Recorded]:
+    """The trials of a recording: a Parquet file with a row per level, parameters, fold and epoch."""
+    frame = pd.read_parquet(path)
+    names = [name for name in frame.columns if name.startswith(PARAMS_PREFIX)]
+    trials = []
+    for _, rows in frame.sort_values(["fold", "epoch"], kind="stable").groupby(["level", *names], sort=False):
+        first = rows.iloc[0]
+        trials.append(
+            Recorded(
+                level=first["level"],
+                params={name.removeprefix(PARAMS_PREFIX): first[name] for name in names},
+                values=[fold["val_balanced_accuracy"].tolist() for _, fold in rows.groupby("fold")],
+                value=float(first["value"]),
+            )
+        )
+    return trials
+
+
+def as_one_level(trials: Sequence[Recorded]) -> list[Recorded]:
+    """The same trials as a single search, in which the level is one parameter more."""
+    return [replace(trial, level="all", params={**trial.params, "level": trial.level}) for trial in trials]
+
+
+def round_the_levels(trials: Sequence[Recorded]) -> list[Recorded]:
+    """The same trials with the levels in turn, as in a real search; within a level their order is kept."""
+    turns = zip_longest(*by_level(trials).values())
+    return [trial for turn in turns for trial in turn if trial is not None]
+
+
+def replay(order: Sequence[Recorded], pruner: Pruner) -> Replay:
+    """Run trials in the order given."""
+    search = Replay(pruner)
+    last = {trial.level: index for index, trial in enumerate(order)}
+    for index, trial in enumerate(order):
+        search.run(trial, last=index == last[trial.level])
+    return search
+
+
+def by_level(trials: Sequence[Recorded]) -> dict[str, list[Recorded]]:
+    """Level to its trials."""
+    levels: dict[str, list[Recorded]] = {}
+    for trial in trials:
+        levels.setdefault(trial.level, []).append(trial)
+    return levels
+
+
+def n_epochs(trials: Sequence[Recorded]) -> int:
+    """Epochs of all trials in full."""
+    return sum(len(fold) for trial in trials for fold in trial.values)
+
+
+def mean_regret(trials: Sequence[Recorded], chosen: Mapping[str, float]) -> float:
+    """What is lost, as a mean over levels, by choosing a trial of the value given and not the best."""
+    levels = by_level(trials)
+    lost = (max(trial.value for trial in of_level) - chosen[level] for level, of_level in levels.items())
+    return sum(lost) / len(levels)

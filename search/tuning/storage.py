@@ -1,0 +1,23 @@
+"""Optuna's journal file, opened so that a run that was killed leaves nothing in the way of the next."""
+
+import os
+from pathlib import Path
+
+import optuna
+from optuna.storages.journal import JournalFileBackend
+
+
+def journal_storage(path: Path) -> optuna.storages.JournalStorage:
+    """Open Optuna's journal, or begin one.
+
+    The caller holds the study's lock. A last line that was cut off is removed, since the next would be glued to
+    it, and so is the lock of a process that was killed while it wrote.
+    """
+    if path.exists():
+        data = path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            os.truncate(path, whole)
+    for lock in path.parent.glob(f"{path.name}.lock*"):
+        lock.unlink()
+    return optuna.storages.JournalStorage(JournalFileBackend(str(path)))
