@@ -1,0 +1,178 @@
+"""What a trial costs besides its training: searcher, journals and tables, with an objective that takes no time.
+
+    python -m benchmarks.overhead
+
+Trials of one fold and two epochs run through the study's own book, Optuna's journal and the ledger, round eight
+levels, with TPE and racing; milliseconds are per trial, as means over the last tenth of so many.
+"""
+
+import statistics
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.table import Table
+
+from search.columns import Key
+from search.commandline import run_app
+from search.console import make_console
+from search.data.imageset import ImageSet
+from search.metrics import METRIC_NAMES, Metrics
+from search.records import FoldRecorder, trial_row
+from search.space import Configuration, Profile, Space, Suggester, TrainingConfig
+from search.tables import Ledger
+from search.training import EpochResult, Normalisation
+from search.trial import EpochScore, FoldScore, Step
+from search.tuning.book import EndedTrial, TrialBook
+from search.tuning.storage import journal_storage
+from search.tuning.studies import Rules
+from wbcmodels.config import PLACEMENTS, ModelConfig
+
+EPOCHS, N_VAL, CLASSES = 2, 20, ("a", "b")
+PROFILE = Profile(
+    width=0.125,
+    epochs=EPOCHS,
+    transfer_epochs=1,
+    input_px=(24,),
+    lr=(1e-3, 1e-1),
+    trials_per_level=1,
+    search_folds=1,
+)
+PLAIN = Normalisation(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    trials: Annotated[list[int] | None, typer.Option(help="How many trials; may be given again.")] = None,
+) -> None:
+    """Run searches whose trainings take no time, and print what is left."""
+    console = make_console()
+    table = Table(title="Overhead per trial, ms", title_justify="left")
+    for column in ("trials", "all", "last tenth", "book and Optuna", "ledger", "final flush, s"):
+        table.add_column(column, justify="right")
+    for n in trials or (100, 5000):
+        with tempfile.TemporaryDirectory() as folder:
+            table.add_row(str(n), *measure(Path(folder), n))
+    console.print(table)
+
+
+def measure(folder: Path, n_trials: int) -> list[str]:
+    """One search; the columns of its row."""
+    search = InstantSearch(folder, n_trials)
+    took = []
+    while True:
+        started = time.perf_counter()
+        if not search.run_next():
+            break
+        took.append(1000 * (time.perf_counter() - started))
+    started = time.perf_counter()
+    search.ledger.close()
+    flush_s = time.perf_counter() - started
+    last = statistics.mean(took[-max(1, len(took) // 10) :])
+    in_ledger = 1000 * search.in_ledger_s / len(took)
+    mean = statistics.mean(took)
+    return [*(f"{value:.1f}" for value in (mean, last, mean - in_ledger, in_ledger)), f"{flush_s:.2f}"]
+
+
+class InstantSearch:
+    """A search whose trials are scored by a formula."""
+
+    def __init__(self, folder: Path, n_trials: int) -> None:
+        space = Space(question="How long?", factor="placement", levels=PLACEMENTS, configure=_configure)
+        n_trials = len(PLACEMENTS) * -(-n_trials // len(PLACEMENTS))
+        rules = Rules(
+            space=space,
+            profile=PROFILE,
+            n_trials=n_trials,
+            metric="accuracy",
+            seed=0,
+            sampler="tpe",
+            pruner="race",
+            directions=("maximize",),
+            objectives=lambda configuration, metrics: (metrics.accuracy,),
+        )
+        self.ledger, self.in_ledger_s = Ledger(folder), 0.0
+        self._images = ImageSet(
+            source="none",
+            classes=CLASSES,
+            names=tuple(map(str, range(N_VAL))),
+            labels=np.arange(N_VAL) % len(CLASSES),
+            pixels={},
+            fingerprint="",
+        )
+        self._recorder = FoldRecorder(self.ledger, self._images)
+        self._book = TrialBook(
+            rules,
+            storage=journal_storage(folder / "optuna.journal"),
+            known={},
+            on_end=self._on_end,
+            on_reject=lambda number, level, params, error: None,
+        )
+
+    def run_next(self) -> bool:
+        """Run one trial; False when there is none."""
+        trial = self._book.ask()
+        if trial is None:
+            return False
+        value = 1 - abs(np.log10(trial.configuration.training.lr) + 2) / 2 - trial.configuration.model.dropout / 10
+        key = Key(phase="search", number=trial.number, level=trial.level, data="none", repeat=0, seed=0, fold=0)
+        for epoch in range(1, EPOCHS + 1):
+            step = _step(epoch, float(value))
+            started = time.perf_counter()
+            self._recorder.epochs(key, [step.epoch])
+            if step.score is not None:
+                self._recorder.fold(key, step.score, np.arange(N_VAL))
+            self.in_ledger_s += time.perf_counter() - started
+            if self._book.step(trial.number, step):
+                break
+        self._book.end(trial.number)
+        started = time.perf_counter()
+        self.ledger.flush_if_due()
+        self.in_ledger_s += time.perf_counter() - started
+        return True
+
+    def _on_end(self, ended: EndedTrial) -> None:
+        started = time.perf_counter()
+        key = Key(phase="search", number=ended.trial.number, level=ended.trial.level, data="none", seed=0)
+        self.ledger.add_row("trials", asdict(key), trial_row(ended, 100, len(CLASSES)))
+        self.in_ledger_s += time.perf_counter() - started
+
+
+def _configure(suggest: Suggester, level: str, profile: Profile) -> Configuration:
+    return Configuration(
+        model=ModelConfig(
+            placement=level,
+            norm=suggest.suggest_categorical("norm", ("batch", "group", "none")),
+            dropout=suggest.suggest_float("dropout", 0.0, 0.6),
+            width=profile.width,
+            input_px=profile.input_px[0],
+        ),
+        training=TrainingConfig(epochs=profile.epochs, lr=suggest.suggest_float("lr", *profile.lr, log=True)),
+    )
+
+
+def _step(epoch: int, value: float) -> Step:
+    metrics = Metrics(**dict.fromkeys(METRIC_NAMES, value * epoch / EPOCHS))
+    result = EpochResult(epoch=epoch, lr=0.1, train_loss=1.0, train_accuracy=0.5, train_s=0.1)
+    score = FoldScore(
+        n_train=100,
+        n_val=N_VAL,
+        metrics=metrics,
+        probabilities=np.full((N_VAL, len(CLASSES)), 1 / len(CLASSES)),
+        normalisation=PLAIN,
+        train_s=0.2,
+        weights=None,
+    )
+    last = epoch == EPOCHS
+    epoch_score = EpochScore(training=result, validation=metrics)
+    return Step(epoch=epoch_score, score=score if last else None, pooled=metrics if last else None)
+
+
+if __name__ == "__main__":
+    run_app(app)
