@@ -3,7 +3,7 @@
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -87,7 +87,7 @@ class FoldScore:
     probabilities: NDArray[np.float64]
     normalisation: Normalisation
     train_s: float
-    weights: bytes | None
+    weights: bytes | None = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +106,8 @@ class Step:
     epoch: EpochScore
     score: FoldScore | None = None
     pooled: Metrics | None = None
-    checkpoint: bytes | None = None
+    # Ray Tune puts what it is given in words at every step, and megabytes of them take seconds.
+    checkpoint: bytes | None = field(default=None, repr=False)
 
 
 def run_task(

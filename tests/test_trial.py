@@ -342,3 +342,8 @@ def test_read_only_splits_are_used_as_they_are():
     splits = [Split(train=read_only(split.train), val=read_only(split.val)) for split in SPLITS[:1]]
     (_, step) = run_trial(configuration(), splits, IMAGES, 0, CPU)
     assert step.pooled == step.score.metrics
+
+
+def test_steps_are_put_in_few_words():
+    # Ray Tune makes words of every result, several times over.
+    assert len(repr(Step(epoch=None, checkpoint=bytes(10**6)))) < 1000
