@@ -113,7 +113,7 @@ def resumed_study(path: Path, resources: Resources, extension: Extension, *, for
             others = [images for images in (source, target) if other_images(began_with, images)]
             changes += [f"the images of {images.source} are others" for images in others if images]
             refuse(folder, changes, force=force)
-            if force:
+            if force or not folder.optuna_journal.exists():
                 begin_unfinished_anew(folder, ledger)
             for phase in AFTER_SEARCH if source in others else AFTER_SEARCH[-1:] if others else ():
                 ledger.forget_all(phase=phase)

@@ -8,6 +8,7 @@ import time
 import optuna
 import pytest
 
+from search.errors import InputError
 from search.tuning.storage import journal_storage
 
 # A process that is killed while it holds the lock of a journal in its working directory.
@@ -131,6 +132,6 @@ def test_a_damaged_line_in_the_middle_is_not_passed_over(tmp_path):
     lines = journal.read_bytes().splitlines(keepends=True)
     lines[2] = b"#" + lines[2][1:]
     journal.write_bytes(b"".join(lines))
-    with pytest.raises(json.JSONDecodeError):
+    with pytest.raises(InputError, match=r"optuna.journal: line 3 is damaged"):
         journal_storage(journal)
     assert journal.read_bytes() == b"".join(lines)

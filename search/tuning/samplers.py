@@ -30,7 +30,9 @@ def make_sampler(name: str, *, seed: int, n_startup: int) -> optuna.samplers.Bas
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if name == "gp":
-            return optuna.samplers.GPSampler(seed=seed, n_startup_trials=n_startup)
+            return optuna.samplers.GPSampler(
+                seed=seed, n_startup_trials=n_startup, warn_independent_sampling=False
+            )
         return optuna.samplers.CmaEsSampler(seed=seed, n_startup_trials=n_startup, warn_independent_sampling=False)
 
 
