@@ -98,7 +98,8 @@ def main(
         finalists=finalists,
     )
     # Ray and torch take seconds to import, and a wrong argument should be told at once.
-    from search.session import Extension, new_study, plan_only, resumed_study
+    from search.resume import Extension
+    from search.session import new_study, plan_only, resumed_study
 
     if force and resume is None:
         raise InputError("--force: it goes with --resume")

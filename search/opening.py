@@ -1,0 +1,106 @@
+"""What is known before anything is decoded or trained: space, data, machine and plan."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from search.arguments import Arguments, Resources
+from search.console import make_console
+from search.data.imageset import Source
+from search.data.sources import SYNTHETIC, open_source
+from search.plan import Plan, Request, make_plan
+from search.resume import profile_of
+from search.space import Profile, Space, load_space
+from search.tuning.cluster import Cluster, ray_cluster
+from search.tuning.samplers import check_sampler
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """What is known before anything is decoded or trained."""
+
+    arguments: Arguments
+    space: Space
+    source: Source
+    target: Source | None
+    cluster: Cluster
+    request: Request
+    plan: Plan
+    console: Console
+
+
+@contextmanager
+def open_session(
+    arguments: Arguments, resources: Resources, began_with: Mapping[str, Any] | None = None
+) -> Iterator[Session]:
+    """Open the data, start Ray or join it, and plan; Ray is left at the end.
+
+    Args:
+        began_with: description of a study that goes on; its profile is kept.
+    Raises:
+        InputError: bad data, space, sampler or resources.
+    """
+    _, space = load_space(arguments.space)
+    profile = None if began_with is None else profile_of(began_with, space)
+    source = open_source(
+        arguments.data,
+        microscope="first",
+        seed=arguments.seed,
+        class_names=arguments.class_name_of,
+        groups=arguments.groups,
+    )
+    target = _open_target(arguments)
+    with ray_cluster(
+        address=resources.address,
+        cpus_per_trial=resources.cpus_per_trial,
+        gpus_per_trial=resources.gpus_per_trial,
+        max_concurrent=resources.max_concurrent,
+        timeout_s=resources.trial_timeout_s,
+    ) as cluster:
+        request = _request(arguments, source, target, profile, gpu=cluster.gpus > 0)
+        plan = make_plan(space, request)
+        check_sampler(arguments.sampler, space, plan.profile, len(arguments.objective_names))
+        yield Session(
+            arguments=arguments,
+            space=space,
+            source=source,
+            target=target,
+            cluster=cluster,
+            request=request,
+            plan=plan,
+            console=make_console(),
+        )
+
+
+def _open_target(arguments: Arguments) -> Source | None:
+    if arguments.transfer_data == "none":
+        return None
+    return open_source(
+        arguments.transfer_data,
+        microscope="second",
+        seed=arguments.seed,
+        class_names=arguments.class_name_of,
+        groups=arguments.transfer_groups,
+    )
+
+
+def _request(
+    arguments: Arguments, source: Source, target: Source | None, profile: Profile | None, *, gpu: bool
+) -> Request:
+    synthetic = arguments.data == SYNTHETIC
+    quick = arguments.profile == "quick" or (arguments.profile == "auto" and (synthetic or not gpu))
+    return Request(
+        profile_name="quick" if quick else "paper",
+        synthetic=synthetic,
+        n_images=len(source.listing.labels),
+        n_target=None if target is None else len(target.listing.labels),
+        n_trials=arguments.trials,
+        search_folds=arguments.search_folds,
+        finalists=arguments.finalists,
+        folds=arguments.folds,
+        repeats=arguments.repeats,
+        profile=profile,
+    )
