@@ -219,9 +219,10 @@ class _BookScheduler(_DriverOnly, FIFOScheduler):
         self._driver = driver
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        if "step" not in result:
+        # Tune keeps every trial's last result, and a checkpoint is megabytes.
+        number, step = trial.config["number"], result.pop("step", None)
+        if step is None:
             return TrialScheduler.CONTINUE
-        number, step = trial.config["number"], result["step"]
         book, record = self._driver.book, self._driver.record
         with self._driver.guarded():
             record.step(number, step)
