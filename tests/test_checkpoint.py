@@ -18,7 +18,7 @@ from search.device import Device
 from search.metrics import score
 from search.space import Configuration, TrainingConfig
 from search.training import make_optimizer, on_device
-from search.trial import LARGE_CHECKPOINT_BYTES, LARGE_CHECKPOINT_EVERY_S, Images, Task, run_task, run_trial
+from search.trial import CHECKPOINT_BYTES_PER_S, Images, Task, run_task, run_trial
 from wbcmodels.config import PAPER_WBCSNET, PAPER_WBCSNET2, ModelConfig
 from wbcmodels.cost import n_parameters
 from wbcmodels.family import build
@@ -196,38 +196,48 @@ def saved(steps):
     return [step.epoch.training.epoch for step in steps if step.checkpoint is not None]
 
 
-@pytest.mark.parametrize("seconds", [0.0, 1.0, 9.0, 10.0, 12.0, 29.9, 30.0, 31.0, 100.0])
-def test_large_networks_are_saved_now_and_then(monkeypatch, every_epoch_takes, seconds):
-    monkeypatch.setattr(search.trial, "LARGE_CHECKPOINT_BYTES", 0)
+@pytest.fixture(autouse=True)
+def every_network_is_small(monkeypatch):
+    """A checkpoint after every epoch, unless a test says otherwise."""
+    monkeypatch.setattr(search.trial, "SMALL_CHECKPOINT_BYTES", 10**9)
+
+
+@pytest.fixture
+def twelve_s(monkeypatch):
+    """Limits at which the task's network is large, and is saved every 12 seconds."""
+    taken = 2 * 4 * n_parameters(replace(task().configuration.model, n_classes=N_CLASSES))
+    monkeypatch.setattr(search.trial, "SMALL_CHECKPOINT_BYTES", taken - 1)
+    monkeypatch.setattr(search.trial, "CHECKPOINT_BYTES_PER_S", taken / 12)
+    return taken
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.0, 3.0, 5.9, 6.0, 11.0, 12.0, 100.0])
+def test_large_networks_are_saved_now_and_then(twelve_s, every_epoch_takes, seconds):
     every_epoch_takes(seconds)
-    between = int(-(-LARGE_CHECKPOINT_EVERY_S // seconds)) if seconds else 100
+    between = int(-(-12 // seconds)) if seconds else 100
     steps = run_task(task(configuration=configuration(epochs=8)), IMAGES, CPU)
     assert saved(steps) == list(range(between, 8, between))
 
 
-def test_a_fold_that_ends_is_saved_whatever_the_network(monkeypatch, every_epoch_takes):
-    monkeypatch.setattr(search.trial, "LARGE_CHECKPOINT_BYTES", 0)
+def test_a_fold_that_ends_is_saved_whatever_the_network(twelve_s, every_epoch_takes):
     every_epoch_takes(0.0)
     *steps, _ = run_trial(configuration(epochs=2), SPLITS, IMAGES, 0, CPU)
     assert [step.checkpoint is not None for step in steps] == [step.score is not None for step in steps]
 
 
-@pytest.mark.parametrize(("spare", "epochs"), [(0, [1, 2, 3]), (-1, [])])
-def test_large_is_what_weights_and_momentum_take(monkeypatch, every_epoch_takes, spare, epochs):
-    one = task()
-    taken = 2 * 4 * n_parameters(replace(one.configuration.model, n_classes=N_CLASSES))
-    monkeypatch.setattr(search.trial, "LARGE_CHECKPOINT_BYTES", taken + spare)
-    every_epoch_takes(1.0)
-    steps = list(run_task(one, IMAGES, CPU))
-    assert saved(steps) == epochs
-    if epochs:  # batch norm's statistics and the names take a little
-        assert taken < len(steps[0].checkpoint) < 1.05 * taken
+def test_small_networks_are_saved_after_every_epoch(twelve_s, monkeypatch, every_epoch_takes):
+    monkeypatch.setattr(search.trial, "SMALL_CHECKPOINT_BYTES", twelve_s)
+    every_epoch_takes(0.0)
+    steps = list(run_task(task(configuration=configuration(epochs=8)), IMAGES, CPU))
+    assert saved(steps) == list(range(1, 8))
+    # Batch norm's statistics and the names take a little.
+    assert twelve_s < len(steps[0].checkpoint) < 1.05 * twelve_s
 
 
-def test_the_papers_networks_are_large_and_quick_ones_are_not():
+def test_the_papers_networks_are_saved_every_few_minutes():
     for network in (PAPER_WBCSNET, PAPER_WBCSNET2):
-        assert 8 * n_parameters(network) > LARGE_CHECKPOINT_BYTES
-        assert 8 * n_parameters(replace(network, width=0.25, input_px=28)) < LARGE_CHECKPOINT_BYTES
+        assert 120 < 8 * n_parameters(replace(network, input_px=70)) / CHECKPOINT_BYTES_PER_S < 180
+        assert 8 * n_parameters(replace(network, width=0.25, input_px=28)) / CHECKPOINT_BYTES_PER_S < 10
 
 
 # Bytes
