@@ -1,6 +1,7 @@
 """The search on Ray Tune: thin adapters between Tune and the book of trials."""
 
 import logging
+import os
 import tempfile
 import time
 import warnings
@@ -73,6 +74,9 @@ def run_search(
     driver = _Driver(book, record, cluster)
     resources = {"cpu": cluster.cpus_per_trial, "gpu": cluster.gpus_per_trial}
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by the book
+    # With one trial pending at a time, its process is often thrown away as it stands ready, for that of another
+    # trial which has just ended; the next trial then waits for a process again, and so on.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(cluster.slots)
     # Tune keeps a record of its own, which nothing here reads: the book's journal is the record.
     with tempfile.TemporaryDirectory(prefix="wbc-search-") as scratch, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Ray's own code, about its own deprecations
