@@ -90,9 +90,10 @@ class StudyFolder:
             raise InputError(f"{self.path}: another process is running this study") from None
         except OSError as error:
             raise InputError(f"{self.path}: {error.strerror or error}") from error
-        with lock:
-            lock.release()  # once for acquire(); leaving the block releases the other
+        try:
             yield
+        finally:
+            lock.release()
 
     def is_done(self, phase: str) -> bool:
         """Whether a phase has finished."""

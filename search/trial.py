@@ -23,9 +23,9 @@ from wbcmodels.cost import n_parameters
 from wbcmodels.family import WBCsNet, build, replace_head
 
 Way = Literal["scratch", "frozen", "fine_tuned"]
-# A checkpoint above 1 MB is taken when it costs little beside the training since the one before: a network of a
+# A checkpoint above 4 MB is taken when it costs little beside the training since the one before: a network of a
 # quarter of the paper's width, 20 MB with its momentum, every 5 seconds, the paper's own, 600 MB, every 150.
-SMALL_CHECKPOINT_BYTES, CHECKPOINT_BYTES_PER_S = 1_000_000, 4_000_000
+SMALL_CHECKPOINT_BYTES, CHECKPOINT_BYTES_PER_S = 4_000_000, 4_000_000
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,8 @@ import pytest
 import torch
 from tiny_study import SPACE, draw_folder
 
+from search.tables import Ledger
+
 
 def pytest_addoption(parser):
     parser.addoption("--kills", type=int, default=6, help="how often the fault test kills a study")
@@ -28,3 +30,17 @@ def space(tmp_path_factory):
     path = tmp_path_factory.mktemp("spaces") / "tiny.py"
     path.write_text(SPACE)
     return path
+
+
+@pytest.fixture
+def open_ledger(tmp_path):
+    """Opens the folder's ledger, as often as a test wants."""
+    opened = []
+
+    def make(**options):
+        opened.append(Ledger(tmp_path, **options))
+        return opened[-1]
+
+    yield make
+    for ledger in opened:
+        ledger._journal.close()  # and no more than that, as when the process dies

@@ -66,20 +66,6 @@ def hidden(folder):
 
 
 @pytest.fixture
-def open_ledger(tmp_path):
-    """Opens the folder's ledger, as often as a test wants."""
-    opened = []
-
-    def make():
-        opened.append(Ledger(tmp_path))
-        return opened[-1]
-
-    yield make
-    for ledger in opened:
-        ledger._journal.close()  # and no more than that, as when the process dies
-
-
-@pytest.fixture
 def ledger(open_ledger):
     return open_ledger()
 

@@ -43,20 +43,6 @@ def hidden(folder):
 
 
 @pytest.fixture
-def open_ledger(tmp_path):
-    """Opens the folder's ledger, as often as a test wants."""
-    opened = []
-
-    def make(**options):
-        opened.append(Ledger(tmp_path, **options))
-        return opened[-1]
-
-    yield make
-    for ledger in opened:
-        ledger._journal.close()  # and no more than that, as when the process dies
-
-
-@pytest.fixture
 def filled(tmp_path):
     """A folder with a ledger in it that was filled and closed."""
     ledger = Ledger(tmp_path)

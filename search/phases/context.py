@@ -134,10 +134,11 @@ class Study:
         old = subjects.get(phase, [])
         new = [{"level": key.level, "settings": key.settings, "params": params} for key, params in keys]
         outdated = [subject for subject in old if subject not in new]
-        for subject in outdated:
-            data = next(key.data for key, _ in keys)
-            self.ledger.forget_all(phase=phase, level=subject["level"], settings=subject["settings"], data=data)
+        if outdated:
             self.checkpoints.clear()
+        data = keys[0][0].data
+        for subject in outdated:
+            self.ledger.forget_all(phase=phase, level=subject["level"], settings=subject["settings"], data=data)
         self.folder.update(subjects={**subjects, phase: new})
         return bool(outdated)
 
@@ -149,6 +150,7 @@ class Study:
                 position = Checkpoint.from_bytes(saved).position
             except ValueError:
                 self.reporter.note(f"{_described(key)}: its checkpoint is damaged, so it begins anew")
+                self.checkpoints.remove(key)
                 saved = None
         folds, epochs = position
         self.ledger.forget(key, beyond=(key.fold or folds, epochs))

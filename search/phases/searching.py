@@ -70,7 +70,12 @@ class Search:
         each = "" if n_levels == 1 else f", {plan.n_trials // n_levels} for each of {n_levels} levels"
         study.reporter.phase("search", f"{plan.n_trials} trials{each}, on {plan.search_folds} folds")
         images = study.shared[study.source.source]
-        run_search(self._book, self, images=images, splits=self._splits, seed=study.seed, cluster=study.cluster)
+        try:
+            run_search(
+                self._book, self, images=images, splits=self._splits, seed=study.seed, cluster=study.cluster
+            )
+        except OSError as error:  # of Optuna's journal: the study's other files name themselves
+            raise StudyFailedError(f"{study.folder.optuna_journal}: {error.strerror or error}") from error
         if self._book.failure is not None:
             raise StudyFailedError(f"the search failed, {self._book.failure}")
         self._say_result()
