@@ -25,8 +25,7 @@ from search.metrics import METRIC_NAMES, Metrics
 from search.records import FoldRecorder, trial_row
 from search.space import Configuration, Profile, Space, Suggester, TrainingConfig
 from search.tables import Ledger
-from search.training import EpochResult, Normalisation
-from search.trial import EpochScore, FoldScore, Step
+from search.tasks import EpochResult, EpochScore, FoldScore, Normalisation, Step
 from search.tuning.book import EndedTrial, TrialBook
 from search.tuning.storage import journal_storage
 from search.tuning.studies import Rules
@@ -159,7 +158,7 @@ def _configure(suggest: Suggester, level: str, profile: Profile) -> Configuratio
 
 def _step(epoch: int, value: float) -> Step:
     metrics = Metrics(**dict.fromkeys(METRIC_NAMES, value * epoch / EPOCHS))
-    result = EpochResult(epoch=epoch, lr=0.1, train_loss=1.0, train_accuracy=0.5, train_s=0.1)
+    result = EpochResult(epoch=epoch, lr=0.1, train_loss=1.0, train_accuracy=0.5, train_s=0.1, data_s=0.0)
     score = FoldScore(
         n_train=100,
         n_val=N_VAL,
@@ -170,7 +169,7 @@ def _step(epoch: int, value: float) -> Step:
         weights=None,
     )
     last = epoch == EPOCHS
-    epoch_score = EpochScore(training=result, validation=metrics)
+    epoch_score = EpochScore(training=result, validation=metrics, val_s=0.0)
     return Step(epoch=epoch_score, score=score if last else None, pooled=metrics if last else None)
 
 

@@ -71,6 +71,8 @@ COLUMNS: dict[str, tuple[pa.DataType, str, str]] = {
     "n_parameters": (pa.int64(), "trainable parameters", ""),
     "macs": (pa.int64(), "multiply-accumulates of one image's forward pass", ""),
     "train_s": (pa.float64(), "time in training, without validation", "s"),
+    "data_s": (pa.float64(), "part of the time in training that went into turning and normalising images", "s"),
+    "val_s": (pa.float64(), "time in validation", "s"),
     "images_per_s": (pa.float64(), "images trained per second of training", "1/s"),
     "error": (pa.string(), "why the trial failed", ""),
     "epoch": (pa.int64(), "number of the epoch, from 1", ""),
@@ -138,7 +140,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     ),
     "epochs": (
         *("epoch", "lr", "train_loss", "train_accuracy"),
-        *("val_loss", "val_accuracy", "val_balanced_accuracy", "val_macro_f1", "train_s"),
+        *("val_loss", "val_accuracy", "val_balanced_accuracy", "val_macro_f1", "train_s", "data_s", "val_s"),
     ),
     "folds": ("n_train", "n_val", *METRIC_NAMES, "train_s"),
     "predictions": ("image", "label", "predicted"),

@@ -13,6 +13,13 @@ class Device:
     bf16: bool
 
 
+def prepare_worker(n_threads: int, *, gpu: bool) -> Device:
+    """Keep the process to its share of the cores, and find its device."""
+    # A process that does not say so takes every core, and the trials beside it wait.
+    torch.set_num_threads(n_threads)
+    return choose_device(gpu=gpu)
+
+
 def choose_device(*, gpu: bool) -> Device:
     """The GPU where one is wanted and usable, else the CPU.
 

@@ -10,11 +10,11 @@ from search.console import duration, print_header
 from search.data.imageset import Listing
 from search.opening import Session
 from search.plan import TEST_SHARE, disk_mb, image_cost, typical_configuration
-from search.tuning.jobs import measure_speed
+from search.tuning.jobs import probed_speed
 
 
 def print_plan(session: Session, path: Path | None) -> None:
-    """Say what will be done, and what it takes at most by a probe of a few steps in every slot."""
+    """Say what will be done."""
     plan, cluster, profile = session.plan, session.cluster, session.plan.profile
     n_levels = len(session.space.levels)
     rounded = session.arguments.trials not in (None, plan.n_trials)
@@ -40,12 +40,17 @@ def print_plan(session: Session, path: Path | None) -> None:
     if path is not None:
         facts.append(("folder", str(path)))
     print_header(session.console, session.space.question, facts)
-    estimate_s = _estimate_s(session)
-    disk = disk_mb(plan, session.request)
-    session.console.print(f"at most about {duration(estimate_s)} and {disk:.0f} MB of disk, by a short probe\n")
     notes = [note for source in (session.source, session.target) if source for note in source.listing.notes]
     for note in dict.fromkeys(notes):
         session.console.print(f"[yellow]note[/yellow]  {escape(note)}")
+
+
+def print_estimate(session: Session) -> None:
+    """Say what the plan takes at most, at the speed of a few steps of a typical configuration in every slot."""
+    typical = typical_configuration(session.space, session.plan.profile)
+    estimate_s = session.plan.cost / (probed_speed(session.probe) * image_cost(typical))
+    disk = disk_mb(session.plan, session.request)
+    session.console.print(f"at most about {duration(estimate_s)} and {disk:.0f} MB of disk, by a short probe\n")
 
 
 def _how(arguments: Arguments) -> str:
@@ -60,9 +65,3 @@ def _described(listing: Listing) -> str:
     classes = ", ".join(f"{name} {count}" for name, count in counts)
     grouped = "" if listing.groups is None else f" in {len(np.unique(listing.groups))} groups"
     return f"{listing.source}, {len(listing.labels)} images{grouped} ({classes})"
-
-
-def _estimate_s(session: Session) -> float:
-    """Seconds of the plan at its worst, at the speed of a few steps of a typical configuration."""
-    typical = typical_configuration(session.space, session.plan.profile)
-    return session.plan.cost / (measure_speed(typical, session.cluster) * image_cost(typical))

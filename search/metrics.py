@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-import sklearn.metrics
 from numpy.typing import NDArray
 
 # Below this a probability counts as this: one image that is surely wrong must not make the mean infinite.
@@ -61,6 +60,8 @@ def confusion_matrix(labels: NDArray[Any], predicted: NDArray[Any], n_classes: i
             raise ValueError(
                 f"{name} lie in {values.min()}..{values.max()}, outside the classes 0..{n_classes - 1}"
             )
+    import sklearn.metrics  # it takes a second to import, which a study's header need not wait for
+
     counts = sklearn.metrics.confusion_matrix(labels, predicted, labels=np.arange(n_classes))
     return np.asarray(counts, dtype=np.int64)
 

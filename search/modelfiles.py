@@ -1,22 +1,23 @@
 """A trained network as files: weights as safetensors, and a `config.json` that says how to use them."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load as load_weights
+from safetensors import SafetensorError, deserialize
 
-from search.device import choose_device
 from search.errors import InputError
 from search.tables import replace_file, write_text
-from search.training import Normalisation, evaluate, on_device
+from search.tasks import Normalisation
 from wbcmodels.config import ModelConfig
-from wbcmodels.family import WBCsNet, build
+
+if TYPE_CHECKING:  # a study's driver writes these files and needs no torch
+    from wbcmodels.family import WBCsNet
 
 WEIGHTS, CONFIG = "weights.safetensors", "config.json"
 
@@ -30,14 +31,23 @@ class TrainedModel:
     classes: tuple[str, ...]
     weights: bytes
 
-    def build(self) -> WBCsNet:
+    def build(self) -> "WBCsNet":
         """The network on the CPU, with its weights."""
+        from safetensors.torch import load
+
+        from wbcmodels.family import build
+
         model = build(self.config, seed=0)
-        model.load_state_dict(load_weights(self.weights))
+        model.load_state_dict(load(self.weights))
         return model
 
     def predict(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Class probabilities, (N, n_classes), of images (N, input_px, input_px, 3), on the CPU."""
+        import torch
+
+        from search.device import choose_device
+        from search.training import evaluate, on_device
+
         images = torch.from_numpy(pixels_NHWC)
         device = choose_device(gpu=False)
         network = on_device(self.build(), device)
@@ -69,7 +79,7 @@ def load_model(folder: Path) -> TrainedModel:
         InputError: a file is missing or is not what it should be; names it.
     """
     path = folder / CONFIG
-    try:
+    with _named(path):
         description = json.loads(path.read_text(encoding="utf-8"))
         mean, std = description["normalisation"]["mean"], description["normalisation"]["std"]
         config = ModelConfig(**description["architecture"])
@@ -77,12 +87,31 @@ def load_model(folder: Path) -> TrainedModel:
         if len(classes) != config.n_classes or len(mean) != 3 or len(std) != 3:
             raise ValueError(f"{len(classes)} classes, {len(mean)} means and {len(std)} standard deviations")
         normalisation = Normalisation(mean=tuple(mean), std=tuple(std))
-        path = folder / WEIGHTS
-        weights = path.read_bytes()
-        model = TrainedModel(config=config, normalisation=normalisation, classes=classes, weights=weights)
+    weights = read_weights(folder)
+    model = TrainedModel(config=config, normalisation=normalisation, classes=classes, weights=weights)
+    with _named(folder / WEIGHTS):
         model.build()
+    return model
+
+
+def read_weights(folder: Path) -> bytes:
+    """Read a network's weights alone, as safetensors, and make sure that they are whole.
+
+    Raises:
+        InputError: the file is missing or is not what it should be; names it.
+    """
+    with _named(folder / WEIGHTS):
+        weights = (folder / WEIGHTS).read_bytes()
+        deserialize(weights)
+    return weights
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Turn what goes wrong with a file into an InputError that names it."""
+    try:
+        yield
     except FileNotFoundError as error:
-        raise InputError(f"{error.filename}: there is no such file; has the study come that far?") from error
+        raise InputError(f"{path}: there is no such file; has the study come that far?") from error
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
         raise InputError(f"{path}: it is damaged: {type(error).__name__}: {error}") from error
-    return model

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
+from threading import Thread
 from typing import Any
 
 from rich.console import Console
@@ -11,16 +13,21 @@ from search.arguments import Arguments, Resources
 from search.console import make_console
 from search.data.imageset import Source
 from search.data.sources import SYNTHETIC, open_source
-from search.plan import Plan, Request, make_plan
+from search.plan import Plan, Request, make_plan, typical_configuration
 from search.resume import profile_of
 from search.space import Profile, Space, load_space
 from search.tuning.cluster import Cluster, ray_cluster
+from search.tuning.jobs import start_probe
 from search.tuning.samplers import check_sampler
 
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """What is known before anything is decoded or trained."""
+    """What is known before anything is decoded or trained.
+
+    Attributes:
+        probe: of the training speed, under way in every slot; see `search.tuning.jobs.probed_speed`.
+    """
 
     arguments: Arguments
     space: Space
@@ -29,6 +36,7 @@ class Session:
     cluster: Cluster
     request: Request
     plan: Plan
+    probe: list[Any]
     console: Console
 
 
@@ -53,6 +61,7 @@ def open_session(
         groups=arguments.groups,
     )
     target = _open_target(arguments)
+    Thread(target=_import_libraries).start()
     with ray_cluster(
         address=resources.address,
         cpus_per_trial=resources.cpus_per_trial,
@@ -71,8 +80,15 @@ def open_session(
             cluster=cluster,
             request=request,
             plan=plan,
+            probe=start_probe(typical_configuration(space, plan.profile), cluster),
             console=make_console(),
         )
+
+
+def _import_libraries() -> None:
+    """Import what a study needs later while Ray starts; nothing that imports Ray, which is at it itself."""
+    for name in ("pandas", "scipy.stats", "sklearn.metrics", "sklearn.model_selection"):
+        import_module(name)
 
 
 def _open_target(arguments: Arguments) -> Source | None:

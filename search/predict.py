@@ -15,6 +15,7 @@ from search.commandline import run_app
 from search.console import make_console
 from search.data.decode import files_below, read_rgb, resize_square
 from search.errors import InputError
+from search.modelfiles import load_model
 from search.tables import write_atomically
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -30,8 +31,6 @@ def main(
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave damaged images out, and name them.")] = False,
 ) -> None:
     """Print or write the class and the probabilities of every image."""
-    from search.modelfiles import load_model  # torch takes seconds to import; wrong arguments are told at once
-
     console = make_console()
     model = load_model(study / "model")
     names, pixels = _read(_image_files(images), model.config.input_px, skip_bad=skip_bad)

@@ -7,7 +7,7 @@ from search.columns import Key
 from search.data.imageset import ImageSet
 from search.data.splits import Indices
 from search.tables import Ledger
-from search.trial import EpochScore, FoldScore, epoch_row
+from search.tasks import EpochScore, FoldScore, epoch_row
 from search.tuning.book import EndedTrial
 from wbcmodels.config import ModelConfig
 from wbcmodels.cost import macs, n_parameters

@@ -97,7 +97,7 @@ def main(
         pruner=cast(Pruner, pruner),  # it is checked there
         finalists=finalists,
     )
-    # Ray and torch take seconds to import, and a wrong argument should be told at once.
+    # Ray takes seconds to import, and a wrong argument should be told at once.
     from search.resume import Extension
     from search.session import new_study, plan_only, resumed_study
 

@@ -1,6 +1,7 @@
 """From arguments to a running study: open the data, start Ray, plan, say what will be done, and do it."""
 
 from dataclasses import asdict, replace
+from importlib import import_module
 from pathlib import Path
 
 from rich.markup import escape
@@ -13,16 +14,10 @@ from search.data.imageset import ImageSet
 from search.data.sources import SYNTHETIC
 from search.data.splits import hold_out, stratified_folds
 from search.errors import InputError
-from search.header import print_plan
+from search.header import print_estimate, print_plan
 from search.opening import Session, open_session
 from search.origin import differences, origin
-from search.phases.context import Study
-from search.plan import (
-    TEST_SHARE,
-    Plan,
-    input_sides,
-    largest_configurations,
-)
+from search.plan import TEST_SHARE, Plan, input_sides, largest_configurations
 from search.resume import (
     AFTER_SEARCH,
     Extension,
@@ -34,8 +29,6 @@ from search.resume import (
     reopen,
 )
 from search.seeds import derive_seed
-from search.show import print_results
-from search.study import run_study, small_classes
 from search.studyfolder import StudyFolder, now
 from search.tables import Ledger
 from search.tuning.jobs import Workers
@@ -53,7 +46,7 @@ def new_study(arguments: Arguments, resources: Resources, output: Path, name: st
         raise InputError(f"{path}: it exists already; --name gives another one, --resume goes on with it")
     with open_session(arguments, resources) as session:
         print_plan(session, path)
-        source, target = _decode(session)
+        source, target = _prepare(session)
         _check_folds(session.plan, source, target)
         folder = StudyFolder.create(path, _description(session, source, target))
         with folder.locked():
@@ -83,7 +76,7 @@ def resumed_study(path: Path, resources: Resources, extension: Extension, *, for
                     f"{path}: the study has levels {', '.join(began_with['levels'])}, the space others"
                 )
             print_plan(session, folder.path)
-            source, target = _decode(session)
+            source, target = _prepare(session)
             others = [images for images in (source, target) if other_images(began_with, images)]
             changes += [f"the images of {images.source} are others" for images in others if images]
             refuse(folder, changes, force=force)
@@ -101,6 +94,7 @@ def plan_only(arguments: Arguments, resources: Resources) -> None:
     """Say what a study would do and cost."""
     with open_session(arguments, resources) as session:
         print_plan(session, None)
+        print_estimate(session)
         table = Table(box=None, header_style="dim")
         for column in ("level", "parameters", "MACs", "input px", "epochs"):
             table.add_column(column, justify="left" if column == "level" else "right")
@@ -110,6 +104,14 @@ def plan_only(arguments: Arguments, resources: Resources) -> None:
             table.add_row(escape(level), *cells, str(configuration.training.epochs))
         session.console.print("largest network of each level")
         session.console.print(table)
+
+
+def _prepare(session: Session) -> tuple[ImageSet, ImageSet | None]:
+    """Decode the images while the probe runs, and say what it found."""
+    import_module("search.study")  # with Ray Tune it takes seconds, which the header did not wait for
+    source, target = _decode(session)
+    print_estimate(session)
+    return source, target
 
 
 def _decode(session: Session) -> tuple[ImageSet, ImageSet | None]:
@@ -168,6 +170,10 @@ def _check_folds(plan: Plan, source: ImageSet, target: ImageSet | None) -> None:
 
 
 def _run(session: Session, source: ImageSet, target: ImageSet | None, folder: StudyFolder, ledger: Ledger) -> None:
+    from search.phases.context import Study
+    from search.show import print_results
+    from search.study import run_study, small_classes
+
     locked = hold_out(source.labels, source.groups, TEST_SHARE, derive_seed(session.arguments.seed, "test set"))
     reporter = Reporter(session.console, session.plan.cost)
     study = Study(

@@ -6,9 +6,13 @@ from dataclasses import replace
 
 import torch
 
+from search.data.normalise import normalise
 from search.device import Device
+from search.sgd import SGD
 from search.space import Configuration
-from search.training import Normalisation, fit, forward, make_optimizer, on_device
+from search.step import forward
+from search.tasks import Normalisation
+from search.training import fit, on_device
 from wbcmodels.config import ModelConfig
 from wbcmodels.family import build
 
@@ -29,7 +33,7 @@ def training_speed(configuration: Configuration, device: Device) -> float:
         images = torch.randint(256, (n_images, side, side, 3), dtype=torch.uint8, device=device.device)
         epochs = fit(
             model,
-            make_optimizer(model, slow_learner),
+            SGD(model, slow_learner),
             images,
             torch.arange(n_images, device=device.device) % configuration.model.n_classes,
             torch.arange(n_images, device=device.device),
@@ -51,6 +55,6 @@ def latency_ms(config: ModelConfig, device: Device) -> float:
     times = []
     for _ in range(LATENCY_WARM_UP + LATENCY_RUNS):
         started = time.perf_counter()
-        forward(model, NORMALISATION.apply(image), device).cpu()
+        forward(model, normalise(image, NORMALISATION), device).cpu()
         times.append(1000 * (time.perf_counter() - started))
     return statistics.median(times[LATENCY_WARM_UP:])

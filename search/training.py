@@ -3,80 +3,32 @@
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from search.data.augment import flips_and_quarter_turns
+from search.data.normalise import normalise
 from search.device import Device
 from search.seeds import derive_seed
+from search.sgd import SGD, HalvedLinear
 from search.space import Schedule, TrainingConfig
+from search.step import DivergedError, forward, training_step
+from search.tasks import EpochResult, Normalisation
 from wbcmodels.family import WBCsNet
 
 EVALUATION_BATCH = 256
+# Batches are turned and normalised many at a time, which takes fewer calls: 32 MB of numbers in float32.
+PREPARED_AT_ONCE = 2**23
 # With few epochs a rate that is high enough to get anywhere throws an untrained network off course.
 WARM_UP_SHARE = 0.2
 
 
-class DivergedError(ArithmeticError):
-    """The loss is not finite; says in which epoch."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpochResult:
-    """What one epoch of training gave; loss and accuracy are of the batches as they were trained on."""
-
-    epoch: int
-    lr: float
-    train_loss: float
-    train_accuracy: float
-    train_s: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Normalisation:
-    """Mean and standard deviation of each colour channel, in units of 0..255."""
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-    @classmethod
-    def of(cls, images_NHWC: Tensor, indices: Tensor) -> "Normalisation":
-        """Measure the uint8 images (N, side, side, 3) at the indices, and no others."""
-        # Histograms are exact, and adding them up needs no float copy of all the images.
-        histogram = torch.zeros(3, 256, dtype=torch.float64)
-        for part in indices.split(EVALUATION_BATCH):
-            channels = images_NHWC[part].flatten(0, 2).T
-            histogram += torch.stack([torch.bincount(c, minlength=256).cpu() for c in channels])
-        share = histogram / histogram.sum(1, keepdim=True)
-        values = torch.arange(256, dtype=torch.float64)
-        mean = (share * values).sum(1)
-        variance = (share * (values - mean[:, None]) ** 2).sum(1)
-        # A channel without any variation must not be divided by zero.
-        red, green, blue = variance.sqrt().clamp(min=1.0).tolist()
-        return cls(mean=(float(mean[0]), float(mean[1]), float(mean[2])), std=(red, green, blue))
-
-    def apply(self, images_NHWC: Tensor) -> Tensor:
-        """uint8 (N, side, side, 3) -> float32 (N, 3, side, side) in channels-last order."""
-        mean, std = (torch.tensor(value, device=images_NHWC.device) for value in (self.mean, self.std))
-        return ((images_NHWC - mean) / std).permute(0, 3, 1, 2)
-
-
-def make_optimizer(model: WBCsNet, config: TrainingConfig) -> torch.optim.SGD:
-    """SGD over the parameters that require gradients."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return torch.optim.SGD(
-        parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
-    )
-
-
 def fit(
     model: WBCsNet,
-    optimizer: torch.optim.Optimizer,
+    optimizer: SGD,
     images_NHWC: Tensor,
     labels: Tensor,
     indices: Tensor,
@@ -92,7 +44,7 @@ def fit(
 
     Args:
         model: on the device; trained in place.
-        optimizer: of the model's parameters, see `make_optimizer`; its learning rate is set here.
+        optimizer: of the model's parameters, see `SGD`; its learning rate is set here.
         images_NHWC: uint8, (N, side, side, 3), on the device; shared, never written.
         labels: int64, (N,), on the device.
         indices: int64, (n_train,), on the device: the images to train on.
@@ -107,42 +59,51 @@ def fit(
     n_steps = config.epochs * n_batches
     class_weights = _class_weights(labels[indices], n_classes) if config.class_weighting == "balanced" else None
 
+    step = training_step(model, optimizer, class_weights, device)
+
     for epoch in range(epochs_done + 1, config.epochs + 1):
-        started = time.perf_counter()
+        started, data_s = time.perf_counter(), 0.0
         model.train()
         # An epoch has random streams of its own, so that one can be the first after a restart. Dropout draws
         # from torch's global generator.
         torch.manual_seed(derive_seed(seed, "epoch", epoch))
         generator = torch.Generator().manual_seed(derive_seed(seed, "batches", epoch))
-        first_step = (epoch - 1) * n_batches
-        loss_sum = torch.zeros((), device=device.device)
-        n_correct = torch.zeros((), dtype=torch.int64, device=device.device)
         order = torch.randperm(len(indices), generator=generator).to(device.device)
-        for step, batch in enumerate(indices[order].tensor_split(n_batches), start=first_step):
-            set_rate(optimizer, config.lr * learning_rate_share(config.schedule, step, n_steps))
-            images = normalisation.apply(flips_and_quarter_turns(images_NHWC[batch], generator))
-            logits = forward(model, images, device)
-            loss = F.cross_entropy(logits, labels[batch], weight=class_weights)
-            if not torch.isfinite(loss):
-                raise DivergedError(f"the loss is {loss.item()} in epoch {epoch}")
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            loss_sum += loss.detach() * len(batch)
-            n_correct += (logits.detach().argmax(1) == labels[batch]).sum()
+        first_step = (epoch - 1) * n_batches
+        step.begin(epoch)
+        batches = prepared(images_NHWC, indices[order].tensor_split(n_batches), normalisation, generator, device)
+        for number in range(first_step, first_step + n_batches):
+            asked = time.perf_counter()
+            batch, images = next(batches)
+            data_s += time.perf_counter() - asked
+            step(images, labels[batch], config.lr * learning_rate_share(config.schedule, number, n_steps))
+        loss_sum, n_correct = step.finish()
         yield EpochResult(
             epoch=epoch,
             lr=config.lr * learning_rate_share(config.schedule, first_step, n_steps),
-            train_loss=loss_sum.item() / len(indices),
-            train_accuracy=n_correct.item() / len(indices),
+            train_loss=loss_sum / len(indices),
+            train_accuracy=n_correct / len(indices),
             train_s=time.perf_counter() - started,
+            data_s=data_s,
         )
 
 
-def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Make the optimizer's next step with this learning rate."""
-    for group in optimizer.param_groups:
-        group["lr"] = lr
+def prepared(
+    images_NHWC: Tensor,
+    batches: tuple[Tensor, ...],
+    normalisation: Normalisation,
+    generator: torch.Generator,
+    device: Device,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of image indices, each with its images turned and normalised, (N, 3, side, side)."""
+    n_values = len(batches[0]) * images_NHWC[0].numel()
+    at_once = max(1, PREPARED_AT_ONCE // n_values)
+    for first in range(0, len(batches), at_once):
+        some = batches[first : first + at_once]
+        turned = flips_and_quarter_turns(images_NHWC[torch.cat(some)], generator)
+        images = normalise(turned, normalisation)
+        images = images.bfloat16() if device.bf16 else images
+        yield from zip(some, images.split([len(batch) for batch in some]), strict=True)
 
 
 def learning_rate_share(schedule: Schedule, step: int, n_steps: int) -> float:
@@ -173,7 +134,7 @@ def evaluate(
     model.eval()
     logits = torch.cat(
         [
-            forward(model, normalisation.apply(images_NHWC[part]), device)
+            forward(model, normalise(images_NHWC[part], normalisation), device)
             for part in indices.split(EVALUATION_BATCH)
         ]
     )
@@ -184,14 +145,11 @@ def evaluate(
 
 
 def on_device(model: WBCsNet, device: Device) -> WBCsNet:
-    """Move a network to its device, in the memory order that convolutions are fastest in."""
-    return model.to(device.device).to(memory_format=torch.channels_last)
-
-
-def forward(model: WBCsNet, images_NCHW: Tensor, device: Device) -> Tensor:
-    """Logits in float32, (N, n_classes), with the convolutions in the device's precision."""
-    with torch.autocast(device.device.type, dtype=torch.bfloat16, enabled=device.bf16):
-        return model(images_NCHW).float()
+    """Move a network to its device, in the memory order and with the layers that it is fastest with there."""
+    model = model.to(device.device).to(memory_format=torch.channels_last)
+    if device.bf16 and device.device.type == "cpu":
+        model.fc1 = HalvedLinear(model.fc1)
+    return model
 
 
 def _class_weights(labels: Tensor, n_classes: int) -> Tensor:

@@ -3,8 +3,7 @@
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,102 +11,22 @@ from numpy.typing import NDArray
 from safetensors.torch import load as load_weights
 from safetensors.torch import save as save_weights
 
-from search.checkpoint import Checkpoint, restore, state_of
-from search.data.splits import Indices, Split
+from search.checkpoint import Checkpoint
+from search.data.normalise import measure
+from search.data.splits import Split
 from search.device import Device
-from search.metrics import Metrics, score
+from search.metrics import score
 from search.seeds import derive_seed
+from search.sgd import SGD
 from search.space import Configuration
-from search.training import EpochResult, Normalisation, evaluate, fit, make_optimizer, on_device
+from search.tasks import EpochScore, FoldScore, Images, Step, Task
+from search.training import evaluate, fit, on_device
 from wbcmodels.cost import n_parameters
 from wbcmodels.family import WBCsNet, build, replace_head
 
-Way = Literal["scratch", "frozen", "fine_tuned"]
 # A checkpoint above 4 MB is taken when it costs little beside the training since the one before: a network of a
 # quarter of the paper's width, 20 MB with its momentum, every 5 seconds, the paper's own, 600 MB, every 150.
 SMALL_CHECKPOINT_BYTES, CHECKPOINT_BYTES_PER_S = 4_000_000, 4_000_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Images:
-    """What a worker needs of a data set; made to be shared by all of them without a copy.
-
-    Attributes:
-        pixels: side in px -> uint8, (n_images, side, side, 3).
-        labels: int64, (n_images,).
-    """
-
-    pixels: dict[int, NDArray[np.uint8]]
-    labels: NDArray[np.int64]
-    n_classes: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """One training to do.
-
-    Attributes:
-        train, val: image indices; `val` may be empty, and the result then has no scores.
-        seed: of the initial weights, batch order, augmentation and dropout.
-        way: "frozen" trains a new FC2 on top of given weights, "fine_tuned" all of the network from them.
-        validate_once: score `val` after the last epoch only, and not after every one.
-        keep_weights: return the trained weights.
-    """
-
-    configuration: Configuration
-    train: Indices
-    val: Indices
-    seed: int
-    way: Way = "scratch"
-    validate_once: bool = False
-    keep_weights: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpochScore:
-    """An epoch and the metrics on the validation images after it (None without any)."""
-
-    training: EpochResult
-    validation: Metrics | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class FoldScore:
-    """A finished training.
-
-    Attributes:
-        probabilities: (n_val, n_classes), in the order of the task's `val`.
-        train_s: seconds in training, without validation.
-        weights: safetensors bytes if they were asked for.
-    """
-
-    n_train: int
-    n_val: int
-    metrics: Metrics | None
-    probabilities: NDArray[np.float64]
-    normalisation: Normalisation
-    train_s: float
-    weights: bytes | None = field(repr=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """One epoch of a training.
-
-    Attributes:
-        fold: in a trial, number of the fold; else 0.
-        score: with the last epoch of a fold.
-        pooled: with the last epoch of a trial, over all its folds.
-        checkpoint: to go on from after this epoch, as bytes; None with the last, and where one was taken a moment
-            ago and they are large.
-    """
-
-    fold: int = 0
-    epoch: EpochScore
-    score: FoldScore | None = None
-    pooled: Metrics | None = None
-    # Ray Tune puts what it is given in words at every step, and megabytes of them take seconds.
-    checkpoint: bytes | None = field(default=None, repr=False)
 
 
 def run_task(
@@ -135,9 +54,9 @@ def run_task(
     pixels = shared_tensor(images.pixels[model_config.input_px]).to(device.device)
     labels = shared_tensor(images.labels).to(device.device)
     train, val = (shared_tensor(indices).to(device.device) for indices in (task.train, task.val))
-    normalisation = Normalisation.of(pixels, train)
+    normalisation = measure(pixels, train)
     model = on_device(_starting_model(task, images.n_classes, weights), device)
-    optimizer = make_optimizer(model, task.configuration.training)
+    optimizer = SGD(model, task.configuration.training)
     checkpoint = checkpoint or Checkpoint(epoch=0)
     if checkpoint.epoch:
         restore(checkpoint, model, optimizer)
@@ -162,10 +81,11 @@ def run_task(
     ):
         train_s += epoch.train_s
         last = epoch.epoch == task.configuration.training.epochs
+        validated_from = time.perf_counter()
         if len(task.val) and (last or not task.validate_once):
             probabilities = evaluate(model, pixels, val, normalisation, device)
             metrics = score(images.labels[task.val], probabilities)
-        epoch_score = EpochScore(training=epoch, validation=metrics)
+        epoch_score = EpochScore(training=epoch, validation=metrics, val_s=time.perf_counter() - validated_from)
         if last:
             yield Step(
                 epoch=epoch_score,
@@ -229,16 +149,32 @@ def run_trial(
                 yield replace(step, fold=fold, checkpoint=checkpoint.to_bytes())
 
 
-def epoch_row(epoch: EpochScore) -> dict[str, float | int | None]:
-    """An epoch under the column names of the epochs table."""
-    validation = None if epoch.validation is None else asdict(epoch.validation)
-    return {
-        **asdict(epoch.training),
-        "val_loss": validation and validation["log_loss"],
-        "val_accuracy": validation and validation["accuracy"],
-        "val_balanced_accuracy": validation and validation["balanced_accuracy"],
-        "val_macro_f1": validation and validation["macro_f1"],
+def state_of(
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer, *, epoch: int, train_s: float
+) -> Checkpoint:
+    """The state of a training after an epoch; it refers to the tensors in training, so save it before going on."""
+    momentum = {
+        name: _as_array(optimizer.state[parameter]["momentum_buffer"])
+        for name, parameter in model.named_parameters()
+        if parameter in optimizer.state
     }
+    weights = {name: _as_array(value) for name, value in model.state_dict().items()}
+    return Checkpoint(epoch=epoch, train_s=train_s, weights=weights, momentum=momentum)
+
+
+def restore(checkpoint: Checkpoint, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Bring a network and its optimizer, made anew, to where a checkpoint was taken.
+
+    Raises:
+        RuntimeError: the checkpoint is of another network.
+    """
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in checkpoint.weights.items()})
+    for name, parameter in model.named_parameters():
+        if name in checkpoint.momentum:
+            buffer = torch.empty_like(parameter)  # in the parameter's device and memory order
+            optimizer.state[parameter]["momentum_buffer"] = buffer.copy_(
+                torch.from_numpy(checkpoint.momentum[name])
+            )
 
 
 def shared_tensor(array: NDArray[np.generic]) -> torch.Tensor:
@@ -264,6 +200,11 @@ def _starting_model(task: Task, n_classes: int, weights: bytes | None) -> WBCsNe
     if task.way == "frozen":
         model.freeze_features()
     return model
+
+
+def _as_array(tensor: torch.Tensor) -> NDArray[np.generic]:
+    array: NDArray[np.generic] = tensor.detach().cpu().numpy()
+    return array
 
 
 def _portable(model: WBCsNet) -> dict[str, torch.Tensor]:

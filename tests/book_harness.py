@@ -12,8 +12,7 @@ import pytest
 
 from search.metrics import METRIC_NAMES, Metrics
 from search.space import Configuration, FixedSuggester, Profile, Space, TrainingConfig
-from search.training import EpochResult, Normalisation
-from search.trial import EpochScore, FoldScore, Step
+from search.tasks import EpochResult, EpochScore, FoldScore, Normalisation, Step
 from search.tuning.book import TrialBook
 from search.tuning.storage import journal_storage
 from search.tuning.studies import KnownTrial, Rules
@@ -103,7 +102,9 @@ def steps(configuration):
             # No two values of a trial are equal, so that none can be taken for another.
             value = max(0.0, quality(configuration) * (epoch / n_epochs) - fold / 1000)
             last = epoch == n_epochs
-            training = EpochResult(epoch=epoch, lr=0.1, train_loss=1.0, train_accuracy=0.5, train_s=TRAIN_S)
+            training = EpochResult(
+                epoch=epoch, lr=0.1, train_loss=1.0, train_accuracy=0.5, train_s=TRAIN_S, data_s=0.0
+            )
             score = FoldScore(
                 n_train=10,
                 n_val=5,
@@ -116,7 +117,7 @@ def steps(configuration):
             over = last and fold == FOLDS - 1
             yield Step(
                 fold=fold,
-                epoch=EpochScore(training=training, validation=metrics(value)),
+                epoch=EpochScore(training=training, validation=metrics(value), val_s=0.0),
                 score=score if last else None,
                 pooled=metrics(quality(configuration)) if over else None,
                 checkpoint=None if over else b"state",

@@ -12,13 +12,15 @@ import torch
 from safetensors.torch import save
 
 import search.trial
-from search.checkpoint import Checkpoint, restore, state_of
+from search.checkpoint import Checkpoint
 from search.data.splits import Split
 from search.device import Device
 from search.metrics import score
+from search.sgd import SGD
 from search.space import Configuration, TrainingConfig
-from search.training import make_optimizer, on_device
-from search.trial import CHECKPOINT_BYTES_PER_S, Images, Task, run_task, run_trial
+from search.tasks import Images, Task
+from search.training import on_device
+from search.trial import CHECKPOINT_BYTES_PER_S, restore, run_task, run_trial, state_of
 from wbcmodels.config import PAPER_WBCSNET, PAPER_WBCSNET2, ModelConfig
 from wbcmodels.cost import n_parameters
 from wbcmodels.family import build
@@ -54,7 +56,7 @@ def loaded(step):
 def values(step):
     """All that a step holds but the times."""
     fold_score, checkpoint = step.score, step.checkpoint
-    training = {**asdict(step.epoch.training), "train_s": 0}
+    training = {**asdict(step.epoch.training), "train_s": 0, "data_s": 0}
     if fold_score is not None:
         fold_score = {**asdict(fold_score), "probabilities": fold_score.probabilities.tolist(), "train_s": 0}
     if checkpoint is not None:
@@ -110,7 +112,7 @@ def test_every_part_of_a_checkpoint_counts(lost):
     steps = list(run_task(task(), IMAGES, CPU))
     checkpoint = loaded(steps[1])
     changed = {
-        "weights": {"weights": {name: value * 1.01 for name, value in checkpoint.weights.items()}},
+        "weights": {"weights": {name: np.asarray(value * 1.01) for name, value in checkpoint.weights.items()}},
         "momentum": {"momentum": {}},
         "statistics": {
             "weights": {n: value + 1 if "running" in n else value for n, value in checkpoint.weights.items()}
@@ -177,7 +179,7 @@ def test_going_on_does_not_change_a_checkpoint_already_given():
 @pytest.fixture
 def every_epoch_takes(monkeypatch):
     """A clock that stands still but for so many seconds an epoch."""
-    clock = SimpleNamespace(now=1000.0, monotonic=lambda: clock.now)
+    clock = SimpleNamespace(now=1000.0, monotonic=lambda: clock.now, perf_counter=lambda: clock.now)
     monkeypatch.setattr(search.trial, "time", clock)
     original = search.trial.fit
 
@@ -244,17 +246,16 @@ def test_the_papers_networks_are_saved_every_few_minutes():
 
 
 def checkpoint(seed=0, folds=2):
-    generator = torch.Generator().manual_seed(seed)
     rng = np.random.default_rng(seed)
     return Checkpoint(
         epoch=int(rng.integers(1, 50)),
         train_s=float(rng.random()),
         weights={
-            "conv.weight": torch.randn(4, 3, 5, 5, generator=generator).to(memory_format=torch.channels_last),
-            "norm.num_batches_tracked": torch.tensor(7),
-            "fc.bias": torch.randn(3, generator=generator),
+            "conv.weight": rng.random((4, 5, 5, 3), np.float32).transpose(0, 3, 1, 2),  # in another memory order
+            "norm.num_batches_tracked": np.array(7),
+            "fc.bias": rng.random(3, np.float32),
         },
-        momentum={"conv.weight": torch.randn(4, 3, 5, 5, generator=generator)},
+        momentum={"conv.weight": rng.random((4, 3, 5, 5), np.float32)},
         finished=tuple(rng.random((n, 3)) for n in range(folds)),  # the first has no images
     )
 
@@ -262,11 +263,11 @@ def checkpoint(seed=0, folds=2):
 def is_same(one, other):
     assert (one.epoch, one.train_s, one.position) == (other.epoch, other.train_s, other.position)
     for name in ("weights", "momentum"):
-        tensors, others = getattr(one, name), getattr(other, name)
-        assert set(tensors) == set(others)
-        for key in tensors:
-            assert tensors[key].dtype == others[key].dtype
-            assert torch.equal(tensors[key], others[key])
+        arrays, others = getattr(one, name), getattr(other, name)
+        assert set(arrays) == set(others)
+        for key in arrays:
+            assert arrays[key].dtype == others[key].dtype
+            assert np.array_equal(arrays[key], others[key])
     return all(np.array_equal(a, b) for a, b in zip(one.finished, other.finished, strict=True))
 
 
@@ -282,13 +283,13 @@ def test_bytes_hold_all_of_it(folds):
 def test_what_was_loaded_can_be_written_to():
     # A network trains in the tensors that it loaded, and folds are pooled.
     again = Checkpoint.from_bytes(checkpoint().to_bytes())
-    again.weights["fc.bias"].add_(1)
+    again.weights["fc.bias"][:] += 1
     again.finished[1][:] = 0
 
 
 def test_names_of_a_network_cannot_be_taken_for_the_checkpoints_own():
     names = ("epoch", "train_s", "weights.x", "momentum.x", "finished.0000")
-    weights, momentum = ({name: torch.rand(1) for name in names} for _ in range(2))
+    weights, momentum = ({name: np.random.default_rng(k).random(1) for name in names} for k in range(2))
     one = Checkpoint(epoch=3, weights=weights, momentum=momentum)
     assert is_same(one, Checkpoint.from_bytes(one.to_bytes()))
 
@@ -361,7 +362,7 @@ def network(seed=0, **changes):
     """A network and its optimizer, with a step made."""
     config = configuration(**{"n_classes": N_CLASSES} | changes)
     model = on_device(build(config.model, seed), CPU)
-    optimizer = make_optimizer(model, config.training)
+    optimizer = SGD(model, config.training)
     model(torch.randn(4, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(seed))).sum().backward()
     optimizer.step()
     return model, optimizer
@@ -374,15 +375,15 @@ def test_restored_networks_are_the_same_in_the_same_memory_order():
     one, again = (state_of(*pair, epoch=1, train_s=0.5) for pair in ((model, optimizer), (other, other_optimizer)))
     assert is_same(one, again)
     assert set(one.momentum) == {name for name, _ in model.named_parameters()}
-    for name, parameter in other.named_parameters():
-        assert again.momentum[name].stride() == parameter.stride()
+    for parameter in other.parameters():
+        assert other_optimizer.state[parameter]["momentum_buffer"].stride() == parameter.stride()
 
 
 def test_a_frozen_network_has_momentum_of_its_head_alone():
     config = configuration(n_classes=N_CLASSES)
     model = build(config.model, 0)
     model.freeze_features()
-    optimizer = make_optimizer(model, config.training)
+    optimizer = SGD(model, config.training)
     model(torch.zeros(2, 3, SIDE, SIDE)).sum().backward()
     optimizer.step()
     assert set(state_of(model, optimizer, epoch=1, train_s=0.0).momentum) == {"fc2.weight", "fc2.bias"}

@@ -16,6 +16,7 @@ FORBIDDEN = {
     "spaces": ("ray", "torch", "optuna"),
     "search/data": ("ray", "optuna", "search.trial", "search.tuning", "search.phases", "search.study"),
     "search/training.py": ("ray", "optuna", "search.trial", "search.tables", "search.tuning", "rich"),
+    "search/tasks.py": ("ray", "torch", "optuna", "search.trial", "search.training", "search.tuning"),
     "search/trial.py": ("ray", "optuna", "search.tables", "search.tuning", "search.phases", "rich"),
     "search/report": ("ray", "torch", "search.trial", "search.training", "search.tuning", "search.phases"),
     "search/tuning": ("search.phases", "search.study", "search.session", "search.run"),

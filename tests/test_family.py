@@ -103,7 +103,7 @@ def compare_with_the_computation_by_hand(config):
     for stage in (1, 2, 3):
         x = stage_by_hand(state, stage, x, config)
         assert torch.allclose(outputs[f"stage{stage}"], x, rtol=1e-4, atol=1e-4)
-    x = F.linear(x.flatten(1), state["fc1.weight"], state["fc1.bias"]).relu()
+    x = F.linear(x.permute(0, 2, 3, 1).flatten(1), state["fc1.weight"], state["fc1.bias"]).relu()
     assert torch.allclose(model.features(images), x, rtol=1e-4, atol=1e-4)
     logits = F.linear(x, state["fc2.weight"], state["fc2.bias"])
     assert torch.allclose(model(images), logits, rtol=1e-4, atol=1e-4)

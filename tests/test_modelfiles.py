@@ -8,7 +8,7 @@ from safetensors.torch import save as save_weights
 
 from search.errors import InputError
 from search.modelfiles import CONFIG, WEIGHTS, TrainedModel, load_model, save_model
-from search.training import Normalisation
+from search.tasks import Normalisation
 from wbcmodels.config import ModelConfig
 from wbcmodels.family import build
 

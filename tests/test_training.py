@@ -17,15 +17,16 @@ import torch
 from torch.nn import functional as F
 
 import search.training
+from search.data.normalise import measure
 from search.device import Device
+from search.sgd import SGD
 from search.space import TrainingConfig
+from search.tasks import Normalisation
 from search.training import (
     DivergedError,
-    Normalisation,
     evaluate,
     fit,
     learning_rate_share,
-    make_optimizer,
     on_device,
 )
 from wbcmodels.config import PLACEMENTS, ModelConfig
@@ -57,11 +58,11 @@ def new_model(config=TINY, seed=0):
 
 def fit_all(model, images, labels=LABELS, indices=ALL, training=TRAINING, normalisation=None, seed=0):
     if normalisation is None:
-        normalisation = Normalisation.of(images, indices)
+        normalisation = measure(images, indices)
     return list(
         fit(
             model,
-            make_optimizer(model, training),
+            SGD(model, training),
             images,
             labels,
             indices,
@@ -84,52 +85,6 @@ def state_of(model):
 
 def is_same(state, other):
     return all(torch.equal(value, other[name]) for name, value in state.items())
-
-
-# Normalisation
-
-
-@pytest.mark.parametrize("n_images", [1, 7, 600])
-def test_normalisation_measures_the_given_images_alone(n_images):
-    # More images than fit one part of the computation; the others would show at once.
-    images = noise(700) // torch.tensor([1, 2, 5], dtype=torch.uint8)
-    indices = torch.randperm(700, generator=torch.Generator().manual_seed(0))[:n_images]
-    chosen = images[indices].numpy().reshape(-1, 3).astype(float)
-    others = torch.ones(700, dtype=torch.bool)
-    others[indices] = False
-    images[others] = 255
-    measured = Normalisation.of(images, indices)
-    assert measured.mean == pytest.approx(chosen.mean(0), rel=1e-12)
-    assert measured.std == pytest.approx(chosen.std(0), rel=1e-12)
-
-
-def test_normalised_images_have_mean_0_and_std_1():
-    images = noise()
-    before = images.clone()
-    normalised = Normalisation.of(images, ALL).apply(images)
-    assert normalised.shape == (N_IMAGES, 3, SIDE, SIDE)
-    assert normalised.dtype == torch.float32
-    assert normalised.is_contiguous(memory_format=torch.channels_last)
-    assert normalised.mean((0, 2, 3)).tolist() == pytest.approx([0, 0, 0], abs=1e-4)
-    assert normalised.std((0, 2, 3), correction=0).tolist() == pytest.approx([1, 1, 1], rel=1e-4)
-    assert torch.equal(images, before)
-
-
-def test_normalisation_keeps_the_channels_apart():
-    images = plain_colours([0, 0]).clone()
-    images[0, ..., 1], images[1, ..., 2] = 100, 200
-    measured = Normalisation.of(images, torch.arange(2))
-    assert measured.mean == pytest.approx((0, 50, 100))
-    assert measured.std[1:] == pytest.approx((50, 100))
-    assert measured.apply(images)[:, :, 0, 0].tolist() == [[0, 1, -1], [0, -1, 1]]
-
-
-@pytest.mark.parametrize("value", [0, 127, 255])
-def test_a_constant_channel_is_not_divided_by_zero(value):
-    images = plain_colours([value, value])
-    measured = Normalisation.of(images, torch.arange(2))
-    assert min(measured.std) > 0
-    assert not measured.apply(images).any()
 
 
 # Learning rate
@@ -201,7 +156,7 @@ def test_two_colours_are_learnt(placement, norm):
     assert epochs[-1].train_loss < 0.5 * epochs[0].train_loss
     assert epochs[-1].train_accuracy >= 0.9
     assert all(epoch.train_s > 0 for epoch in epochs)
-    probabilities = evaluate(model, images, ALL, Normalisation.of(images, ALL), CPU)
+    probabilities = evaluate(model, images, ALL, measure(images, ALL), CPU)
     assert (probabilities.argmax(1) == labels.numpy()).mean() >= 0.9
 
 
@@ -236,7 +191,7 @@ def test_images_arrive_with_their_labels():
     model = new_model(replace(TINY, norm="none"))
     training = replace(TRAINING, epochs=1, lr=0.0)
     (epoch,) = fit_all(model, images, labels, training=training)
-    probabilities = evaluate(model, images, ALL, Normalisation.of(images, ALL), CPU)
+    probabilities = evaluate(model, images, ALL, measure(images, ALL), CPU)
     right = probabilities[np.arange(N_IMAGES), labels]
     assert epoch.train_loss == pytest.approx(-np.log(right).mean(), rel=1e-5)
     assert epoch.train_accuracy == pytest.approx((probabilities.argmax(1) == labels.numpy()).mean())
@@ -296,7 +251,7 @@ def first_loss(labels, class_weighting):
     model = new_model(replace(TINY, norm="none"))
     training = replace(TRAINING, epochs=1, lr=0.0, batch_size=len(labels), class_weighting=class_weighting)
     (loss,) = losses(model, images, labels, indices, training)
-    return loss, evaluate(model, images, indices, Normalisation.of(images, indices), CPU)
+    return loss, evaluate(model, images, indices, measure(images, indices), CPU)
 
 
 @pytest.mark.parametrize(
@@ -371,7 +326,7 @@ def test_evaluations_between_the_epochs_do_not_change_the_training():
     def train(evaluated):
         model, images = new_model(replace(TINY, dropout=0.5)), noise()
         seen = []
-        optimizer = make_optimizer(model, TRAINING)
+        optimizer = SGD(model, TRAINING)
         for epoch in fit(
             model, optimizer, images, LABELS, ALL, TRAINING, AS_THEY_ARE, n_classes=N_CLASSES, seed=0, device=CPU
         ):
@@ -394,13 +349,13 @@ def test_training_that_goes_on_is_as_if_never_interrupted(epochs_done, schedule)
         return fit(*given, n_classes=N_CLASSES, seed=0, device=CPU, epochs_done=done)
 
     unbroken = new_model(config)
-    losses = [epoch.train_loss for epoch in train(unbroken, make_optimizer(unbroken, training), 0)]
+    losses = [epoch.train_loss for epoch in train(unbroken, SGD(unbroken, training), 0)]
     broken = new_model(config)
-    optimizer = make_optimizer(broken, training)
+    optimizer = SGD(broken, training)
     first = [epoch.train_loss for _, epoch in zip(range(epochs_done), train(broken, optimizer, 0), strict=False)]
     other = new_model(config, seed=1)
     other.load_state_dict(state_of(broken))
-    other_optimizer = make_optimizer(other, training)
+    other_optimizer = SGD(other, training)
     other_optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     torch.rand(7)  # whatever else drew in between
     rest = [epoch.train_loss for epoch in train(other, other_optimizer, epochs_done)]
@@ -418,7 +373,7 @@ def test_an_output_that_is_not_finite_is_an_error():
 
 def test_bfloat16_gives_about_the_same():
     model, images = new_model(), noise()
-    normalisation = Normalisation.of(images, ALL)
+    normalisation = measure(images, ALL)
     exact = evaluate(model, images, ALL, normalisation, CPU)
     rounded = evaluate(model, images, ALL, normalisation, Device(torch.device("cpu"), bf16=True))
     assert not np.array_equal(exact, rounded)

@@ -7,13 +7,15 @@ from safetensors.torch import load, save
 
 import search.trial
 from search.columns import TABLES
+from search.data.normalise import measure
 from search.data.splits import Split
 from search.device import Device
 from search.metrics import score
 from search.seeds import derive_seed
 from search.space import Configuration, TrainingConfig
-from search.training import DivergedError, Normalisation, evaluate, on_device
-from search.trial import Images, Step, Task, epoch_row, run_task, run_trial
+from search.tasks import Images, Step, Task, epoch_row
+from search.training import DivergedError, evaluate, on_device
+from search.trial import run_task, run_trial
 from wbcmodels.config import PLACEMENTS, ModelConfig
 from wbcmodels.family import WBCsNet
 
@@ -53,7 +55,10 @@ def run(task, images=None, weights=None):
 
 def values(epochs, fold_score):
     """Everything but the times."""
-    training = [{**asdict(epoch), "training": {**asdict(epoch.training), "train_s": 0}} for epoch in epochs]
+    training = [
+        {**asdict(epoch), "training": {**asdict(epoch.training), "train_s": 0, "data_s": 0}, "val_s": 0}
+        for epoch in epochs
+    ]
     return training, {**asdict(fold_score), "probabilities": fold_score.probabilities.tolist(), "train_s": 0}
 
 
@@ -114,7 +119,7 @@ def test_normalisation_and_training_know_nothing_of_the_validation_images():
     one = task(keep_weights=True)
     (epochs, fold), (other_epochs, other_fold) = run(one), run(one, changed)
     assert fold.normalisation == other_fold.normalisation
-    assert fold.normalisation == Normalisation.of(torch.from_numpy(pixels), torch.from_numpy(TRAIN))
+    assert fold.normalisation == measure(torch.from_numpy(pixels), torch.from_numpy(TRAIN))
     assert fold.weights == other_fold.weights
     assert [e.training.train_loss for e in epochs] == [e.training.train_loss for e in other_epochs]
     assert fold.metrics != other_fold.metrics

@@ -36,7 +36,7 @@ class PlainStage(nn.Module):
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, out_channels, out_px, out_px)."""
-        return self.pool(torch.relu(self.unit(x_NCHW)))
+        return _relu_pooled(self.unit(x_NCHW), self.pool)
 
 
 class ResidualStage(nn.Module):
@@ -63,7 +63,7 @@ class ResidualStage(nn.Module):
         residual = self.unit3(torch.relu(self.unit2(first)))
         if self.relu_before_addition:
             residual = torch.relu(residual)
-        return self.pool(torch.relu(residual + shortcut))
+        return _relu_pooled(residual + shortcut, self.pool)
 
 
 class WBCsNet(nn.Module):
@@ -103,7 +103,10 @@ class WBCsNet(nn.Module):
 
     def features(self, images_NCHW: Tensor) -> Tensor:
         """Activations of FC1 before dropout, (N, 512)."""
-        return torch.relu(self.fc1(self.stage_outputs(images_NCHW)["stage3"].flatten(1)))
+        stage3_NHWC = self.stage_outputs(images_NCHW)["stage3"].permute(0, 2, 3, 1)
+        # Pixel by pixel, which is how a map in channels-last order lies in memory: nothing is copied, and the
+        # gradient comes back in that order.
+        return torch.relu(self.fc1(stage3_NHWC.flatten(1)))
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
         """(N, 3, input_px, input_px), normalised -> logits (N, n_classes)."""
@@ -140,6 +143,11 @@ def replace_head(model: WBCsNet, n_classes: int, seed: int) -> None:
     nn.init.kaiming_normal_(head.weight, nonlinearity="linear", generator=generator)
     nn.init.zeros_(head.bias)
     model.fc2 = head
+
+
+def _relu_pooled(x_NCHW: Tensor, pool: nn.Module) -> Tensor:
+    # The maximum of ReLUs is the ReLU of the maximum, of which there are fewer.
+    return torch.relu(pool(x_NCHW))
 
 
 def _norm(norm: Norm, channels: int) -> nn.Module:

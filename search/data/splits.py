@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
 
 from search.errors import InputError
 
@@ -85,6 +84,9 @@ def stratified_folds(
 def _validation_sides(
     labels: NDArray[np.int64], groups: NDArray[np.int64] | None, n_folds: int, seed: int
 ) -> list[Indices]:
+    # It takes a second to import, which a study's header need not wait for.
+    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
+
     if groups is not None:
         counts = np.bincount(labels)
         if counts.max() < n_folds:  # scikit-learn refuses to stratify so few

@@ -15,7 +15,7 @@ from search.records import model_size
 from search.report.comparison import compare_settings
 from search.seeds import derive_seed
 from search.space import PAPER_LEVELS, Configuration, Params
-from search.trial import Task
+from search.tasks import Task
 from search.tuning.jobs import Job
 
 

@@ -6,7 +6,7 @@ from search.phases.context import Study
 from search.plan import level_configuration
 from search.report.comparison import pooled_metrics
 from search.seeds import derive_seed
-from search.trial import Task
+from search.tasks import Task
 from search.tuning.jobs import Job
 
 

@@ -19,7 +19,7 @@ from search.seeds import derive_seed
 from search.space import Configuration, Params, Space
 from search.studyfolder import StudyFolder
 from search.tables import Ledger
-from search.trial import FoldScore, Images, Task
+from search.tasks import FoldScore, Images, Task
 from search.tuning.cluster import Cluster
 from search.tuning.jobs import Job, Workers, share
 

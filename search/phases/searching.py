@@ -17,7 +17,7 @@ from search.phases.context import Study, params_of, sized
 from search.plan import training_cost
 from search.records import FoldRecorder, model_size, trial_row
 from search.space import Configuration, Params
-from search.trial import Step
+from search.tasks import Step
 from search.tuning.book import EndedTrial, TrialBook
 from search.tuning.storage import journal_storage
 from search.tuning.studies import Direction, KnownTrial, Rules

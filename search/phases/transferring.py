@@ -11,7 +11,7 @@ from search.columns import Key
 from search.data.imageset import ImageSet
 from search.errors import StudyFailedError
 from search.metrics import METRIC_NAMES
-from search.modelfiles import TrainedModel, load_model, save_model
+from search.modelfiles import TrainedModel, read_weights, save_model
 from search.phases.comparing import Candidate, candidates
 from search.phases.context import Study, sized
 from search.plan import for_transfer
@@ -19,7 +19,7 @@ from search.records import model_size
 from search.report.comparison import compare_settings
 from search.seeds import derive_seed
 from search.space import PAPER_LEVELS, Params
-from search.trial import FoldScore, Task, Way
+from search.tasks import FoldScore, Task, Way
 from search.tuning.jobs import Job, share
 
 WAYS: tuple[Way, ...] = ("scratch", "frozen", "fine_tuned")
@@ -83,7 +83,7 @@ def transfer(study: Study, winner: Candidate, target: ImageSet) -> None:
         f"{len(travelling)} networks to {target.source}, {len(WAYS)} ways each, on the same {plan.folds} folds",
     )
     for candidate in travelling:
-        weights = load_model(_model_folder(study, candidate)).weights
+        weights = read_weights(_model_folder(study, candidate))
         study.shared[_weights_name(candidate)] = share(weights)
     study.renew("transfer", _subjects("transfer", travelling, target))
     entries = []

@@ -13,7 +13,7 @@ import optuna
 
 from search.metrics import Metrics
 from search.space import Configuration, Params
-from search.trial import Step
+from search.tasks import Step
 from search.tuning.racing import Progress, should_stop
 from search.tuning.studies import Asked, KnownTrial, LevelStudies, Rules, State
 

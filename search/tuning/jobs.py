@@ -11,10 +11,9 @@ import ray
 from search.checkpoint import Checkpoint
 from search.errors import StudyFailedError
 from search.space import Configuration
-from search.speed import latency_ms, training_speed
-from search.trial import Images, Step, Task, run_task
+from search.tasks import Images, Step, Task
 from search.tuning.cluster import Cluster, Failure
-from search.tuning.worker import Watch, failure_of, prepare_worker
+from search.tuning.worker import Watch, failure_of
 from wbcmodels.config import ModelConfig
 
 POLL_S = 0.5
@@ -172,17 +171,24 @@ class Workers:
             self._idle.append(worker)
 
 
-def measure_speed(configuration: Configuration, cluster: Cluster) -> float:
-    """Images trained per second by all slots together, from a probe of a few steps in each at once."""
+def start_probe(configuration: Configuration, cluster: Cluster) -> list[Any]:
+    """Begin to train a few steps in every slot, to measure their speed; it is for `probed_speed` to wait for."""
     remote = _speed.options(num_cpus=cluster.cpus_per_trial, num_gpus=cluster.gpus_per_trial)
     share_of_each = (cluster.cpus_per_trial, cluster.gpus_per_trial > 0)
-    return sum(ray.get([remote.remote(configuration, *share_of_each) for _ in range(cluster.slots)]))
+    return [remote.remote(configuration, *share_of_each) for _ in range(cluster.slots)]
+
+
+def probed_speed(probe: Sequence[Any]) -> float:
+    """Images trained per second by all slots together."""
+    return sum(ray.get(list(probe)))
 
 
 class _Worker:
     """One process; an epoch a call."""
 
     def __init__(self, n_threads: int, gpu: bool, timeout_s: float | None) -> None:
+        from search.device import prepare_worker  # the driver imports this module too, and needs no torch
+
         self._device = prepare_worker(n_threads, gpu=gpu)
         self._timeout_s = timeout_s
 
@@ -191,6 +197,8 @@ class _Worker:
 
     def begin(self, task: Task, images: Images, weights: bytes | None, saved: bytes | None) -> Step | Failure:
         """Begin a job, and train its next epoch."""
+        from search.trial import run_task
+
         self._watch = Watch(self._timeout_s)
         try:
             checkpoint = None if saved is None else Checkpoint.from_bytes(saved)
@@ -209,6 +217,8 @@ class _Worker:
 
     def latencies(self, models: Sequence[ModelConfig]) -> list[float]:
         """Median time of one image's forward pass through each network, in ms."""
+        from search.speed import latency_ms
+
         return [latency_ms(model, self._device) for model in models]
 
 
@@ -217,4 +227,7 @@ _RemoteWorker: Any = ray.remote(_Worker)
 
 @ray.remote
 def _speed(configuration: Configuration, n_threads: int, gpu: bool) -> float:
+    from search.device import prepare_worker
+    from search.speed import training_speed
+
     return training_speed(configuration, prepare_worker(n_threads, gpu=gpu))

@@ -15,11 +15,11 @@ from ray.tune.search import Searcher
 
 from search.checkpoint import Checkpoint
 from search.data.splits import Split
-from search.trial import Images, Step, run_trial
+from search.tasks import Images, Step
 from search.tuning.book import TrialBook
 from search.tuning.cluster import Cluster
 from search.tuning.studies import KnownTrial
-from search.tuning.worker import Watch, failure_of, prepare_worker
+from search.tuning.worker import Watch, failure_of
 
 
 class Record(Protocol):
@@ -117,6 +117,8 @@ class TrialActor(tune.Trainable):
         timeout_s: float | None,
     ) -> None:
         """Start a trial in a new process."""
+        from search.device import prepare_worker  # the driver imports this module too, and needs no torch
+
         self._device = prepare_worker(n_threads, gpu=gpu)
         self._images = images
         self._splits, self._seed, self._timeout_s = splits, seed, timeout_s
@@ -124,6 +126,8 @@ class TrialActor(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start another trial in the same process, which has torch imported and the images at hand."""
+        from search.trial import run_trial
+
         self._watch = Watch(self._timeout_s)
         saved = new_config["checkpoint"]
         self._steps = run_trial(

@@ -1,20 +1,10 @@
-"""What every worker process does before it trains, and how it says what went wrong."""
+"""How a worker process is kept from hanging, and how it says what went wrong."""
 
 import faulthandler
 import os
 import time
 
-import torch
-
-from search.device import Device, choose_device
 from search.tuning.cluster import Failure
-
-
-def prepare_worker(n_threads: int, *, gpu: bool) -> Device:
-    """Keep the process to its share of the cores, and find its device."""
-    # A process that does not say so takes every core, and the trials beside it wait.
-    torch.set_num_threads(n_threads)
-    return choose_device(gpu=gpu)
 
 
 class Watch:
@@ -42,6 +32,8 @@ class Watch:
 
 def failure_of(error: BaseException) -> Failure:
     """What a table and the console say of an exception."""
+    import torch  # the driver imports this module too, and should not wait for torch
+
     first_line = str(error).strip().partition("\n")[0]
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return Failure(f"out of memory: {first_line}" if first_line else "out of memory", again=True)

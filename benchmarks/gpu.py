@@ -1,0 +1,110 @@
+"""What a GPU makes of the trainings, on images drawn at random; needs no Ray.
+
+    python -m benchmarks.gpu                        the paper's study: 8 placements, 2172 images of 70 x 70 px
+    python -m benchmarks.gpu --smallest             see that it runs, on a CPU too
+
+In one run, for one placement: the training function of Ray Tune's tutorial (called without Ray), this project's
+step as plain calls, and as the recorded graph that it is on a GPU; then several trainings side by side, each in a
+process of its own, and the folds of a cross-validation stacked into one network with a leading dimension
+(torch.func.vmap). Then every placement by itself, from which the time of the whole placement study (8 placements
+x 10 folds x 40 epochs) is projected, with the best number of trainings side by side. Use is what the trainings
+multiply and add, three times a forward pass, over what the card does in a plain bfloat16 product of matrices.
+"""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import torch
+import typer
+from rich.table import Table
+
+from benchmarks.gpu_measures import (
+    Shape,
+    matrix_flops,
+    memory_mb,
+    plain_step_rate,
+    side_by_side_rate,
+    stacked_rate,
+    training_rates,
+    tutorial_rate,
+)
+from search.commandline import run_app
+from search.console import duration, make_console
+from search.device import choose_device
+from wbcmodels.config import PLACEMENTS, ModelConfig
+from wbcmodels.cost import macs
+
+FOLDS, EPOCHS = 10, 40
+SIDE_BY_SIDE, STACKED = (1, 2, 4, 8), (1, 5, 10)
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    placement: Annotated[str, typer.Option(help="Of the comparison of ways.")] = "1",
+    images: Annotated[int, typer.Option(min=20, help="Images of a study.")] = 2172,
+    side: Annotated[int, typer.Option(min=8, help="Input side in px.")] = 70,
+    width: Annotated[float, typer.Option(help="Of the networks.")] = 1.0,
+    output: Annotated[Path | None, typer.Option(help="A Parquet file, a row a measurement.")] = None,
+    smallest: Annotated[bool, typer.Option("--smallest", help="See that it runs; overrides sizes.")] = False,
+) -> None:
+    """Measure ways to train on one GPU, and project the placement study."""
+    side_by_side, stacked = SIDE_BY_SIDE, STACKED
+    if smallest:
+        images, side, width, side_by_side, stacked = 40, 12, 0.125, (1, 2), (1, 2)
+    device, console = choose_device(gpu=True), make_console()
+    on_gpu = device.device.type == "cuda"
+    card = torch.cuda.get_device_name() if on_gpu else "no GPU: on the CPU"
+    console.print(f"{card}; torch {torch.__version__}; {datetime.now(UTC):%Y-%m-%d}")
+    shape = Shape(placement=placement, side=side, width=width, n_images=images)
+    peak = matrix_flops(device, 8192 if on_gpu else 512)
+    rows: list[dict[str, object]] = []
+
+    def add(way: str, rate: float, placement: str = placement, **more: float) -> None:
+        flops = 6 * macs(ModelConfig(placement=placement, input_px=side, width=width)) * rate
+        rows.append({"way": way, "placement": placement, "images_per_s": rate, "use": flops / peak, **more})
+
+    add("tutorial", tutorial_rate(shape, device))
+    add("plain step", plain_step_rate(shape, device))
+    shapes = {name: replace(shape, placement=name) for name in PLACEMENTS}
+    rates = {name: training_rates(each, device) for name, each in shapes.items()}
+    for name, (training, validation) in rates.items():
+        more = {"validated_per_s": validation, "memory_mb": memory_mb(shapes[name], device)}
+        add("training", training, placement=name, **more)
+    for n in side_by_side:
+        add("side by side", side_by_side_rate(shape, n), n=n)
+    for n in stacked:
+        add("stacked", stacked_rate(shape, device, n), n=n)
+
+    frame = pd.DataFrame(rows)
+    together = frame[frame["way"] == "side by side"]
+    gain = together["images_per_s"].max() / together["images_per_s"].iloc[0]
+    alone_s = sum(
+        FOLDS * EPOCHS * images * (0.9 / training + 0.1 / validation) for training, validation in rates.values()
+    )
+    frame = frame.assign(device=card, torch=torch.__version__, date=datetime.now(UTC), peak_flops=peak)
+    frame = frame.assign(images=images, side_px=side, width=width, study_s=alone_s / gain)
+    if output is not None:
+        frame.to_parquet(output, index=False)
+    title = f"{images} images of {side} px, width {width:g}, batches of {shape.batch_size}, n = 1"
+    table = Table(title=title, title_justify="left")
+    for column in ("way", "placement", "n", "images/s", "use, %"):
+        table.add_column(column, justify="left" if column in ("way", "placement") else "right")
+    for row in frame.to_dict("records"):
+        n = "" if pd.isna(row["n"]) else f"{row['n']:.0f}"
+        table.add_row(row["way"], row["placement"], n, f"{row['images_per_s']:.0f}", f"{100 * row['use']:.2g}")
+    console.print(table)
+    speed = frame["images_per_s"][frame["way"] == "side by side"].max() / frame["images_per_s"].iloc[0]
+    console.print(f"the best number side by side trains {speed:.2g} times the images of the tutorial's function")
+    console.print(
+        f"the placement study, {len(PLACEMENTS)} x {FOLDS} folds x {EPOCHS} epochs: {duration(alone_s / gain)} by "
+        f"projection; matrix products in bfloat16 reach {peak / 1e12:.3g} TFLOP/s"
+    )
+
+
+if __name__ == "__main__":
+    run_app(app)

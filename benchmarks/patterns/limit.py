@@ -1,0 +1,55 @@
+"""The limit: one process a core on the project's own step, and nothing else of it."""
+
+import time
+
+import torch
+
+from benchmarks.patterns.processes import on_every_core
+from benchmarks.patterns.workload import Workload
+from search.data.normalise import measure
+from search.device import prepare_worker
+from search.metrics import score
+from search.sgd import SGD
+from search.space import TrainingConfig
+from search.training import evaluate, fit, on_device
+from wbcmodels.config import ModelConfig
+from wbcmodels.family import build
+
+
+def run(workload: Workload) -> None:
+    """Train every trial, one process a core."""
+    on_every_core(train, workload)
+
+
+def train(workload: Workload, trial: int) -> None:
+    """One trial."""
+    images, point = workload.images(), workload.points[trial]
+    pixels, labels = torch.from_numpy(images.pixels), torch.from_numpy(images.labels)
+    train, val = torch.from_numpy(images.train), torch.from_numpy(images.val)
+    device = prepare_worker(1, gpu=False)
+    config = ModelConfig(
+        placement=workload.placement,
+        dropout=point.dropout,
+        input_px=workload.side,
+        width=workload.width,
+        n_classes=workload.n_classes,
+    )
+    training = TrainingConfig(epochs=workload.epochs, lr=point.lr, batch_size=workload.batch_size)
+    normalisation = measure(pixels, train)
+    model = on_device(build(config, seed=trial), device)
+    optimizer = SGD(model, training)
+    for epoch in fit(
+        model,
+        optimizer,
+        pixels,
+        labels,
+        train,
+        training,
+        normalisation,
+        n_classes=workload.n_classes,
+        seed=trial,
+        device=device,
+    ):
+        ended = time.time()
+        score(images.labels[images.val], evaluate(model, pixels, val, normalisation, device))
+        workload.record(trial, epoch.epoch, ended - epoch.train_s, ended)

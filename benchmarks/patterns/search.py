@@ -1,0 +1,30 @@
+"""The project's own search as its command begins it, with journals, tables, checkpoints and the probe."""
+
+from benchmarks.patterns.points import SPACE_FILE
+from benchmarks.patterns.workload import Workload
+from search.arguments import Arguments, Resources
+from search.header import print_estimate, print_plan
+from search.opening import open_session
+
+
+def run(workload: Workload) -> None:
+    """Search the points."""
+    space = workload.folder / "points.py"
+    space.write_text(SPACE_FILE)
+    arguments = Arguments(
+        space=str(space),
+        profile="quick",
+        trials=len(workload.points),
+        sampler="random",
+        pruner="none",
+        metric="accuracy",
+    )
+    with open_session(arguments, Resources(gpus_per_trial=0.0)) as session:
+        workload.say_slots(session.cluster.slots)
+        print_plan(session, None)
+        images = workload.images()
+        print_estimate(session)
+        # As the command does, which does not wait for Ray Tune before its workers have something to do.
+        from benchmarks.patterns.one_split import search_one_split
+
+        search_one_split(session, workload, images)

@@ -1,0 +1,124 @@
+"""From a pattern's events to its measures: one function for all patterns."""
+
+import json
+import math
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.patterns.workload import EVENTS, SLOTS, Workload
+from search.errors import StudyFailedError
+
+# Looking at Ray's twenty processes takes 40 ms of a core that trains: it is done for a fiftieth of the time.
+PAUSE = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """An epoch's training, from its first step to its last, and its validation; all by time.time()."""
+
+    trial: int
+    epoch: int
+    started: float
+    ended: float
+    validated: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measures:
+    """What a pattern reached; `lost_per_trial_s` is NaN where every slot had one trial."""
+
+    images_per_s: float
+    first_result_s: float
+    lost_per_trial_s: float
+    peak_memory_mb: float
+
+
+def run_pattern(pattern: str, workload: Workload) -> Measures:
+    """Run a pattern in a process of its own, and measure it.
+
+    Raises:
+        StudyFailedError: it failed, or left trials or epochs out; its output is in `FOLDER/log`.
+    """
+    log = workload.folder / "log"
+    began, peak_mb = time.time(), 0.0
+    with log.open("w") as output:
+        command = [sys.executable, "-m", "benchmarks.patterns", pattern, str(workload.folder)]
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            while process.poll() is None:
+                looked = time.monotonic()
+                peak_mb = max(peak_mb, memory_mb(process.pid))
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(PAUSE * (time.monotonic() - looked))
+        finally:
+            process.terminate()  # of a benchmark that is stopped
+            process.wait()
+    if process.returncode:
+        raise StudyFailedError(f"{pattern} ended with {process.returncode}: {_last_line(log)}")
+    events = [Event(**json.loads(line)) for line in (workload.folder / EVENTS).read_text().splitlines()]
+    wanted = len(workload.points) * workload.epochs
+    if len(events) != wanted:
+        raise StudyFailedError(f"{pattern} trained {len(events)} epochs of {wanted}: {_last_line(log)}")
+    n_train, slots = len(workload.images().train), json.loads((workload.folder / SLOTS).read_text())
+    return Measures(
+        images_per_s=images_per_s(events, n_train),
+        first_result_s=min(event.validated for event in events) - began,
+        lost_per_trial_s=lost_per_trial_s(events, slots),
+        peak_memory_mb=peak_mb,
+    )
+
+
+def images_per_s(events: Sequence[Event], n_train: int) -> float:
+    """Training images per second from the first step of all to the last."""
+    took_s = max(event.ended for event in events) - min(event.started for event in events)
+    return n_train * len(events) / took_s
+
+
+def lost_per_trial_s(events: Sequence[Event], slots: int) -> float:
+    """Mean time from a trial's last validation to the first step of the next one in its slot.
+
+    Events do not say who followed whom, and the mean does not depend on it: each trial is taken for the successor
+    of the one that ended first.
+    """
+    trials = {event.trial for event in events}
+    starts = sorted(min(event.started for event in events if event.trial == trial) for trial in trials)
+    ends = sorted(max(event.validated for event in events if event.trial == trial) for trial in trials)
+    lost = [start - end for start, end in zip(starts[slots:], ends, strict=False)]
+    return statistics.mean(lost) if lost else math.nan
+
+
+def memory_mb(root: int) -> float:
+    """Memory of a process and all below it; what several share is counted once."""
+    return sum(map(_proportional_kb, _tree(root))) / 1000
+
+
+def _tree(root: int) -> Iterator[int]:
+    """A process and all below it."""
+    yield root
+    for thread in Path(f"/proc/{root}/task").glob("*"):
+        try:
+            children = (thread / "children").read_text().split()
+        except OSError:  # it has just ended
+            continue
+        for child in children:
+            yield from _tree(int(child))
+
+
+def _proportional_kb(process: int) -> int:
+    """A process's share of memory; 0 if it has just ended."""
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
