@@ -57,72 +57,91 @@ class _Product(torch.autograd.Function):
         return of_output @ weight, None, None, of_output.sum(0)
 
 
-class SGD(torch.optim.SGD):
+class SGD:
     """SGD with momentum over the parameters of a network that require gradients.
 
+    What torch's own fused SGD computes, by the same kernel. That class imports torch's compiler as it is made, a
+    second and 100 MB for every worker, and cannot update a layer piece by piece.
+
     Attributes:
+        momentum: by name of the parameter, as it stands after the last step; empty before the first.
         found_inf: float32 scalar on the device; where it is 1, a step changes nothing. None: all steps count.
     """
 
-    found_inf: Tensor | None
-
     def __init__(self, model: nn.Module, config: TrainingConfig) -> None:
-        super().__init__(
-            [parameter for parameter in model.parameters() if parameter.requires_grad],
-            lr=config.lr,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
         layers = [layer for layer in model.modules() if isinstance(layer, HalvedLinear)]
-        self._halved = [layer for layer in layers if layer.gradient_bf16 is not None]
+        self._halved = {layer.weight: layer for layer in layers if layer.gradient_bf16 is not None}
+        self._parameters = {name: value for name, value in model.named_parameters() if value.requires_grad}
+        self._config = config
+        self._lr: float | Tensor = config.lr
+        self.momentum: dict[str, Tensor] = {}
+        self.found_inf: Tensor | None = None
 
     def set_rate(self, lr: float) -> None:
         """Make the next step with this learning rate."""
-        for group in self.param_groups:
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(lr)
-            else:
-                group["lr"] = lr
+        if isinstance(self._lr, Tensor):
+            self._lr.fill_(lr)
+        else:
+            self._lr = lr
 
     def keep_rate_on(self, device: torch.device) -> None:
         """Hold the learning rate on a device, where a recorded step reads it."""
-        for group in self.param_groups:
-            group["lr"] = torch.tensor(float(group["lr"]), device=device)
+        self._lr = torch.tensor(float(self._lr), device=device)
 
-    def step(self, closure: None = None) -> None:  # type: ignore[override]  # no closure is ever given
-        """Update all parameters from their gradients."""
-        super().step(closure)  # those without a gradient of their own are left alone
-        for layer in self._halved:
-            self._update(layer)
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for parameter in self._parameters.values():
+            parameter.grad = None
 
     @torch.no_grad()
-    def _update(self, layer: HalvedLinear) -> None:
+    def step(self) -> None:
+        """Update all parameters from their gradients."""
+        first = not self.momentum
+        if first:
+            self.momentum = {name: torch.zeros_like(value) for name, value in self._parameters.items()}
+        whole = [name for name, value in self._parameters.items() if value not in self._halved]
+        self._update(
+            [self._parameters[name] for name in whole],
+            [_gradient(self._parameters[name]) for name in whole],
+            [self.momentum[name] for name in whole],
+            first=first,
+        )
+        for name, parameter in self._parameters.items():
+            if parameter in self._halved:
+                self._update_halved(self._halved[parameter], self.momentum[name], first=first)
+
+    def _update_halved(self, layer: HalvedLinear, momentum: Tensor, *, first: bool) -> None:
         """Update a layer's weights, and what they are computed with, piece by piece."""
-        state, options = self.state[layer.weight], self.param_groups[0]
-        first = "momentum_buffer" not in state
-        momentum = state.setdefault("momentum_buffer", torch.empty_like(layer.weight))
         assert layer.gradient_bf16 is not None
-        whole = (layer.weight, layer.weight_bf16, layer.gradient_bf16, momentum)
-        float_gradient = torch.empty(WEIGHTS_AT_ONCE)
+        tensors = (layer.weight, layer.weight_bf16, layer.gradient_bf16, momentum)
+        gradient = torch.empty(WEIGHTS_AT_ONCE)
         for weight, weight_bf16, gradient_bf16, buffer in zip(
-            *(tensor.view(-1).split(WEIGHTS_AT_ONCE) for tensor in whole), strict=True
+            *(tensor.view(-1).split(WEIGHTS_AT_ONCE) for tensor in tensors), strict=True
         ):
-            piece = float_gradient[: len(weight)].copy_(gradient_bf16)
-            # What torch's own fused SGD calls, without its checks, which would take longer than the piece.
-            torch._fused_sgd_(
-                [weight],
-                [piece],
-                [buffer],
-                weight_decay=options["weight_decay"],
-                momentum=options["momentum"],
-                lr=options["lr"],
-                dampening=0.0,
-                nesterov=False,
-                maximize=False,
-                is_first_step=first,
-            )
+            self._update([weight], [gradient[: len(weight)].copy_(gradient_bf16)], [buffer], first=first)
             weight_bf16.copy_(weight)
+
+    def _update(
+        self, weights: list[Tensor], gradients: list[Tensor], momentum: list[Tensor], *, first: bool
+    ) -> None:
+        torch._fused_sgd_(
+            weights,
+            gradients,
+            momentum,
+            weight_decay=self._config.weight_decay,
+            momentum=self._config.momentum,
+            lr=self._lr,
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+            is_first_step=first,
+            found_inf=self.found_inf,
+        )
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    assert parameter.grad is not None  # every parameter of a network has a part in its output
+    return parameter.grad
 
 
 def _halve_again(layer: nn.Module, _: Any) -> None:

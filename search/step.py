@@ -62,7 +62,7 @@ class TrainingStep:
     def _backward(self, images_NCHW: Tensor, labels: Tensor) -> Tensor:
         logits = forward(self._model, images_NCHW, self._device)
         loss = F.cross_entropy(logits, labels, weight=self._class_weights)
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad()
         loss.backward()
         with torch.no_grad():
             self._loss_sum += loss * len(labels)
@@ -110,7 +110,7 @@ class RecordedStep(TrainingStep):
         """Record a step on copies of its inputs; recording computes nothing."""
         images, targets = images_NCHW.clone(), labels.clone()
         graph: Any = torch.cuda.CUDAGraph()
-        self._optimizer.zero_grad(set_to_none=True)  # the gradients are to lie in the graph's own memory
+        self._optimizer.zero_grad()  # the gradients are to lie in the graph's own memory
         with torch.cuda.graph(graph, stream=self._stream):
             self._whole(images, targets)
         return graph, images, targets

@@ -149,32 +149,24 @@ def run_trial(
                 yield replace(step, fold=fold, checkpoint=checkpoint.to_bytes())
 
 
-def state_of(
-    model: torch.nn.Module, optimizer: torch.optim.Optimizer, *, epoch: int, train_s: float
-) -> Checkpoint:
+def state_of(model: torch.nn.Module, optimizer: SGD, *, epoch: int, train_s: float) -> Checkpoint:
     """The state of a training after an epoch; it refers to the tensors in training, so save it before going on."""
-    momentum = {
-        name: _as_array(optimizer.state[parameter]["momentum_buffer"])
-        for name, parameter in model.named_parameters()
-        if parameter in optimizer.state
-    }
+    momentum = {name: _as_array(value) for name, value in optimizer.momentum.items()}
     weights = {name: _as_array(value) for name, value in model.state_dict().items()}
     return Checkpoint(epoch=epoch, train_s=train_s, weights=weights, momentum=momentum)
 
 
-def restore(checkpoint: Checkpoint, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def restore(checkpoint: Checkpoint, model: torch.nn.Module, optimizer: SGD) -> None:
     """Bring a network and its optimizer, made anew, to where a checkpoint was taken.
 
     Raises:
         RuntimeError: the checkpoint is of another network.
     """
     model.load_state_dict({name: torch.from_numpy(value) for name, value in checkpoint.weights.items()})
-    for name, parameter in model.named_parameters():
-        if name in checkpoint.momentum:
-            buffer = torch.empty_like(parameter)  # in the parameter's device and memory order
-            optimizer.state[parameter]["momentum_buffer"] = buffer.copy_(
-                torch.from_numpy(checkpoint.momentum[name])
-            )
+    parameters = dict(model.named_parameters())
+    for name, value in checkpoint.momentum.items():
+        buffer = torch.empty_like(parameters[name])  # in the parameter's device and memory order
+        optimizer.momentum[name] = buffer.copy_(torch.from_numpy(value))
 
 
 def shared_tensor(array: NDArray[np.generic]) -> torch.Tensor:

@@ -375,8 +375,8 @@ def test_restored_networks_are_the_same_in_the_same_memory_order():
     one, again = (state_of(*pair, epoch=1, train_s=0.5) for pair in ((model, optimizer), (other, other_optimizer)))
     assert is_same(one, again)
     assert set(one.momentum) == {name for name, _ in model.named_parameters()}
-    for parameter in other.parameters():
-        assert other_optimizer.state[parameter]["momentum_buffer"].stride() == parameter.stride()
+    for name, parameter in other.named_parameters():
+        assert other_optimizer.momentum[name].stride() == parameter.stride()
 
 
 def test_a_frozen_network_has_momentum_of_its_head_alone():

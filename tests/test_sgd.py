@@ -1,4 +1,6 @@
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -97,3 +99,17 @@ def test_a_rate_on_the_device_is_the_same_rate():
     train(number, of_number, 3)
     train(tensor, of_tensor, 3)
     assert torch.equal(number[0].weight, tensor[0].weight)
+
+
+def test_a_worker_does_not_import_torchs_compiler():
+    code = (
+        "import sys, torch; from search.sgd import SGD; from search.space import TrainingConfig; "
+        "from search.step import TrainingStep; from search.device import choose_device; "
+        "from wbcmodels.family import build; from wbcmodels.config import ModelConfig; "
+        "from search.training import on_device; device = choose_device(gpu=False); "
+        "model = on_device(build(ModelConfig(width=0.125, input_px=12), 0), device); "
+        "step = TrainingStep(model, SGD(model, TrainingConfig(epochs=1, lr=0.1)), None, device); "
+        "step(torch.randn(4, 3, 12, 12), torch.arange(4), 0.1); "
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
