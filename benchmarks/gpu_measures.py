@@ -112,7 +112,7 @@ def memory_mb(shape: Shape, device: Device) -> float:
 def side_by_side_rate(shape: Shape, n: int) -> float:
     """Of n trainings together, each in a process of its own."""
     context = multiprocessing.get_context("spawn")
-    with context.Pool(n, _share_barrier, (context.Barrier(n),)) as pool:
+    with context.Pool(n, _share_barrier, (context.Barrier(n), n)) as pool:
         return sum(pool.map(_rate_beside_others, [shape] * n, chunksize=1))
 
 
@@ -190,15 +190,16 @@ def _wait(device: Device) -> None:
 
 
 _barrier: Barrier
+_n: int
 
 
-def _share_barrier(barrier: Barrier) -> None:
-    global _barrier
-    _barrier = barrier
+def _share_barrier(barrier: Barrier, n: int) -> None:
+    global _barrier, _n
+    _barrier, _n = barrier, n
 
 
 def _rate_beside_others(shape: Shape) -> float:
-    device = prepare_worker(1, gpu=True)
+    device = prepare_worker(1, gpu_share=1 / _n)
     _, epochs, _ = _training(shape, device)
     next(epochs)
     _barrier.wait()  # none is to have the card for itself

@@ -92,7 +92,7 @@ class Resources:
         InputError: a value that makes no sense; names the flag and the value.
     """
 
-    gpus_per_trial: float | None = None
+    gpus_per_trial: float | Literal["auto"] | None = None
     cpus_per_trial: int = 1
     max_concurrent: int | None = None
     address: str | None = None
@@ -101,7 +101,8 @@ class Resources:
     def __post_init__(self) -> None:
         """Check every value on its own."""
         _ = self.trial_timeout_s
-        at_least("--gpus-per-trial", self.gpus_per_trial, 0)
+        if self.gpus_per_trial != "auto":
+            at_least("--gpus-per-trial", self.gpus_per_trial, 0)
         at_least("--cpus-per-trial", self.cpus_per_trial, 1)
         at_least("--max-concurrent", self.max_concurrent, 1)
 
@@ -109,6 +110,20 @@ class Resources:
     def trial_timeout_s(self) -> float | None:
         """The longest that a training may run, in seconds."""
         return None if self.trial_timeout is None else parse_duration("--trial-timeout", self.trial_timeout)
+
+
+def parse_share(flag: str, text: str | None) -> float | Literal["auto"] | None:
+    """A number, or auto.
+
+    Raises:
+        InputError: anything else.
+    """
+    if text == "auto":
+        return "auto"
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        raise InputError(f"{flag} {text}: it must be a number such as 0.25, or auto") from None
 
 
 def parse_duration(flag: str, text: str) -> float:

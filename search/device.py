@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
+from search.memory import keep_freed_memory
+
 
 @dataclass(frozen=True)
 class Device:
@@ -13,11 +15,21 @@ class Device:
     bf16: bool
 
 
-def prepare_worker(n_threads: int, *, gpu: bool) -> Device:
-    """Keep the process to its share of the cores, and find its device."""
+def prepare_worker(n_threads: int, *, gpu_share: float) -> Device:
+    """Keep the process to its share of the machine, and find its device.
+
+    Args:
+        gpu_share: of a GPU and its memory; 0 trains on the CPU.
+    """
     # A process that does not say so takes every core, and the trials beside it wait.
     torch.set_num_threads(n_threads)
-    return choose_device(gpu=gpu)
+    keep_freed_memory()
+    device = choose_device(gpu=gpu_share > 0)
+    if device.device.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # tf32, for what is not in bfloat16
+        # A trial that wants more fails by itself, and takes nothing from those beside it.
+        torch.cuda.set_per_process_memory_fraction(min(1.0, gpu_share))
+    return device
 
 
 def choose_device(*, gpu: bool) -> Device:

@@ -10,6 +10,7 @@ from search.console import duration, print_header
 from search.data.imageset import Listing
 from search.opening import Session
 from search.plan import TEST_SHARE, disk_mb, image_cost, typical_configuration
+from search.tuning.cluster import Cluster
 from search.tuning.jobs import probed_speed
 
 
@@ -32,7 +33,7 @@ def print_plan(session: Session, path: Path | None) -> None:
         *([("confirm", confirm)] if plan.finalists > 1 else []),
         ("compare", f"every level's best on the same {plan.folds} folds; these are not nested in the search's"),
         ("test", f"about {n_test} images locked away; only their score is free of choice"),
-        ("machine", f"{cluster.cpus:g} CPUs, {cluster.gpus:g} GPUs; {cluster.slots} trainings at once"),
+        ("machine", _machine(cluster)),
     ]
     if cluster.dashboard is not None:
         token = "; it asks for the token that `ray get-auth-token` prints" if cluster.needs_token else ""
@@ -51,6 +52,11 @@ def print_estimate(session: Session) -> None:
     estimate_s = session.plan.cost / (probed_speed(session.probe) * image_cost(typical))
     disk = disk_mb(session.plan, session.request)
     session.console.print(f"at most about {duration(estimate_s)} and {disk:.0f} MB of disk, by a short probe\n")
+
+
+def _machine(cluster: Cluster) -> str:
+    each = f", {cluster.gpus_per_trial:g} of a GPU for each" if cluster.gpus_per_trial else ""
+    return f"{cluster.cpus:g} CPUs, {cluster.gpus:g} GPUs; {cluster.slots} trainings at once{each}"
 
 
 def _how(arguments: Arguments) -> str:

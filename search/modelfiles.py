@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # a study's driver writes these files and needs no torch
     from wbcmodels.family import WBCsNet
 
 WEIGHTS, CONFIG = "weights.safetensors", "config.json"
+# The order of FC1's inputs. Weights of another order have the same shape, and would give other classes in silence.
+FC1_READS = "height, width, channel"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,7 @@ def save_model(folder: Path, model: TrainedModel, about: dict[str, Any]) -> None
     replace_file(folder / WEIGHTS, lambda partial: partial.write_bytes(model.weights))
     description = {
         "architecture": asdict(model.config),
+        "fc1_reads": FC1_READS,
         "input_px": model.config.input_px,
         "normalisation": asdict(model.normalisation),
         "classes": model.classes,
@@ -87,6 +90,8 @@ def load_model(folder: Path) -> TrainedModel:
         if len(classes) != config.n_classes or len(mean) != 3 or len(std) != 3:
             raise ValueError(f"{len(classes)} classes, {len(mean)} means and {len(std)} standard deviations")
         normalisation = Normalisation(mean=tuple(mean), std=tuple(std))
+        if description.get("fc1_reads") != FC1_READS:
+            raise InputError(f"{path}: the network is of an earlier version, with FC1's inputs in another order")
     weights = read_weights(folder)
     model = TrainedModel(config=config, normalisation=normalisation, classes=classes, weights=weights)
     with _named(folder / WEIGHTS):

@@ -13,11 +13,12 @@ from search.arguments import Arguments, Resources
 from search.console import make_console
 from search.data.imageset import Source
 from search.data.sources import SYNTHETIC, open_source
-from search.plan import Plan, Request, make_plan, typical_configuration
+from search.plan import Plan, Request, image_cost, largest_configurations, make_plan, typical_configuration
 from search.resume import profile_of
 from search.space import Profile, Space, load_space
 from search.tuning.cluster import Cluster, ray_cluster
 from search.tuning.jobs import start_probe
+from search.tuning.packing import packed
 from search.tuning.samplers import check_sampler
 
 
@@ -72,6 +73,10 @@ def open_session(
         request = _request(arguments, source, target, profile, gpu=cluster.gpus > 0)
         plan = make_plan(space, request)
         check_sampler(arguments.sampler, space, plan.profile, len(arguments.objective_names))
+        typical = typical_configuration(space, plan.profile)
+        if resources.gpus_per_trial == "auto" and cluster.gpus:
+            largest = max(largest_configurations(space, plan.profile).values(), key=image_cost)
+            cluster = packed(cluster, typical, largest)
         yield Session(
             arguments=arguments,
             space=space,
@@ -80,7 +85,7 @@ def open_session(
             cluster=cluster,
             request=request,
             plan=plan,
-            probe=start_probe(typical_configuration(space, plan.profile), cluster),
+            probe=start_probe(typical, cluster),
             console=make_console(),
         )
 

@@ -6,7 +6,7 @@ from typing import Annotated, cast
 
 import typer
 
-from search.arguments import Arguments, Pruner, Resources
+from search.arguments import Arguments, Pruner, Resources, parse_share
 from search.commandline import run_app
 from search.errors import InputError
 
@@ -49,7 +49,9 @@ def main(
     finalists: Annotated[
         int | None, typer.Option(help="Trials of each level to confirm on folds of their own; 1 confirms none.")
     ] = None,
-    gpus_per_trial: Annotated[float | None, typer.Option(help="Share of a GPU; 0.25 where there is one.")] = None,
+    gpus_per_trial: Annotated[
+        str | None, typer.Option(help="Share of a GPU, or auto to measure the best; 0.25 where there is one.")
+    ] = None,
     cpus_per_trial: Annotated[int, typer.Option(help="CPUs and threads of a trial.")] = 1,
     max_concurrent: Annotated[int | None, typer.Option(help="Trials at once, at most.")] = None,
     trial_timeout: Annotated[
@@ -69,7 +71,7 @@ def main(
 ) -> None:
     """Find out where a residual block belongs, compare every placement, and take the best one further."""
     resources = Resources(
-        gpus_per_trial=gpus_per_trial,
+        gpus_per_trial=parse_share("--gpus-per-trial", gpus_per_trial),
         cpus_per_trial=cpus_per_trial,
         max_concurrent=max_concurrent,
         trial_timeout=trial_timeout,

@@ -194,3 +194,8 @@ def test_nothing_is_ever_unpickled(folder, protocol):
 def test_torchs_own_files_are_refused(folder):
     torch.save(trained().build().state_dict(), folder / WEIGHTS)
     assert refused(folder).startswith(f"{folder / WEIGHTS}: it is damaged")
+
+
+def test_a_network_of_an_earlier_version_is_refused(folder):
+    change(folder, fc1_reads=None)
+    assert "of an earlier version" in refused(folder)

@@ -26,7 +26,7 @@ def train(workload: Workload, trial: int) -> None:
     images, point = workload.images(), workload.points[trial]
     pixels, labels = torch.from_numpy(images.pixels), torch.from_numpy(images.labels)
     train, val = torch.from_numpy(images.train), torch.from_numpy(images.val)
-    device = prepare_worker(1, gpu=False)
+    device = prepare_worker(1, gpu_share=0.0)
     config = ModelConfig(
         placement=workload.placement,
         dropout=point.dropout,

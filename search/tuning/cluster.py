@@ -4,7 +4,8 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from search.errors import InputError, StudyFailedError
 
@@ -53,6 +54,16 @@ class Cluster:
     dashboard: str | None
     needs_token: bool
     timeout_s: float | None = None
+    max_concurrent: int | None = None
+
+    def sharing(self, gpus_per_trial: float) -> "Cluster":
+        """The same machines with another share of a GPU for each trial.
+
+        Raises:
+            InputError: there are not as many CPUs or GPUs.
+        """
+        slots = _slots(self.cpus, self.gpus, self.cpus_per_trial, gpus_per_trial)
+        return replace(self, gpus_per_trial=gpus_per_trial, slots=min(slots, self.max_concurrent or slots))
 
     def slots_for(self, *, wants_room: bool) -> int:
         """How many may run at once; one fewer while one runs again that may have been short of memory."""
@@ -70,14 +81,15 @@ def ray_cluster(
     *,
     address: str | None,
     cpus_per_trial: int,
-    gpus_per_trial: float | None,
+    gpus_per_trial: float | Literal["auto"] | None,
     max_concurrent: int | None,
     timeout_s: float | None,
 ) -> Iterator[Cluster]:
     """Start a local Ray, or join the one at an address, and leave it at the end.
 
     Args:
-        gpus_per_trial: None takes a quarter of a GPU where there is one.
+        gpus_per_trial: None takes a quarter of a GPU where there is one; "auto" takes one until it is measured
+            which share is best.
     Raises:
         InputError: a trial asks for more than the cluster has.
         StudyFailedError: Ray does not start, or there is none at the address.
@@ -102,18 +114,23 @@ def ray_cluster(
         logging.getLogger("ray").setLevel(logging.ERROR)
         resources = ray.cluster_resources()
         cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
-        gpu_share = (0.25 if gpus else 0.0) if gpus_per_trial is None else gpus_per_trial
-        slots = _slots(cpus, gpus, cpus_per_trial, gpu_share)
-        yield Cluster(
+        machines = Cluster(
             cpus=cpus,
             gpus=gpus,
             cpus_per_trial=cpus_per_trial,
-            gpus_per_trial=gpu_share,
-            slots=min(slots, max_concurrent or slots),
+            gpus_per_trial=0.0,
+            slots=1,
             dashboard=context.dashboard_url or None,
             needs_token=address is None,
             timeout_s=timeout_s,
+            max_concurrent=max_concurrent,
         )
+        if gpus_per_trial is None:
+            yield machines.sharing(0.25 if gpus else 0.0)
+        elif gpus_per_trial == "auto":
+            yield machines.sharing(1.0 if gpus else 0.0)
+        else:
+            yield machines.sharing(gpus_per_trial)
     finally:
         ray.shutdown()
 

@@ -134,7 +134,7 @@ class Workers:
         cluster = self._cluster
         while n_busy + len(self._idle) + len(self._starting) < cluster.slots:
             remote = _RemoteWorker.options(num_cpus=cluster.cpus_per_trial, num_gpus=cluster.gpus_per_trial)
-            worker = remote.remote(cluster.cpus_per_trial, cluster.gpus_per_trial > 0, cluster.timeout_s)
+            worker = remote.remote(cluster.cpus_per_trial, cluster.gpus_per_trial, cluster.timeout_s)
             # A worker that cannot be started for want of resources must not hold a job.
             self._starting[worker.ready.remote()] = worker
 
@@ -174,7 +174,7 @@ class Workers:
 def start_probe(configuration: Configuration, cluster: Cluster) -> list[Any]:
     """Begin to train a few steps in every slot, to measure their speed; it is for `probed_speed` to wait for."""
     remote = _speed.options(num_cpus=cluster.cpus_per_trial, num_gpus=cluster.gpus_per_trial)
-    share_of_each = (cluster.cpus_per_trial, cluster.gpus_per_trial > 0)
+    share_of_each = (cluster.cpus_per_trial, cluster.gpus_per_trial)
     return [remote.remote(configuration, *share_of_each) for _ in range(cluster.slots)]
 
 
@@ -183,13 +183,21 @@ def probed_speed(probe: Sequence[Any]) -> float:
     return sum(ray.get(list(probe)))
 
 
+def memory_share(configuration: Configuration, cluster: Cluster) -> float:
+    """Share of a GPU's memory that a training takes, measured in one; 0 where workers find none to use."""
+    share: float = ray.get(
+        _memory_share.options(num_cpus=cluster.cpus_per_trial, num_gpus=1).remote(configuration)
+    )
+    return share
+
+
 class _Worker:
     """One process; an epoch a call."""
 
-    def __init__(self, n_threads: int, gpu: bool, timeout_s: float | None) -> None:
+    def __init__(self, n_threads: int, gpu_share: float, timeout_s: float | None) -> None:
         from search.device import prepare_worker  # the driver imports this module too, and needs no torch
 
-        self._device = prepare_worker(n_threads, gpu=gpu)
+        self._device = prepare_worker(n_threads, gpu_share=gpu_share)
         self._timeout_s = timeout_s
 
     def ready(self) -> None:
@@ -226,8 +234,16 @@ _RemoteWorker: Any = ray.remote(_Worker)
 
 
 @ray.remote
-def _speed(configuration: Configuration, n_threads: int, gpu: bool) -> float:
+def _speed(configuration: Configuration, n_threads: int, gpu_share: float) -> float:
     from search.device import prepare_worker
     from search.speed import training_speed
 
-    return training_speed(configuration, prepare_worker(n_threads, gpu=gpu))
+    return training_speed(configuration, prepare_worker(n_threads, gpu_share=gpu_share))
+
+
+@ray.remote
+def _memory_share(configuration: Configuration) -> float:
+    from search.device import prepare_worker
+    from search.speed import memory_share
+
+    return memory_share(configuration, prepare_worker(1, gpu_share=1.0))

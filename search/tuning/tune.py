@@ -68,7 +68,7 @@ def run_search(
         splits=tuple(splits),
         seed=seed,
         n_threads=cluster.cpus_per_trial,
-        gpu=cluster.gpus_per_trial > 0,
+        gpu_share=cluster.gpus_per_trial,
         timeout_s=cluster.timeout_s,
     )
     driver = _Driver(book, record, cluster)
@@ -113,13 +113,13 @@ class TrialActor(tune.Trainable):
         splits: Sequence[Split],
         seed: int,
         n_threads: int,
-        gpu: bool,
+        gpu_share: float,
         timeout_s: float | None,
     ) -> None:
         """Start a trial in a new process."""
         from search.device import prepare_worker  # the driver imports this module too, and needs no torch
 
-        self._device = prepare_worker(n_threads, gpu=gpu)
+        self._device = prepare_worker(n_threads, gpu_share=gpu_share)
         self._images = images
         self._splits, self._seed, self._timeout_s = splits, seed, timeout_s
         self.reset_config(config)

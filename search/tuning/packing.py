@@ -1,0 +1,41 @@
+"""How large a share of a GPU a trial is given, where that is to be measured."""
+
+from collections.abc import Callable
+
+from search.space import Configuration
+from search.tuning.cluster import Cluster
+from search.tuning.jobs import memory_share, probed_speed, start_probe
+
+SHARES = (1.0, 0.5, 0.25, 0.125)
+# What more trials side by side must gain in all; each is slower by itself, and racing waits for it.
+WORTH = 1.05
+
+
+def packed(cluster: Cluster, typical: Configuration, largest: Configuration) -> Cluster:
+    """The cluster with the share of a GPU for each trial that trains the most images.
+
+    Args:
+        typical: what is trained to measure the speed.
+        largest: what has to fit into a share's memory.
+    """
+
+    def rate(share: float) -> float:
+        return probed_speed(start_probe(typical, cluster.sharing(share)))
+
+    return cluster.sharing(best_share(rate, memory_share(largest, cluster)))
+
+
+def best_share(rate: Callable[[float], float], least: float) -> float:
+    """Halve the share as long as that is worth it.
+
+    Args:
+        rate: images trained per second by all trials that run at once with a share.
+        least: share of a GPU's memory that a trial takes; no share is smaller.
+    """
+    best, highest = SHARES[0], rate(SHARES[0])
+    for share in SHARES[1:]:
+        found = rate(share) if share >= least else 0.0
+        if found < WORTH * highest:
+            break
+        best, highest = share, found
+    return best
