@@ -1,0 +1,85 @@
+"""Points with their intervals, a row for each name: what several families of figures are made of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+ROW_INCHES = 0.34
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """Points that look alike.
+
+    Attributes:
+        label: in the legend.
+        rows: of a table, with a column `level`; at most one a level.
+        look: keywords of matplotlib's `errorbar`.
+        offset: from the middle of a name's row, in rows, downwards.
+    """
+
+    label: str
+    rows: pd.DataFrame
+    look: dict[str, Any]
+    offset: float
+
+
+def draw_series(
+    axes: Axes,
+    names: Sequence[str],
+    several: Sequence[Series],
+    column: str,
+    *,
+    end: str = "_mean",
+    factor: float = 1,
+) -> None:
+    """Draw a column and its interval, the first name on top; a missing interval is not drawn.
+
+    Args:
+        column: the point is COLUMN + end, its interval reaches from COLUMN_low to COLUMN_high.
+        factor: all are multiplied by it.
+    """
+    place = {name: index for index, name in enumerate(names)}
+    for series in several:
+        middle, low, high = (
+            factor * series.rows[f"{column}{part}"].to_numpy(float) for part in (end, "_low", "_high")
+        )
+        axes.errorbar(
+            middle,
+            [place[name] + series.offset for name in series.rows["level"]],
+            xerr=np.maximum([middle - low, high - middle], 0),
+            label=series.label,
+            linestyle="none",
+            capsize=2.5,
+            elinewidth=1.2,
+            **series.look,
+        )
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+
+
+def draw_score_panels(figure: Figure, names: Sequence[str], several: Sequence[Series]) -> None:
+    """Draw accuracy, sensitivity and specificity side by side, with one legend below."""
+    columns = ("accuracy", "sensitivity", "specificity")
+    for axes, column in zip(figure.subplots(1, 3, sharey=True), columns, strict=True):
+        draw_series(axes, names, several, column)
+        _fit_shares(axes, several, column)
+        axes.set_xlabel("sensitivity\n(= balanced accuracy)" if column == "sensitivity" else column)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+
+
+def _fit_shares(axes: Axes, several: Sequence[Series], column: str) -> None:
+    """Limit the axis to what a share can be: an interval of few folds may reach beyond 0 or 1."""
+    rows = pd.concat([series.rows for series in several])
+    ends = rows[[f"{column}_mean", f"{column}_low", f"{column}_high"]].clip(0, 1)
+    low, high = ends.min().min(), ends.max().max()
+    margin = 0.05 * (high - low) or 0.01
+    axes.set_xlim(low - margin, high + margin)
+    axes.locator_params(axis="x", nbins=4)

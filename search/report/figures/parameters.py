@@ -1,0 +1,196 @@
+"""What the search found out about its parameters: which matter, and which go with good values."""
+
+import warnings
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+import optuna
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
+from search.report.figures.intervals import ROW_INCHES
+from search.report.figures.style import BLUE, WIDTH_INCHES, new_figure, styled, words
+
+# Of fewer trials the best quarter is one or two, which differ from the others in everything.
+FEWEST_TRIALS = 12
+BEST_SHARE = 0.25
+# Numbers of which so few occur are taken for choices.
+MOST_CHOICES = 6
+RAIL = -0.16  # where lines run that lack a parameter, below axes from 0 to 1
+
+
+@styled
+def draw_importance(trials: pd.DataFrame, factor: str | None, log: Collection[str]) -> Figure | None:
+    """Draw how much each parameter, and the factor, has to do with being among the best trials.
+
+    Args:
+        trials: the trials table.
+        factor: name of what the levels are of.
+        log: parameters that were searched on a logarithmic scale.
+    Returns:
+        The figure; None where no parameter varies over enough trials that completed.
+    """
+    rows = importances(trials, factor, log)
+    if rows.empty:
+        return None
+    figure = new_figure(1.4 + ROW_INCHES * len(rows))
+    axes = figure.subplots()
+    names = [f"{row.name}  (n = {row.n_trials})" for row in rows.itertuples(index=False)]
+    axes.barh(range(len(rows)), rows["importance"], height=0.6, color=BLUE)
+    axes.set_yticks(range(len(rows)), names)
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("PED-ANOVA importance for being in the best quarter\nof the n trials that have the parameter")
+    figure.suptitle("Importance of the parameters over COMPLETE trials of all levels; 0 is none")
+    return figure
+
+
+def importances(trials: pd.DataFrame, factor: str | None, log: Collection[str]) -> pd.DataFrame:
+    """Compute the importance of each parameter among the trials that have it.
+
+    A parameter of one branch of a space is null in the others. It is therefore judged among the trials of its
+    branch alone, which makes importances of different n comparable only roughly.
+
+    Args:
+        trials, factor, log: as in `draw_importance`.
+    Returns:
+        `name`, `importance` (not normalised) and `n_trials`, the most important first. What was tried at one
+        value, or has fewer than FEWEST_TRIALS trials, is left out.
+    Source: S. Watanabe et al., PED-ANOVA: efficiently quantifying hyperparameter importance in arbitrary
+    subspaces, IJCAI (2023), as Optuna has it.
+    """
+    found = []
+    if not trials.empty:
+        complete = trials[(trials["state"] == "COMPLETE") & trials["value"].notna()]
+        for name, values in _parameters(complete, factor).items():
+            tried = values.dropna()
+            scores = complete.loc[tried.index, "value"]
+            if len(tried) >= FEWEST_TRIALS and tried.nunique() > 1 and scores.nunique() > 1:
+                found.append((name, _importance(tried, scores, name in log), len(tried)))
+    rows = pd.DataFrame(found, columns=["name", "importance", "n_trials"])
+    return rows.sort_values("importance", ascending=False, ignore_index=True)
+
+
+@styled
+def draw_parallel(trials: pd.DataFrame, factor: str | None, metric: str, log: Collection[str]) -> Figure | None:
+    """Draw each completed trial as a line through its parameters to its value, the better the darker.
+
+    Args:
+        trials, factor, log: as in `draw_importance`.
+        metric: that was searched.
+    Returns:
+        The figure, where a rail below the axes takes the lines that lack a parameter; None where no parameter
+        varies over trials that completed.
+    """
+    if trials.empty:
+        return None
+    trials = trials.sort_values("number", ignore_index=True)
+    complete = trials[(trials["state"] == "COMPLETE") & trials["value"].notna()].sort_values("value")
+    parameters = {n: values for n, values in _parameters(complete, factor).items() if values.nunique() > 1}
+    if not parameters:
+        return None
+    scales = [_scale(name, values, name in log) for name, values in parameters.items()]
+    scales.append(_scale(words(metric), complete["value"], log=False, choices=False))
+    heights = np.column_stack([scale.heights for scale in scales])
+    figure = new_figure(4.2, max(WIDTH_INCHES, 1.25 * len(scales)))
+    axes = figure.subplots()
+    colours = matplotlib.colormaps["cividis_r"](np.linspace(0.1, 1, len(complete)))
+    for line, colour in zip(np.where(np.isnan(heights), RAIL, heights), colours, strict=True):
+        axes.plot(range(len(scales)), line, color=colour, linewidth=1.1, alpha=0.8)
+    if np.isnan(heights).any():
+        axes.axhline(RAIL, color="0.5", linestyle=":", linewidth=1)
+        axes.text(-0.06, RAIL, "not set", ha="right", va="center", fontsize=8)
+    for place, scale in enumerate(scales):
+        _draw_scale(axes, place, scale)
+    axes.set_xticks(range(len(scales)), [scale.name for scale in scales])
+    axes.set_yticks([])
+    axes.tick_params(axis="x", length=0, pad=6)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.set_title(f"The {len(complete)} COMPLETE trials of the search: the darker a line, the better")
+    return figure
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """An upright axis: where the trials cross it (NaN for none), and its ticks as (height, text)."""
+
+    name: str
+    heights: NDArray[np.float64]
+    ticks: list[tuple[float, str]]
+
+
+def _parameters(trials: pd.DataFrame, factor: str | None) -> dict[str, pd.Series]:
+    """The factor and all parameters, by name."""
+    columns = [name for name in trials.columns if name.startswith("params_")]
+    return {factor or "level": trials["level"], **{name.removeprefix("params_"): trials[name] for name in columns}}
+
+
+def _is_choice(values: pd.Series) -> bool:
+    numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    return not numeric or values.nunique() <= MOST_CHOICES
+
+
+def _importance(values: pd.Series, scores: pd.Series, log: bool) -> float:
+    """Importance of one parameter that all trials have."""
+    distribution: BaseDistribution
+    tried: list[Any]
+    if _is_choice(values):
+        tried = [str(value) for value in values]
+        distribution = CategoricalDistribution(sorted(set(tried)))
+    else:
+        tried = values.astype(float).tolist()
+        distribution = FloatDistribution(min(tried), max(tried), log=log)
+    study = optuna.create_study(direction="maximize")
+    study.add_trials(
+        [
+            optuna.trial.create_trial(params={"it": value}, distributions={"it": distribution}, value=score)
+            for value, score in zip(tried, scores, strict=True)
+        ]
+    )
+    evaluator = PedAnovaImportanceEvaluator(target_quantile=BEST_SHARE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # for `normalize`
+        return get_param_importances(study, evaluator=evaluator, normalize=False)["it"]
+
+
+def _scale(name: str, values: pd.Series, log: bool, choices: bool | None = None) -> _Scale:
+    if _is_choice(values) if choices is None else choices:
+        # In the order of the first trials, as levels are in the space's; numbers by size.
+        numeric = pd.api.types.is_numeric_dtype(values)
+        tried = sorted(values.dropna().unique()) if numeric else list(values.sort_index().dropna().unique())
+        places = np.linspace(1, 0, len(tried)) if not numeric else np.linspace(0, 1, len(tried))
+        heights = values.map(dict(zip(tried, places, strict=True))).to_numpy(float)
+        # Lines of the same choices would cover each other.
+        heights = heights + np.linspace(-0.025, 0.025, len(heights))
+        texts = [f"{value:g}" if numeric else str(value) for value in tried]
+        return _Scale(name, heights, list(zip(places, texts, strict=True)))
+    numbers = values.to_numpy(float)
+    low, high = np.nanmin(numbers), np.nanmax(numbers)
+    if log:
+        heights = np.log(numbers / low) / np.log(high / low)
+        ends = np.geomspace(low, high, 5)
+    else:
+        heights = (numbers - low) / (high - low)
+        ends = np.linspace(low, high, 5)
+    return _Scale(
+        name, heights, [(place, f"{end:.3g}") for place, end in zip(np.linspace(0, 1, 5), ends, strict=True)]
+    )
+
+
+def _draw_scale(axes: Axes, place: int, scale: _Scale) -> None:
+    axes.plot([place, place], [0, 1], color="black", linewidth=1, zorder=3)
+    for height, text in scale.ticks:
+        axes.plot(place, height, "_", color="black", markersize=6, zorder=3)
+        axes.text(
+            place - 0.06, height, text, ha="right", va="center", fontsize=8, zorder=4,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5},
+        )  # fmt: skip
