@@ -95,10 +95,10 @@ def lost_per_trial_s(events: Sequence[Event], slots: int) -> float:
 
 def memory_mb(root: int) -> float:
     """Memory of a process and all below it; what several share is counted once."""
-    return sum(map(_proportional_kb, _tree(root))) / 1000
+    return sum(map(process_mb, process_tree(root)))
 
 
-def _tree(root: int) -> Iterator[int]:
+def process_tree(root: int) -> Iterator[int]:
     """A process and all below it."""
     yield root
     for thread in Path(f"/proc/{root}/task").glob("*"):
@@ -107,16 +107,16 @@ def _tree(root: int) -> Iterator[int]:
         except OSError:  # it has just ended
             continue
         for child in children:
-            yield from _tree(int(child))
+            yield from process_tree(int(child))
 
 
-def _proportional_kb(process: int) -> int:
+def process_mb(process: int) -> float:
     """A process's share of memory; 0 if it has just ended."""
     try:
         lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
     except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+        return 0.0
+    return next((int(line.split()[1]) / 1000 for line in lines if line.startswith("Pss:")), 0.0)
 
 
 def _last_line(log: Path) -> str:

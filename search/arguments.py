@@ -97,6 +97,7 @@ class Resources:
     max_concurrent: int | None = None
     address: str | None = None
     trial_timeout: str | None = None
+    profile_trace: bool = False
 
     def __post_init__(self) -> None:
         """Check every value on its own."""

@@ -69,6 +69,7 @@ def open_session(
         gpus_per_trial=resources.gpus_per_trial,
         max_concurrent=resources.max_concurrent,
         timeout_s=resources.trial_timeout_s,
+        profile_trace=resources.profile_trace,
     ) as cluster:
         request = _request(arguments, source, target, profile, gpu=cluster.gpus > 0)
         plan = make_plan(space, request)

@@ -57,6 +57,14 @@ def main(
     trial_timeout: Annotated[
         str | None, typer.Option(help="Longest that a trial or training may run, such as 30m.")
     ] = None,
+    profile_trace: Annotated[
+        bool,
+        typer.Option(
+            "--profile-trace",
+            help="Trace one epoch of the search's first trial with torch's profiler into trace.json.gz; "
+            "that epoch is slowed down, and the file grows by the step.",
+        ),
+    ] = False,
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster, or auto.")] = None,
     output: Annotated[Path, typer.Option(help="Where study folders are made.")] = Path("results"),
     name: Annotated[str | None, typer.Option(help="Of the folder; space, date and time by default.")] = None,
@@ -75,6 +83,7 @@ def main(
         cpus_per_trial=cpus_per_trial,
         max_concurrent=max_concurrent,
         trial_timeout=trial_timeout,
+        profile_trace=profile_trace,
         address=address,
     )
     default_transfer = "synthetic" if data == "synthetic" else "none"

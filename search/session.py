@@ -3,6 +3,7 @@
 from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
@@ -31,8 +32,12 @@ from search.resume import (
 from search.seeds import derive_seed
 from search.studyfolder import StudyFolder, now
 from search.tables import Ledger
+from search.timing import added, described
 from search.tuning.jobs import Workers
 from wbcmodels.cost import macs, n_parameters
+
+if TYPE_CHECKING:
+    from search.phases.context import Study
 
 
 def new_study(arguments: Arguments, resources: Resources, output: Path, name: str | None) -> None:
@@ -196,8 +201,17 @@ def _run(session: Session, source: ImageSet, target: ImageSet | None, folder: St
         with reporter.live():
             run_study(study)
     except KeyboardInterrupt:
+        _settle_time(study)
         resume = f"python -m search.run --resume {folder.path}"
         raise Interrupted(f"interrupted; the tables are readable, and this goes on: {resume}") from None
     finally:
         ledger.close()
+    _settle_time(study)
     print_results(session.console, folder.path)
+
+
+def _settle_time(study: "Study") -> None:
+    """Say where the run's time went, and add it to that of earlier runs."""
+    run = study.timing.so_far(study.cluster.slots)
+    study.reporter.console.print(f"[bold]time[/bold]  {described(run, study.cluster.slots)}")
+    study.folder.update(time=added(study.folder.description.get("time", {}), run))

@@ -67,6 +67,11 @@ class StudyFolder:
         return self.path / "optuna.journal"
 
     @property
+    def trace(self) -> Path:
+        """What one epoch's time went into, where that was asked for."""
+        return self.path / "trace.json.gz"
+
+    @property
     def model(self) -> Path:
         """Folder of the winner's weights and configuration."""
         return self.path / "model"

@@ -110,6 +110,7 @@ class Step:
         pooled: with the last epoch of a trial, over all its folds.
         checkpoint: to go on from after this epoch, as bytes; None with the last, and where one was taken a moment
             ago and they are large.
+        trace: what the epoch's time went into, as a gzipped Chrome trace, where it was asked for.
     """
 
     fold: int = 0
@@ -118,6 +119,7 @@ class Step:
     pooled: Metrics | None = None
     # Ray Tune puts what it is given in words at every step, and megabytes of them take seconds.
     checkpoint: bytes | None = field(default=None, repr=False)
+    trace: bytes | None = field(default=None, repr=False)
 
 
 def epoch_row(epoch: EpochScore) -> dict[str, float | int | None]:

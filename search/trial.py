@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
+import sklearn.metrics  # noqa: F401  # else the first validation waits for it
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load as load_weights

@@ -1,5 +1,6 @@
 """The real commands, from a shell's point of view, on a study small enough for a test."""
 
+import gzip
 import json
 import os
 import signal
@@ -26,7 +27,7 @@ def arguments(cells, others, space):
 def study(arguments, tmp_path_factory):
     """A whole study; (its folder, what the command printed)."""
     output = tmp_path_factory.mktemp("output")
-    done = command(*arguments, "--output", output, "--name", "first")
+    done = command(*arguments, "--profile-trace", "--output", output, "--name", "first")
     assert done.returncode == 0, done.stderr
     return output / "first", done
 
@@ -139,6 +140,26 @@ def test_study_json_says_what_it_was(study):
 
 
 @pytest.mark.ray
+def test_study_says_where_its_time_went(study):
+    folder, done = study
+    assert "on 1 slot: training " in done.stdout
+    time = json.loads((folder / "study.json").read_text())["time"]
+    parts = [time[name] for name in ("training", "validation", "preparing", "waiting")]
+    assert min(parts) > 0
+    assert sum(parts) == pytest.approx(time["elapsed"], abs=0.01)
+    epochs = table(folder, "epochs")
+    assert time["training"] + time["preparing"] == pytest.approx(epochs["train_s"].sum(), abs=0.01)
+
+
+@pytest.mark.ray
+def test_one_epoch_of_one_trial_is_traced(study):
+    folder, done = study
+    assert done.stdout.count("an epoch of trial 0 is traced in trace.json.gz") == 1
+    trace = json.loads(gzip.decompress((folder / "trace.json.gz").read_bytes()))
+    assert any("conv" in event.get("name", "") for event in trace["traceEvents"])
+
+
+@pytest.mark.ray
 def test_show_and_predict_use_the_folder(study, cells, tmp_path):
     folder, _ = study
     shown = command("search.show", folder)
@@ -174,8 +195,10 @@ def test_interrupted_study_has_readable_tables_and_goes_on(study, arguments, tmp
     assert "Traceback" not in errors
     assert len(errors.strip().splitlines()) == 1
     assert len(table(folder, "epochs")) > 0
+    spent = json.loads((folder / "study.json").read_text())["time"]
     resumed = command("search.run", "--resume", folder)
     assert resumed.returncode == 0, resumed.stderr
+    assert json.loads((folder / "study.json").read_text())["time"]["elapsed"] > spent["elapsed"] > 0
     assert not list((folder / "checkpoints").glob("*"))
     assert sorted(table(folder, "trials")["number"]) == list(range(6))
     keyed = ["phase", "level", "settings", "way", "repeat", "fold"]

@@ -27,7 +27,16 @@ SPACE = Space(question="Does it run?", factor="placement", levels=("none", "1"),
               first_points=lambda level, profile: ({"norm": "batch", "dropout": 0.2, "lr": 0.02},))
 """
 
-TIMES = ["datetime_start", "datetime_complete", "duration_s", "train_s", "images_per_s", "latency_ms"]
+TIMES = [
+    "datetime_start",
+    "datetime_complete",
+    "duration_s",
+    "train_s",
+    "data_s",
+    "val_s",
+    "images_per_s",
+    "latency_ms",
+]
 
 
 def command(*arguments, **options):

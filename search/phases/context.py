@@ -20,6 +20,7 @@ from search.space import Configuration, Params, Space
 from search.studyfolder import StudyFolder
 from search.tables import Ledger
 from search.tasks import FoldScore, Images, Task
+from search.timing import Timing
 from search.tuning.cluster import Cluster
 from search.tuning.jobs import Job, Workers, share
 
@@ -32,6 +33,7 @@ class Study:
         source, target: decoded images; `target` is None where nothing is transferred.
         development, locked: image indices of the source.
         shared: data sets and weights in Ray's object store, by name.
+        timing: of this run.
     """
 
     arguments: Arguments
@@ -47,6 +49,7 @@ class Study:
     reporter: Reporter
     workers: Workers
     shared: dict[str, Any] = field(default_factory=dict)
+    timing: Timing = field(default_factory=Timing)
 
     @property
     def checkpoints(self) -> CheckpointFolder:
@@ -114,6 +117,7 @@ class Study:
                 self.reporter.note(f"{_described(key)} failed: {result.error}")
                 continue
             self.reporter.worked(self._cost(job.task, data) / job.task.configuration.training.epochs)
+            self.timing.add(step.epoch)
             recorder.epochs(key, [step.epoch])
             if step.score is not None:
                 keep(key, step.score)

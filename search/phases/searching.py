@@ -17,6 +17,7 @@ from search.phases.context import Study, params_of, sized
 from search.plan import training_cost
 from search.records import FoldRecorder, model_size, trial_row
 from search.space import Configuration, Params
+from search.tables import replace_file
 from search.tasks import Step
 from search.tuning.book import EndedTrial, TrialBook
 from search.tuning.storage import journal_storage
@@ -84,10 +85,13 @@ class Search:
         """Take down an epoch of a trial."""
         trial = self._book.open[number]
         key = replace(self._key(number, trial.level), repeat=0, fold=step.fold)
+        self._study.timing.add(step.epoch)
         self._recorder.epochs(key, [step.epoch])
         if step.score is not None:
             self._recorder.fold(key, step.score, self._splits[step.fold].val)
         self._study.reporter.worked(self._cost(trial.configuration) / self._epochs(trial.configuration))
+        if step.trace is not None:
+            self._keep_trace(number, step.trace)
 
     def keep(self, number: int, checkpoint: bytes) -> None:
         """Keep the state of a trial that goes on."""
@@ -106,6 +110,12 @@ class Search:
     def tick(self) -> None:
         """Keep the tables current."""
         self._study.ledger.flush_if_due()
+
+    def _keep_trace(self, number: int, trace: bytes) -> None:
+        path = self._study.folder.trace
+        replace_file(path, lambda partial: partial.write_bytes(trace))
+        viewers = "https://ui.perfetto.dev or chrome://tracing opens it"
+        self._study.reporter.note(f"an epoch of trial {number} is traced in {path.name}; {viewers}")
 
     def _known(self) -> dict[int, KnownTrial]:
         """What earlier runs left on record of trials, ended or not."""

@@ -44,6 +44,7 @@ class Cluster:
         dashboard: address of Ray's dashboard; None where it could not be started.
         needs_token: a local Ray asks for the token that `ray get-auth-token` prints.
         timeout_s: longest that a trial or another training may run; None: as long as it takes.
+        profile_trace: one trial leaves a trace of an epoch.
     """
 
     cpus: float
@@ -55,6 +56,7 @@ class Cluster:
     needs_token: bool
     timeout_s: float | None = None
     max_concurrent: int | None = None
+    profile_trace: bool = False
 
     def sharing(self, gpus_per_trial: float) -> "Cluster":
         """The same machines with another share of a GPU for each trial.
@@ -84,6 +86,7 @@ def ray_cluster(
     gpus_per_trial: float | Literal["auto"] | None,
     max_concurrent: int | None,
     timeout_s: float | None,
+    profile_trace: bool,
 ) -> Iterator[Cluster]:
     """Start a local Ray, or join the one at an address, and leave it at the end.
 
@@ -124,6 +127,7 @@ def ray_cluster(
             needs_token=address is None,
             timeout_s=timeout_s,
             max_concurrent=max_concurrent,
+            profile_trace=profile_trace,
         )
         if gpus_per_trial is None:
             yield machines.sharing(0.25 if gpus else 0.0)

@@ -6,7 +6,9 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from ray import tune
@@ -94,13 +96,23 @@ def run_search(
                 name="search",
                 storage_path=scratch,
                 verbose=0,
-                callbacks=[_Tick(driver)],
+                callbacks=[_Upkeep(driver)],
                 failure_config=tune.FailureConfig(max_failures=0),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()
     if driver.error is not None:
         raise driver.error
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The state that a trial goes on from; None begins it.
+
+    Tune puts what it is given in words, and megabytes of them take seconds.
+    """
+
+    checkpoint: bytes | None = field(repr=False)
 
 
 class TrialActor(tune.Trainable):
@@ -128,8 +140,10 @@ class TrialActor(tune.Trainable):
         """Start another trial in the same process, which has torch imported and the images at hand."""
         from search.trial import run_trial
 
+        with suppress(OSError):
+            Path(self.logdir).rmdir()  # Tune makes one for every trial, and nothing is written to it
         self._watch = Watch(self._timeout_s)
-        saved = new_config["checkpoint"]
+        saved = new_config["saved"].checkpoint
         self._steps = run_trial(
             new_config["configuration"],
             self._splits,
@@ -138,6 +152,10 @@ class TrialActor(tune.Trainable):
             self._device,
             None if saved is None else Checkpoint.from_bytes(saved),
         )
+        if new_config["trace"]:
+            from search.tuning.trace import with_trace
+
+            self._steps = with_trace(self._steps, self._device)
         return True
 
     def step(self) -> dict[str, Any]:
@@ -170,6 +188,7 @@ class _Driver:
     def __init__(self, book: TrialBook, record: Record, cluster: Cluster) -> None:
         self.book, self.record, self.cluster = book, record, cluster
         self.error: Exception | None = None
+        self.wants_trace = cluster.profile_trace
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
@@ -186,6 +205,7 @@ class _BookSearcher(_DriverOnly, Searcher):
         super().__init__()
         self._driver = driver
         self._running: dict[str, tuple[int, float]] = {}
+        self._traced: int | None = None
 
     def suggest(self, trial_id: str) -> Any:
         book, cluster = self._driver.book, self._driver.cluster
@@ -196,8 +216,14 @@ class _BookSearcher(_DriverOnly, Searcher):
         if trial is None:
             return None if book.open else Searcher.FINISHED
         self._running[trial_id] = trial.number, time.monotonic()
-        checkpoint = self._driver.record.checkpoint(trial.number)
-        return {"number": trial.number, "configuration": trial.configuration, "checkpoint": checkpoint}
+        if self._traced not in book.open:  # it may have ended too soon to be traced
+            self._traced = trial.number
+        return {
+            "number": trial.number,
+            "configuration": trial.configuration,
+            "saved": Saved(self._driver.record.checkpoint(trial.number)),
+            "trace": self._driver.wants_trace and trial.number == self._traced,
+        }
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         pass  # the scheduler hears of it first, and tells the book
@@ -227,10 +253,10 @@ class _BookScheduler(_DriverOnly, FIFOScheduler):
         self._driver = driver
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        # Tune keeps every trial's last result, and a checkpoint is megabytes.
-        number, step = trial.config["number"], result.pop("step", None)
+        number, step = trial.config["number"], result.get("step")
         if step is None:
             return TrialScheduler.CONTINUE
+        self._driver.wants_trace &= step.trace is None
         book, record = self._driver.book, self._driver.record
         with self._driver.guarded():
             record.step(number, step)
@@ -241,7 +267,9 @@ class _BookScheduler(_DriverOnly, FIFOScheduler):
         return TrialScheduler.CONTINUE
 
 
-class _Tick(_DriverOnly, tune.Callback):
+class _Upkeep(_DriverOnly, tune.Callback):
+    """Has the record kept current, and Tune not hold on to what has ended."""
+
     def __init__(self, driver: _Driver) -> None:
         self._driver = driver
 
@@ -249,6 +277,14 @@ class _Tick(_DriverOnly, tune.Callback):
         if self._driver.error is not None:
             raise self._driver.error
         self._driver.record.tick()
+
+    def on_trial_result(self, result: dict[str, Any], **info: Any) -> None:  # type: ignore[override]
+        # Tune keeps every trial's last result, and a checkpoint is megabytes; the scheduler is shown a copy.
+        result.pop("step", None)
+
+    def on_trial_complete(self, trial: Any, **info: Any) -> None:  # type: ignore[override]
+        with suppress(OSError):
+            Path(trial.local_path).rmdir()  # nothing was written to it
 
 
 def _trial_name(trial: Any) -> str:

@@ -1,0 +1,224 @@
+"""Whether a long search holds on to more and more: memory, Ray's object store, and files.
+
+    python -m benchmarks.leaks
+
+Short trials of a tiny network run through the project's own search on real workers, with its journals, tables and
+checkpoints; some are stopped early. The growth is the slope of a straight line through the second half.
+Linux only, for its /proc.
+"""
+
+import gc
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import ray
+import typer
+from ray._private.internal_api import get_memory_info_reply, get_state_from_address
+from rich.table import Table
+
+from benchmarks.throughput_measures import process_mb, process_tree
+from search.arguments import Arguments, Resources
+from search.commandline import run_app
+from search.console import Reporter, make_console
+from search.data.imageset import ImageSet
+from search.opening import Session, open_session
+from search.phases.context import Study
+from search.phases.searching import Search
+from search.space import Configuration, Profile, Space, Suggester, TrainingConfig
+from search.studyfolder import StudyFolder
+from search.tables import Ledger
+from search.tasks import Step
+from search.tuning.jobs import Workers, probed_speed
+from wbcmodels.config import ModelConfig
+
+SIDE, N_IMAGES, CLASSES, SLOTS = 12, 60, ("a", "b", "c"), 2
+SAMPLES = 100
+SHOWN = (0.1, 0.5, 1.0)
+SPACE_FILE = "from benchmarks.leaks import tiny_space\nSPACE = tiny_space()\n"
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    trials: Annotated[int, typer.Option(min=10, help="Of the search.")] = 500,
+    output: Annotated[Path | None, typer.Option(help="A Parquet file, a row a sample.")] = None,
+) -> None:
+    """Search, and print what grows."""
+    with tempfile.TemporaryDirectory() as folder:
+        tempfile.tempdir = folder  # Tune's scratch directory is made there
+        samples = pd.DataFrame(watched_search(Path(folder), trials))
+    if output is not None:
+        samples.to_parquet(output, index=False)
+    _print(samples)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """What a search holds after so many trials have begun.
+
+    Attributes:
+        driver_mb, worker_mb: memory of the driver, and of the largest of the workers.
+        steps: epochs with their checkpoints that the driver holds in memory.
+        store_mb: used of Ray's object store.
+        scratch_files, session_files, study_files: files and folders in Tune's scratch directory, among the
+            artifacts of Ray's session, and in the study's folder.
+    """
+
+    trials: int
+    driver_mb: float
+    worker_mb: float
+    steps: int
+    store_mb: float
+    scratch_files: int
+    session_files: int
+    study_files: int
+
+
+class WatchedSearch(Search):
+    """A search that takes samples as it goes."""
+
+    def __init__(self, study: Study) -> None:
+        super().__init__(study)
+        self.samples: list[Sample] = []
+        self._begun = 0
+        self._every = max(1, study.plan.n_trials // SAMPLES)
+
+    def step(self, number: int, step: Step) -> None:
+        """Count the trials; their numbers follow one another."""
+        super().step(number, step)
+        self._begun = max(self._begun, number + 1)
+
+    def tick(self) -> None:
+        """Take a sample where one is due."""
+        super().tick()
+        if self._begun >= self._every * (len(self.samples) + 1):
+            self.samples.append(_sample(self._begun, self._study.folder.path))
+
+
+def watched_search(folder: Path, n_trials: int) -> list[Sample]:
+    """Search on noise, in a study's folder below the given one."""
+    space = folder / "space.py"
+    space.write_text(SPACE_FILE)
+    # asha stops trials in the middle of a fold, where the last that is known of them is a whole network.
+    arguments = Arguments(space=str(space), profile="quick", trials=n_trials, search_folds=2, pruner="asha")
+    with open_session(arguments, Resources(gpus_per_trial=0.0, max_concurrent=SLOTS)) as session:
+        probed_speed(session.probe)  # its processes have ended their work
+        study = _study(session, folder / "study")
+        study.share_images()
+        search = WatchedSearch(study)
+        search.run()
+        study.ledger.close()
+    return search.samples
+
+
+def tiny_space() -> Space:
+    """Networks that take a moment to train."""
+    profile = Profile(
+        width=0.125,
+        epochs=2,
+        transfer_epochs=1,
+        input_px=(SIDE,),
+        lr=(1e-3, 1e-1),
+        trials_per_level=1,
+        search_folds=2,
+    )
+    return Space(
+        question="Does it leak?",
+        factor="placement",
+        levels=("none", "1"),
+        reference="none",
+        configure=_configure,
+        paper=profile,
+        quick=(profile,),
+    )
+
+
+def _configure(suggest: Suggester, level: str, profile: Profile) -> Configuration:
+    model = ModelConfig(placement=level, input_px=SIDE, width=profile.width, n_classes=len(CLASSES))
+    lr = suggest.suggest_float("lr", *profile.lr, log=True)
+    return Configuration(model=model, training=TrainingConfig(epochs=profile.epochs, lr=lr))
+
+
+def _study(session: Session, path: Path) -> Study:
+    rng = np.random.default_rng(0)
+    source = ImageSet(
+        source="noise",
+        classes=CLASSES,
+        names=tuple(map(str, range(N_IMAGES))),
+        labels=np.arange(N_IMAGES) % len(CLASSES),
+        pixels={SIDE: rng.integers(0, 256, (N_IMAGES, SIDE, SIDE, 3), dtype=np.uint8)},
+        fingerprint="",
+    )
+    folder = StudyFolder.create(path, {})
+    return Study(
+        arguments=session.arguments,
+        space=session.space,
+        plan=session.plan,
+        source=source,
+        target=None,
+        development=np.arange(N_IMAGES),
+        locked=np.arange(0),
+        folder=folder,
+        ledger=Ledger(folder.path),
+        cluster=session.cluster,
+        reporter=Reporter(session.console, session.plan.cost),
+        workers=Workers(session.cluster),
+    )
+
+
+def _sample(trials: int, study: Path) -> Sample:
+    state = get_state_from_address(ray.get_runtime_context().gcs_address)
+    store = get_memory_info_reply(state).store_stats
+    session = Path(ray._private.worker.global_worker.node.get_session_dir_path())
+    return Sample(
+        trials=trials,
+        driver_mb=process_mb(os.getpid()),
+        worker_mb=max(map(process_mb, _workers()), default=0.0),
+        steps=sum(isinstance(thing, Step) for thing in gc.get_objects()),
+        store_mb=store.object_store_bytes_used / 1e6,
+        scratch_files=_count(study.parent.glob("wbc-search-*/**/*")),
+        session_files=_count((session / "artifacts").glob("**/*")),
+        study_files=_count(study.glob("**/*")),
+    )
+
+
+def _workers() -> Iterator[int]:
+    """The processes of this search's trials."""
+    for process in process_tree(os.getpid()):
+        try:
+            command = Path(f"/proc/{process}/cmdline").read_text()
+        except OSError:  # it has just ended
+            continue
+        if "TrialActor" in command:
+            yield process
+
+
+def _count(files: Iterator[Path]) -> int:
+    return sum(1 for _ in files)
+
+
+def _print(samples: pd.DataFrame) -> None:
+    later = samples[len(samples) // 2 :]
+    table = Table(title="What a search holds", title_justify="left")
+    for column in ("", *(f"after {n} trials" for n in _shown(samples)["trials"]), "growth per 100 trials"):
+        table.add_column(column, justify="right" if column else "left")
+    for field in fields(Sample)[1:]:
+        slope = np.polyfit(later["trials"], later[field.name], 1)[0]
+        shown = [f"{value:.1f}" for value in _shown(samples)[field.name]]
+        table.add_row(field.name, *shown, f"{100 * slope:+.2f}")
+    make_console().print(table)
+
+
+def _shown(samples: pd.DataFrame) -> pd.DataFrame:
+    return samples.iloc[[round(share * len(samples)) - 1 for share in SHOWN]]
+
+
+if __name__ == "__main__":
+    run_app(app)
