@@ -256,9 +256,9 @@ class Search:
         del self.running[number]
         self.book.end(number, error)
 
-    def lose(self, number, error="its worker died"):
+    def lose(self, number, error="its worker died", *, began=True):
         del self.running[number]
-        self.book.lose(number, error, lambda: self._take_back(number))
+        self.book.lose(number, error, lambda: self._take_back(number), began=began)
 
     def finish(self, number):
         """Go on with one trial until it ends."""

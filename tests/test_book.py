@@ -207,6 +207,16 @@ def test_a_trial_that_is_lost_twice_has_failed(tmp_path):
     check_run_that_came_to_its_end(search.run())
 
 
+def test_a_worker_that_is_lost_before_it_begins_does_not_count(tmp_path):
+    search = Search(tmp_path / "optuna.journal")
+    for _ in range(3):
+        assert search.ask().number == 0
+        search.lose(0, began=False)
+        assert not search.book.wants_room
+    check_run_that_came_to_its_end(search.run())
+    assert search.ended[0]["state"] == "COMPLETE"
+
+
 def test_lost_trials_come_before_what_an_earlier_run_left(tmp_path):
     search = Search(tmp_path / "optuna.journal")
     for number in range(4):

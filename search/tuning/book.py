@@ -150,18 +150,20 @@ class TrialBook:
         self._studies.tell(trial.asked, state, objectives, error)
         return ended
 
-    def lose(self, number: int, error: str, known: Callable[[], KnownTrial]) -> None:
+    def lose(self, number: int, error: str, known: Callable[[], KnownTrial], *, began: bool = True) -> None:
         """Have a trial whose worker was lost given out once more; the second time it ends as FAIL.
 
         Args:
             known: says what the trial goes on from.
+            began: the worker was lost while it ran the trial; one that never came to that does not count.
         """
-        if number in self._lost:
+        if began and number in self._lost:
             self.end(number, f"{error}, twice")
             return
         trial = self.open.pop(number)
         del self._progress[trial.level][number]
-        self._lost.add(number)
+        if began:
+            self._lost.add(number)
         self._known[number] = known()
         self._unfinished.insert(0, trial.asked)
 

@@ -23,6 +23,8 @@ from search.tuning.cluster import Cluster
 from search.tuning.studies import KnownTrial
 from search.tuning.worker import Watch, failure_of
 
+MAX_FALSE_STARTS = 10
+
 
 class Record(Protocol):
     """Where a search keeps what its trials show; called in the driver."""
@@ -188,6 +190,8 @@ class _Driver:
     def __init__(self, book: TrialBook, record: Record, cluster: Cluster) -> None:
         self.book, self.record, self.cluster = book, record, cluster
         self.error: Exception | None = None
+        self.begun: set[str] = set()  # Tune's names of trials that a worker has begun
+        self.false_starts = 0
         self.wants_trace = cluster.profile_trace
 
     @contextmanager
@@ -234,9 +238,15 @@ class _BookSearcher(_DriverOnly, Searcher):
         failure = cluster.loss(time.monotonic() - started) if error else (result or {}).get("failure")
         with self._driver.guarded():
             if failure is not None and failure.again:
-                self._driver.book.lose(number, failure.reason, lambda: record.take_back(number))
+                began = trial_id in self._driver.begun or self._is_hopeless()
+                self._driver.book.lose(number, failure.reason, lambda: record.take_back(number), began=began)
             else:
                 self._driver.book.end(number, None if failure is None else failure.reason)
+
+    def _is_hopeless(self) -> bool:
+        """Whether workers will not start. A few may not: Ray gives out a lost node until it knows of it."""
+        self._driver.false_starts += 1
+        return self._driver.false_starts > MAX_FALSE_STARTS
 
     def save(self, checkpoint_path: str) -> None:
         pass  # the book is its own record
@@ -277,6 +287,10 @@ class _Upkeep(_DriverOnly, tune.Callback):
         if self._driver.error is not None:
             raise self._driver.error
         self._driver.record.tick()
+
+    def on_trial_start(self, trial: Any, **info: Any) -> None:  # type: ignore[override]
+        self._driver.begun.add(trial.trial_id)
+        self._driver.false_starts = 0
 
     def on_trial_result(self, result: dict[str, Any], **info: Any) -> None:  # type: ignore[override]
         # Tune keeps every trial's last result, and a checkpoint is megabytes; the scheduler is shown a copy.
