@@ -1,5 +1,7 @@
 import io
 import json
+import subprocess
+import sys
 
 import matplotlib
 import numpy as np
@@ -435,3 +437,20 @@ def test_scales_are_those_of_optunas_journal(tmp_path):
 def test_seventy_names_look_different():
     seen = [tuple(look.values()) for look in looks(str(n) for n in range(70)).values()]
     assert len(set(seen)) == 70
+
+
+def test_the_command_names_what_it_draws_and_what_is_no_study(tmp_path):
+    write_study(tmp_path / "study", all_tables())
+
+    def report(folder):
+        return subprocess.run([sys.executable, "-m", "search.report", folder], capture_output=True, text=True)
+
+    done = report(tmp_path / "study")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == sorted(
+        map(str, (tmp_path / "study" / "figures").iterdir()), key=done.stdout.find
+    )
+    none = report(tmp_path)
+    assert none.returncode == 2
+    assert str(tmp_path) in none.stderr
+    assert len(none.stderr.splitlines()) == 1
