@@ -11,8 +11,8 @@ from rich.table import Table
 
 from search.commandline import run_app
 from search.console import make_console
-from search.errors import InputError
 from search.studyfolder import StudyFolder
+from search.tables import read_table
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 BEST_TRIALS = 10
@@ -32,23 +32,13 @@ def print_results(console: Console, path: Path) -> None:
     """
     folder = StudyFolder.open(path)
     metric = folder.description["arguments"]["metric"]
-    _print_trials(console, _read(path, "trials"), metric)
-    _print_comparison(console, _read(path, "comparison"), metric, folder.description)
-    _print_transfer(console, _read(path, "transfer"), metric)
+    _print_trials(console, read_table(path, "trials"), metric)
+    _print_comparison(console, read_table(path, "comparison"), metric, folder.description)
+    _print_transfer(console, read_table(path, "transfer"), metric)
     _print_test(console, folder.description)
     if any(name.startswith("synthetic") for name in folder.description["data"]):
         console.print("[yellow]note[/yellow]  drawn cells are a demonstration and no evidence about blood cells")
     console.print(f"tables  {escape(str(path))}/*.parquet", soft_wrap=True)
-
-
-def _read(path: Path, name: str) -> pd.DataFrame:
-    file = path / f"{name}.parquet"
-    try:
-        return pd.read_parquet(file)
-    except FileNotFoundError:
-        return pd.DataFrame()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file}: it cannot be read: {error}") from error
 
 
 def _print_trials(console: Console, trials: pd.DataFrame, metric: str) -> None:

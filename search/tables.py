@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,6 +20,9 @@ import pyarrow.parquet as pq
 
 from search.columns import KEY_COLUMNS, OPTIONAL, TABLES, Key, field_of, params_field
 from search.errors import InputError, StudyFailedError
+
+if TYPE_CHECKING:  # the header of a study does not wait for pandas
+    import pandas as pd
 
 FLUSH_EVERY_S = 3.0
 JOURNAL = "journal.jsonl"
@@ -159,6 +162,21 @@ class Ledger:
                 rows = self.read(table)
                 self._chunks[table] = [rows.filter(pc.invert(_matches(rows, entry["key"], entry["beyond"])))]
             self._changed |= set(_UNFINISHED)
+
+
+def read_table(folder: Path, name: str) -> "pd.DataFrame":
+    """A table of a study's folder as it was last written; empty if there is none.
+
+    Raises:
+        InputError: it cannot be read; names the file.
+    """
+    file = folder / f"{name}.parquet"
+    try:
+        table = pq.read_table(file) if file.exists() else pa.table({})
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: it cannot be read: {error}") from error
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
 
 
 def write_atomically(path: Path, table: pa.Table) -> None:

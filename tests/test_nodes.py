@@ -1,14 +1,10 @@
 """A study on a Ray cluster of two nodes, both on this machine, of which one dies."""
 
-import subprocess
-import sys
 import time
 
 import pytest
-from tiny_study import start, table
+from tiny_study import PATIENCE_S, ray_cluster, start, table
 
-PATIENCE_S = 240
-# In a process of its own: what Ray leaves open there is none of this one's business.
 TWO_NODES = """
 from ray.cluster_utils import Cluster
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
@@ -25,13 +21,9 @@ cluster.shutdown()
 @pytest.fixture
 def cluster():
     """A process that loses a node of its cluster at a line, and ends at another; with the cluster's address."""
-    with subprocess.Popen(
-        [sys.executable, "-c", TWO_NODES], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        lines = iter(process.stdout.readline, "")
-        address = next(line.split()[1] for line in lines if line.startswith("at "))
+    with ray_cluster(TWO_NODES) as (process, address):
         yield process, address
-        process.communicate("\n\n", timeout=PATIENCE_S)
+        print("\n", file=process.stdin, flush=True)
 
 
 @pytest.mark.ray

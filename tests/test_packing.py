@@ -1,9 +1,7 @@
 import re
-import subprocess
-import sys
 
 import pytest
-from tiny_study import command, table
+from tiny_study import command, ray_cluster, table
 
 from search.tuning.packing import SHARES, best_share
 
@@ -35,7 +33,6 @@ def test_a_share_too_small_is_not_even_tried():
     assert tried == [1.0, 0.5]
 
 
-# In a process of its own: what Ray leaves open there is none of this one's business.
 DECLARED_GPU = """
 from ray.cluster_utils import Cluster
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "num_gpus": 1})
@@ -48,11 +45,8 @@ cluster.shutdown()
 @pytest.fixture
 def address():
     """Of a cluster that says it has a GPU, which no worker finds."""
-    with subprocess.Popen(
-        [sys.executable, "-c", DECLARED_GPU], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        yield next(line.split()[1] for line in iter(process.stdout.readline, "") if line.startswith("at "))
-        process.communicate("\n", timeout=60)
+    with ray_cluster(DECLARED_GPU) as (_, address):
+        yield address
 
 
 @pytest.mark.ray

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,7 @@ SPACE = Space(question="Does it run?", factor="placement", levels=("none", "1"),
               first_points=lambda level, profile: ({"norm": "batch", "dropout": 0.2, "lr": 0.02},))
 """
 
+PATIENCE_S = 240
 TIMES = [
     "datetime_start",
     "datetime_complete",
@@ -51,6 +53,22 @@ def start(*arguments):
     return subprocess.Popen(
         [sys.executable, "-m", *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+
+
+@contextmanager
+def ray_cluster(code):
+    """A process that starts a Ray cluster, says "at ADDRESS", and ends it at a line; and the address.
+
+    What Ray leaves open there is none of this process's business.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield (
+            process,
+            next(line.split()[1] for line in iter(process.stdout.readline, "") if line.startswith("at ")),
+        )
+        process.communicate("\n", timeout=PATIENCE_S)
 
 
 def draw_folder(folder, *, side, n_images, seed):

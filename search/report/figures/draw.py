@@ -20,7 +20,7 @@ from search.report.figures.parameters import draw_importance, draw_parallel
 from search.report.figures.style import STYLE
 from search.report.figures.transfer import draw_transfer
 from search.studyfolder import StudyFolder
-from search.tables import replace_file
+from search.tables import read_table, replace_file
 
 # What a file says of when it was made is left out: the same study gives the same files.
 _METADATA: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}}
@@ -54,22 +54,22 @@ def draw_all(study_folder: Path) -> list[Path]:
 def _figures(folder: StudyFolder) -> Iterator[tuple[str, Figure | None]]:
     description = folder.description
     metric, factor = description["arguments"]["metric"], description["factor"]
-    trials, log = _read(folder.path, "trials"), _log_parameters(folder.optuna_journal)
+    trials, log = read_table(folder.path, "trials"), _log_parameters(folder.optuna_journal)
     yield "history", draw_history(trials, metric)
     yield "importance", draw_importance(trials, factor, log)
     yield "parameters", draw_parallel(trials, factor, metric, log)
 
-    comparison = _read(folder.path, "comparison")
+    comparison = read_table(folder.path, "comparison")
     yield "scores", draw_scores(comparison)
     yield "differences", draw_differences(comparison, metric, description["reference"])
     yield "costs", draw_costs(comparison, metric)
 
     level = _winner(comparison, metric)
-    epochs, predictions = _read(folder.path, "epochs"), _read(folder.path, "predictions")
+    epochs, predictions = read_table(folder.path, "epochs"), read_table(folder.path, "predictions")
     yield "curves", draw_curves(epochs, level) if level else None
     yield "confusion", draw_confusion(predictions, level) if level else None
     yield "reliability", draw_reliability(predictions, level) if level else None
-    yield "transfer", draw_transfer(_read(folder.path, "transfer"))
+    yield "transfer", draw_transfer(read_table(folder.path, "transfer"))
 
 
 def _winner(comparison: pd.DataFrame, metric: str) -> str | None:
@@ -78,16 +78,6 @@ def _winner(comparison: pd.DataFrame, metric: str) -> str | None:
         return None
     tuned = comparison[comparison["settings"] == "tuned"]
     return None if tuned.empty else str(tuned["level"].iloc[int(tuned[metric].argmax())])
-
-
-def _read(path: Path, name: str) -> pd.DataFrame:
-    file = path / f"{name}.parquet"
-    try:
-        return pd.read_parquet(file)
-    except FileNotFoundError:
-        return pd.DataFrame()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file}: it cannot be read: {error}") from error
 
 
 def _log_parameters(journal: Path) -> set[str]:
