@@ -35,9 +35,9 @@ def prepare_worker(n_threads: int, *, gpu_share: float) -> Device:
 def choose_device(*, gpu: bool) -> Device:
     """The GPU where one is wanted and usable, else the CPU.
 
-    bfloat16 on a CPU pays only where the CPU multiplies matrices in it: elsewhere torch converts back and forth.
+    bfloat16 pays only where matrices are multiplied in it: elsewhere torch converts back and forth.
     """
     if gpu and torch.cuda.is_available():
-        return Device(torch.device("cuda"), bf16=torch.cuda.is_bf16_supported())
+        return Device(torch.device("cuda"), bf16=torch.cuda.is_bf16_supported(including_emulation=False))
     cpu = torch.cpu.get_capabilities()
     return Device(torch.device("cpu"), bf16=bool(cpu.get("amx_bf16") or cpu.get("avx512_bf16")))

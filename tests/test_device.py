@@ -8,7 +8,7 @@ from search.device import choose_device
 def machine(monkeypatch):
     def pretend(*, cuda=False, cuda_bf16=False, **capabilities):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: cuda_bf16)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *, including_emulation: cuda_bf16)
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
 
     return pretend

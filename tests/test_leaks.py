@@ -37,7 +37,7 @@ def test_every_trial_has_been_seen(samples):
 
 @pytest.mark.ray
 def test_the_driver_holds_no_epoch_of_a_trial_that_has_ended(samples):
-    assert samples["steps"].max() <= SLOTS
+    assert samples["steps"].max() <= 2 * SLOTS  # one at work, one on its way
 
 
 @pytest.mark.ray
