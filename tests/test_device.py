@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from search.device import choose_device
+import search.device
+from search.device import choose_device, prepare_worker
 
 
 @pytest.fixture
@@ -48,3 +49,15 @@ def test_this_machine_has_a_device():
     chosen = choose_device(gpu=False)
     assert chosen.device == torch.device("cpu")
     assert isinstance(chosen.bf16, bool)
+
+
+@pytest.mark.parametrize(("gpu_share", "kept_to"), [(0.25, [0.25]), (1, [1.0]), (2, [1.0]), (0, [])])
+def test_a_worker_is_kept_to_its_threads_and_its_share_of_the_gpu(machine, monkeypatch, gpu_share, kept_to):
+    machine(cuda=True, cuda_bf16=True)
+    shares, threads, freed = [], [], []
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", shares.append)
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda precision: None)
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    monkeypatch.setattr(search.device, "keep_freed_memory", lambda: freed.append(True))
+    assert prepare_worker(3, gpu_share=gpu_share).device.type == ("cuda" if gpu_share else "cpu")
+    assert (shares, threads, freed) == (kept_to, [3], [True])
