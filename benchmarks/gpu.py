@@ -33,7 +33,7 @@ from benchmarks.gpu_measures import (
 )
 from search.commandline import run_app
 from search.console import duration, make_console
-from search.device import choose_device
+from search.device import prepare_worker
 from wbcmodels.config import PLACEMENTS, ModelConfig
 from wbcmodels.cost import macs
 
@@ -56,7 +56,7 @@ def main(
     side_by_side, stacked = SIDE_BY_SIDE, STACKED
     if smallest:
         images, side, width, side_by_side, stacked = 40, 12, 0.125, (1, 2), (1, 2)
-    device, console = choose_device(gpu=True), make_console()
+    device, console = prepare_worker(1, gpu_share=1.0), make_console()
     on_gpu = device.device.type == "cuda"
     card = torch.cuda.get_device_name() if on_gpu else "no GPU: on the CPU"
     console.print(f"{card}; torch {torch.__version__}; {datetime.now(UTC):%Y-%m-%d}")
