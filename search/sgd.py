@@ -17,7 +17,7 @@ class HalvedLinear(nn.Linear):
     """A linear layer that computes in bfloat16, with float32 weights that it learns in.
 
     Autocast converts the weights for every batch, and their gradient back. For FC1, which holds most of the
-    network's weights, that takes a third of a step; here the optimizer keeps the converted weights up to date.
+    network's weights, that takes a quarter of a step; here the optimizer keeps the converted weights up to date.
 
     Attributes:
         weight_bf16: (out_features, in_features), the weights as they are computed with; in no state dict.
@@ -60,8 +60,8 @@ class _Product(torch.autograd.Function):
 class SGD:
     """SGD with momentum over the parameters of a network that require gradients.
 
-    What torch's own fused SGD computes, by the same kernel. That class imports torch's compiler as it is made, a
-    second and 100 MB for every worker, and cannot update a layer piece by piece.
+    What torch's own fused SGD computes, by the same kernel. That class imports torch's compiler as it is made, 0.9
+    seconds and 157 MB for every worker (n = 2), and cannot update a layer piece by piece.
 
     Attributes:
         momentum: by name of the parameter, as it stands after the last step; empty before the first.

@@ -242,6 +242,7 @@ class _BookSearcher(_DriverOnly, Searcher):
                 self._driver.book.lose(number, failure.reason, lambda: record.take_back(number), began=began)
             else:
                 self._driver.book.end(number, None if failure is None else failure.reason)
+        self._driver.begun.discard(trial_id)
 
     def _is_hopeless(self) -> bool:
         """Whether workers will not start. A few may not: Ray gives out a lost node until it knows of it."""
