@@ -73,8 +73,11 @@ _WITH_ITSELF = Difference(0.0, 0.0, 0.0, math.nan)
 _NO_POSTERIOR = Posterior(math.nan, math.nan, math.nan)
 
 
-def _mean_and_error(values: NDArray[Any], n_train: float, n_test: float) -> tuple[float, float, int]:
-    """Mean, corrected standard error (NaN for one value, exactly 0 for constant values), and J."""
+def corrected_error(values: NDArray[Any], n_train: float, n_test: float) -> tuple[float, float, int]:
+    """Give mean, corrected standard error (NaN for one value, 0 for constant values) and number of fold scores.
+
+    Args and errors: as in `interval_over_folds`.
+    """
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or values.size == 0:
         raise ValueError(f"expected scores of shape (n_folds,) with at least one fold, got {values.shape}")
@@ -111,7 +114,7 @@ def interval_over_folds(values: NDArray[Any], n_train: float, n_test: float, con
         ValueError: no values, values that are not finite, or sizes or confidence out of range.
     Source: Nadeau and Bengio (2003).
     """
-    mean, error, n_values = _mean_and_error(values, n_train, n_test)
+    mean, error, n_values = corrected_error(values, n_train, n_test)
     half = _half_width(error, n_values, confidence)
     return Interval(mean, mean - half, mean + half)
 
@@ -137,7 +140,7 @@ def paired_difference(
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if a.shape != b.shape:
         raise ValueError(f"paired scores need the same folds, got shapes {a.shape} and {b.shape}")
-    mean, error, n_values = _mean_and_error(a - b, n_train, n_test)
+    mean, error, n_values = corrected_error(a - b, n_train, n_test)
     half = _half_width(error, n_values, confidence)
     if n_values == 1:
         p = math.nan
@@ -230,7 +233,7 @@ def bayesian_correlated_t(
     if rope < 0:
         raise ValueError(f"rope must not be negative, got {rope}")
     # rho / (1 - rho) is n_test / n_train: the posterior has the corrected t test's scale.
-    mean, error, n_values = _mean_and_error(differences, n_train, n_test)
+    mean, error, n_values = corrected_error(differences, n_train, n_test)
     if n_values == 1:
         return _NO_POSTERIOR
     if error == 0:
