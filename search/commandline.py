@@ -1,5 +1,6 @@
 """How every command ends: 0 done, 1 failed, 2 bad arguments or input, 130 interrupted; one line says why."""
 
+import shlex
 import signal
 import sys
 
@@ -19,6 +20,11 @@ def run_app(app: typer.Typer) -> None:
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, signal.default_int_handler)
     sys.exit(exit_code(app))
+
+
+def command_given(module: str) -> str:
+    """The command line that started this process, as it can be given to a shell again."""
+    return shlex.join(["python", "-m", module, *sys.argv[1:]])
 
 
 def exit_code(app: typer.Typer, arguments: list[str] | None = None) -> int:

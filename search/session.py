@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.arguments import Arguments, Resources, study_name
-from search.commandline import Interrupted
+from search.commandline import Interrupted, command_given
 from search.console import Reporter
 from search.data.imageset import ImageSet
 from search.data.sources import SYNTHETIC
@@ -180,6 +180,7 @@ def _run(session: Session, source: ImageSet, target: ImageSet | None, folder: St
     from search.study import run_study, small_classes
 
     locked = hold_out(source.labels, source.groups, TEST_SHARE, derive_seed(session.arguments.seed, "test set"))
+    folder.update(commands=[*folder.description.get("commands", []), command_given("search.run")])
     reporter = Reporter(session.console, session.plan.cost)
     study = Study(
         arguments=session.arguments,
