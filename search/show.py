@@ -1,4 +1,4 @@
-"""`python -m search.show STUDY_FOLDER`: the tables of a study in the terminal."""
+"""The tables of a study in the terminal: `search.show STUDY_FOLDER`; `search.show --compare A B` for two."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +11,8 @@ from rich.table import Table
 
 from search.commandline import run_app
 from search.console import make_console
+from search.errors import InputError
+from search.showcompare import print_compared
 from search.studyfolder import StudyFolder
 from search.tables import read_table
 
@@ -19,9 +21,19 @@ BEST_TRIALS = 10
 
 
 @app.command()
-def main(study: Annotated[Path, typer.Argument(help="A study's folder.")]) -> None:
-    """Print the tables of a study, finished or not."""
-    print_results(make_console(), study)
+def main(
+    study: Annotated[Path | None, typer.Argument(help="A study's folder.")] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None, typer.Option(metavar="A B", help="Two studies' folders, beside each other.")
+    ] = None,
+) -> None:
+    """Print the tables of a study, finished or not, or what differs between two."""
+    if (study is None) == (compare is None):
+        raise InputError("search.show wants a study's folder, or --compare and the folders of two studies")
+    if compare is not None:
+        print_compared(make_console(), *compare)
+    elif study is not None:
+        print_results(make_console(), study)
 
 
 def print_results(console: Console, path: Path) -> None:

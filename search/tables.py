@@ -4,6 +4,7 @@ This is the only module that writes results. Every entry goes first to an append
 finished is lost, and from there to Parquet files, which are replaced as a whole and so are never half written.
 """
 
+import base64
 import io
 import json
 import os
@@ -164,15 +165,17 @@ class Ledger:
             self._changed |= set(_UNFINISHED)
 
 
-def read_table(folder: Path, name: str) -> "pd.DataFrame":
-    """A table of a study's folder as it was last written; empty if there is none.
+def read_table(folder: Path, name: str, columns: Sequence[str] | None = None) -> "pd.DataFrame":
+    """A table of a study's folder as it was last written; without rows if there is none.
 
+    Args:
+        columns: that are read; all by default.
     Raises:
         InputError: it cannot be read; names the file.
     """
     file = folder / f"{name}.parquet"
     try:
-        table = pq.read_table(file) if file.exists() else pa.table({})
+        table = pq.read_table(file, columns=columns) if file.exists() else _empty(name)
     except (OSError, ValueError) as error:
         raise InputError(f"{file}: it cannot be read: {error}") from error
     frame: pd.DataFrame = table.to_pandas()
@@ -232,6 +235,8 @@ def _chunk(key: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]) -> pa.T
         if pa.types.is_timestamp(field.type):
             values = pa.array([None if value is None else str(value) for value in values], pa.string())
             values = values.cast(field.type)
+        elif pa.types.is_binary(field.type):  # the journal is text
+            values = [base64.b64decode(value) for value in values]
         arrays.append(pa.array(values, type=field.type))
         fields.append(field)
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
