@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,7 @@ METRICS = ("balanced_accuracy", "accuracy", "macro_f1")
 # What can be weighed against it, and of which less is better.
 COSTS = ("macs", "n_parameters")
 SAMPLERS = ("tpe", "random", "cmaes", "gp", "nsga2")
+LOGS = ("tensorboard", "mlflow")  # also the names of packages and extras
 PRUNERS: tuple[Pruner, ...] = ("race", "asha", "none")
 
 
@@ -98,9 +100,14 @@ class Resources:
     address: str | None = None
     trial_timeout: str | None = None
     profile_trace: bool = False
+    log_to: str | None = None
 
     def __post_init__(self) -> None:
         """Check every value on its own."""
+        if self.log_to is not None:
+            one_of("--log-to", self.log_to, LOGS)
+            if find_spec(self.log_to) is None:
+                raise InputError(f"--log-to {self.log_to}: it needs pip install 'wbc-search[{self.log_to}]'")
         _ = self.trial_timeout_s
         if self.gpus_per_trial != "auto":
             at_least("--gpus-per-trial", self.gpus_per_trial, 0)

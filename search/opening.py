@@ -43,12 +43,16 @@ class Session:
 
 @contextmanager
 def open_session(
-    arguments: Arguments, resources: Resources, began_with: Mapping[str, Any] | None = None
+    arguments: Arguments,
+    resources: Resources,
+    began_with: Mapping[str, Any] | None = None,
+    name: str = "study",
 ) -> Iterator[Session]:
     """Open the data, start Ray or join it, and plan; Ray is left at the end.
 
     Args:
         began_with: description of a study that goes on; its profile is kept.
+        name: of the study, in Ray's dashboard.
     Raises:
         InputError: bad data, space, sampler or resources.
     """
@@ -70,6 +74,7 @@ def open_session(
         max_concurrent=resources.max_concurrent,
         timeout_s=resources.trial_timeout_s,
         profile_trace=resources.profile_trace,
+        study=name,
     ) as cluster:
         request = _request(arguments, source, target, profile, gpu=cluster.gpus > 0)
         plan = make_plan(space, request)

@@ -65,6 +65,9 @@ def main(
             "that epoch is slowed down, and the file grows by the step.",
         ),
     ] = False,
+    log_to: Annotated[
+        str | None, typer.Option(help="Follow trainings in tensorboard or mlflow as well, each an extra.")
+    ] = None,
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster, or auto.")] = None,
     output: Annotated[Path, typer.Option(help="Where study folders are made.")] = Path("results"),
     name: Annotated[str | None, typer.Option(help="Of the folder; space, date and time by default.")] = None,
@@ -85,6 +88,7 @@ def main(
         trial_timeout=trial_timeout,
         profile_trace=profile_trace,
         address=address,
+        log_to=log_to,
     )
     default_transfer = "synthetic" if data == "synthetic" else "none"
     arguments = Arguments(

@@ -1,10 +1,14 @@
 """From arguments to a running study: open the data, start Ray, plan, say what will be done, and do it."""
 
+import subprocess
+import sys
 from dataclasses import asdict, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -16,6 +20,8 @@ from search.data.sources import SYNTHETIC
 from search.data.splits import hold_out, stratified_folds
 from search.errors import InputError
 from search.header import print_estimate, print_plan
+from search.livelog import LiveLog, open_log
+from search.observers import Observer, Observers
 from search.opening import Session, open_session
 from search.origin import differences, origin
 from search.plan import TEST_SHARE, Plan, input_sides, largest_configurations
@@ -49,13 +55,13 @@ def new_study(arguments: Arguments, resources: Resources, output: Path, name: st
     path = (output / (name or study_name(arguments.space, now()))).absolute()
     if path.exists():
         raise InputError(f"{path}: it exists already; --name gives another one, --resume goes on with it")
-    with open_session(arguments, resources) as session:
+    with open_session(arguments, resources, name=path.name) as session:
         print_plan(session, path)
         source, target = _prepare(session)
         _check_folds(session.plan, source, target)
         folder = StudyFolder.create(path, _description(session, source, target))
         with folder.locked():
-            _run(session, source, target, folder, Ledger(path))
+            _run(session, source, target, folder, Ledger(path), resources.log_to)
 
 
 def resumed_study(path: Path, resources: Resources, extension: Extension, *, force: bool) -> None:
@@ -75,7 +81,7 @@ def resumed_study(path: Path, resources: Resources, extension: Extension, *, for
         changes = differences(began_with.get("origin", {}), origin(arguments.space))
         refuse(folder, changes, force=force)
         ledger = Ledger(folder.path, cut_damage=force)
-        with open_session(arguments, resources, began_with) as session:
+        with open_session(arguments, resources, began_with, folder.path.name) as session:
             if list(session.space.levels) != began_with["levels"]:
                 raise InputError(
                     f"{path}: the study has levels {', '.join(began_with['levels'])}, the space others"
@@ -92,7 +98,7 @@ def resumed_study(path: Path, resources: Resources, extension: Extension, *, for
             description = as_json(_description(session, source, target))
             if force or description["plan"] != began_with["plan"]:
                 reopen(folder, description, changes)
-            _run(session, source, target, folder, ledger)
+            _run(session, source, target, folder, ledger, resources.log_to)
 
 
 def plan_only(arguments: Arguments, resources: Resources) -> None:
@@ -174,7 +180,14 @@ def _check_folds(plan: Plan, source: ImageSet, target: ImageSet | None) -> None:
         stratified_folds(target.labels, target.groups, n_folds=plan.folds, seed=0)
 
 
-def _run(session: Session, source: ImageSet, target: ImageSet | None, folder: StudyFolder, ledger: Ledger) -> None:
+def _run(
+    session: Session,
+    source: ImageSet,
+    target: ImageSet | None,
+    folder: StudyFolder,
+    ledger: Ledger,
+    log_to: str | None,
+) -> None:
     from search.phases.context import Study
     from search.show import print_results
     from search.study import run_study, small_classes
@@ -195,6 +208,8 @@ def _run(session: Session, source: ImageSet, target: ImageSet | None, folder: St
         cluster=session.cluster,
         reporter=reporter,
         workers=Workers(session.cluster),
+        photograph=session.source.photograph,
+        observers=_observers(session.arguments, folder, ledger, reporter, log_to),
     )
     for line in small_classes(study):
         reporter.note(line)
@@ -204,11 +219,43 @@ def _run(session: Session, source: ImageSet, target: ImageSet | None, folder: St
     except KeyboardInterrupt:
         _settle_time(study)
         resume = f"python -m search.run --resume {folder.path}"
-        raise Interrupted(f"interrupted; the tables are readable, and this goes on: {resume}") from None
+        report = f"python -m search.report {folder.path}"
+        raise Interrupted(
+            f"interrupted; the tables are readable, {report} draws them, and this goes on: {resume}"
+        ) from None
     finally:
         ledger.close()
+        study.observers.close()
     _settle_time(study)
     print_results(session.console, folder.path)
+    _report(session.console, folder.path)
+
+
+def _report(console: Console, path: Path) -> None:
+    """Make figures and page, in a process of its own since they take torch; a study that has finished stays so."""
+    command = [sys.executable, "-m", "search.report", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode == 0:
+        console.print(f"[bold]report[/bold]  {escape(str(path / 'report.html'))}", soft_wrap=True)
+    else:
+        reason = done.stderr.strip().rpartition("\n")[2]
+        again = f"python -m search.report {path}"
+        console.print(f"[yellow]note[/yellow]  no report: {escape(reason)}; {escape(again)} tries again")
+
+
+def _observers(
+    arguments: Arguments, folder: StudyFolder, ledger: Ledger, reporter: Reporter, log_to: str | None
+) -> Observers:
+    from search.tuning.gauges import StudyGauges
+
+    observers: list[Observer] = [
+        StudyGauges(folder.path.name, arguments.metric, ledger.read("trials").to_pylist())
+    ]
+    if log_to is not None:
+        started = folder.description["started"]
+        make = partial(open_log, log_to, folder.path, started)
+        observers.append(LiveLog(log_to, make, arguments.metric, reporter.note))
+    return Observers(observers)
 
 
 def _settle_time(study: "Study") -> None:

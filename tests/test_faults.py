@@ -91,7 +91,7 @@ def test_a_study_killed_again_and_again_comes_out_as_if_never_broken(unbroken, a
 
 
 def worker_processes(name):
-    """Processes of Ray that run an actor of this name."""
+    """Processes of Ray whose title begins so: an actor's class, or the training that one is at."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -103,11 +103,11 @@ def worker_processes(name):
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("name", ["TrialActor", "_Worker"])
+@pytest.mark.parametrize("name", ["TrialActor", "compare"])
 def test_a_worker_that_is_killed_costs_an_epoch_at_most(unbroken, arguments, tmp_path, name):
     before, folder = set(worker_processes(name)), tmp_path / "study"
     run = start(*arguments, "--output", tmp_path, "--name", "study")
-    moment = {"TrialActor": 3, "_Worker": n_lines(unbroken) // 2}[name]
+    moment = {"TrialActor": 3, "compare": n_lines(unbroken) // 2}[name]
     wait_until(lambda: n_lines(folder) >= moment and set(worker_processes(name)) - before, run)
     for process in set(worker_processes(name)) - before:
         os.kill(process, signal.SIGKILL)

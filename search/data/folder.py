@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from search.data.decode import EXTENSIONS, decode_listing, files_below
+from search.data.decode import EXTENSIONS, decode_listing, files_below, read_rgb
 from search.data.imageset import ImageSet, Listing
 from search.errors import InputError
 
@@ -40,6 +40,10 @@ class FolderSource:
         images = decode_listing(self.folder, self.listing, sides_px, skip_bad=skip_bad)
         _require_two_classes(self.folder, images)
         return images
+
+    def photograph(self, name: str) -> NDArray[np.uint8]:
+        """One image of the listing as it is."""
+        return read_rgb(self.folder / name)
 
 
 @dataclass(frozen=True, kw_only=True)

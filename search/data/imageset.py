@@ -63,3 +63,11 @@ class Source(Protocol):
             InputError: a damaged image, named; with skip_bad it is left out and named in `notes` instead.
         """
         ...
+
+    def photograph(self, name: str) -> NDArray[np.uint8]:
+        """One image of the listing as it is, RGB of shape (height_px, width_px, 3).
+
+        Raises:
+            InputError: it cannot be read (any more); names it.
+        """
+        ...

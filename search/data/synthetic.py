@@ -164,18 +164,20 @@ class SyntheticSource:
 
     def decode(self, sides_px: Sequence[int], *, skip_bad: bool = False) -> ImageSet:
         """Draw every image once and scale it to each side; `skip_bad` has nothing to skip here."""
-        listing, scope = self._listing, self._microscope
-        types = list(CELL_TYPES.values())
-        drawn = np.stack(
-            [
-                draw_cell(np.random.default_rng([self._seed, scope.code, i]), types[label], scope)
-                for i, label in enumerate(listing.labels)
-            ]
-        )
+        listing = self._listing
+        drawn = np.stack([self._draw(i) for i in range(len(listing.names))])
         digest = hashlib.sha256(drawn.tobytes())
         digest.update(repr((listing.classes, listing.names, listing.labels.tolist())).encode())
         pixels = {side: _scaled(drawn, side) for side in sides_px}
         return ImageSet(**vars(listing), pixels=pixels, fingerprint=digest.hexdigest())
+
+    def photograph(self, name: str) -> NDArray[np.uint8]:
+        """One image of the listing as it is drawn."""
+        return self._draw(self._listing.names.index(name))
+
+    def _draw(self, index: int) -> NDArray[np.uint8]:
+        scope, cell_type = self._microscope, list(CELL_TYPES.values())[self._listing.labels[index]]
+        return draw_cell(np.random.default_rng([self._seed, scope.code, index]), cell_type, scope)
 
 
 def draw_cell(rng: np.random.Generator, cell_type: CellType, scope: Microscope) -> NDArray[np.uint8]:

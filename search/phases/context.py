@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from search.arguments import Arguments
 from search.checkpoint import Checkpoint
@@ -13,6 +15,7 @@ from search.columns import Key
 from search.console import Reporter
 from search.data.imageset import ImageSet
 from search.data.splits import Indices, Split, stratified_folds
+from search.observers import Observers, Training
 from search.plan import FROZEN_SHARE, Plan, training_cost
 from search.records import FoldRecorder
 from search.seeds import derive_seed
@@ -33,7 +36,9 @@ class Study:
         source, target: decoded images; `target` is None where nothing is transferred.
         development, locked: image indices of the source.
         shared: data sets and weights in Ray's object store, by name.
+        photograph: gives an image of the source by its name, see `search.data.imageset.Source`.
         timing: of this run.
+        observers: of every epoch.
     """
 
     arguments: Arguments
@@ -48,8 +53,10 @@ class Study:
     cluster: Cluster
     reporter: Reporter
     workers: Workers
+    photograph: Callable[[str], NDArray[np.uint8]]
     shared: dict[str, Any] = field(default_factory=dict)
     timing: Timing = field(default_factory=Timing)
+    observers: Observers = field(default_factory=Observers)
 
     @property
     def checkpoints(self) -> CheckpointFolder:
@@ -105,26 +112,45 @@ class Study:
         for key, job in entries:
             if _identity(asdict(key)) in done:
                 self.reporter.credit(self._cost(job.task, data))
+        trainings = [_training(key, job) for key, job in todo]
+
+        def begin(index: int) -> bytes | None:
+            saved = self.take_back(todo[index][0])
+            self.observers.begin(trainings[index])
+            return saved
+
         for result in self.workers.run(
             [job for _, job in todo],
             self.shared,
-            checkpoint=lambda index: self.take_back(todo[index][0]),
-            tick=self.ledger.flush_if_due,
+            title=lambda index: trainings[index].title,
+            checkpoint=begin,
+            tick=self.tick,
         ):
-            (key, job), step = todo[result.index], result.step
+            (key, job), step, training = todo[result.index], result.step, trainings[result.index]
             if step is None:
                 self.reporter.worked(self._cost(job.task, data))
                 self.reporter.note(f"{_described(key)} failed: {result.error}")
+                self.observers.end(training, "FAIL", None)
                 continue
             self.reporter.worked(self._cost(job.task, data) / job.task.configuration.training.epochs)
             self.timing.add(step.epoch)
             recorder.epochs(key, [step.epoch])
+            self.observers.epoch(training, 0, step.epoch)
             if step.score is not None:
                 keep(key, step.score)
                 recorder.fold(key, step.score, job.task.val)
                 self.checkpoints.remove(key)
+                scores = step.score.metrics
+                self.observers.end(
+                    training, "COMPLETE", None if scores is None else float(getattr(scores, self.metric))
+                )
             elif step.checkpoint is not None:
                 self.checkpoints.keep(key, step.checkpoint)
+
+    def tick(self) -> None:
+        """Keep the tables current, and those who look on."""
+        self.ledger.flush_if_due()
+        self.observers.tick()
 
     def renew(self, phase: str, keys: Sequence[tuple[Key, Params]]) -> bool:
         """Say what a phase is about to train, and remove what is on record of it for other parameters.
@@ -200,6 +226,20 @@ def _identity(row: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _described(key: Key) -> str:
-    parts = [key.phase, key.level, key.settings, key.way]
+    trial = None if key.number is None else f"trial {key.number}"
+    parts = [key.phase, trial, key.level, key.settings, key.way]
+    repeat = f", repeat {key.repeat}" if key.repeat else ""
     place = "" if key.fold is None else f", fold {key.fold}"
-    return " ".join(part for part in parts if part) + place
+    return " ".join(part for part in parts if part) + repeat + place
+
+
+def _training(key: Key, job: Job) -> Training:
+    """A training of a phase after the search, as observers know it."""
+    configuration = job.task.configuration
+    return Training(
+        key=key,
+        title=_described(key),
+        params={**asdict(configuration.model), **asdict(configuration.training)},
+        n_train=len(job.task.train),
+        epochs=configuration.training.epochs,
+    )

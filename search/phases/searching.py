@@ -13,13 +13,14 @@ from search.choose import best_trials, pareto_front
 from search.columns import KEY_COLUMNS, TABLES, Key
 from search.errors import StudyFailedError
 from search.metrics import Metrics
+from search.observers import Training
 from search.phases.context import Study, params_of, sized
 from search.plan import training_cost
 from search.records import FoldRecorder, model_size, trial_row
 from search.space import Configuration, Params
 from search.tables import replace_file
 from search.tasks import Step
-from search.tuning.book import EndedTrial, TrialBook
+from search.tuning.book import EndedTrial, OpenTrial, TrialBook
 from search.tuning.storage import journal_storage
 from search.tuning.studies import Direction, KnownTrial, Rules
 from search.tuning.tune import run_search
@@ -42,6 +43,7 @@ class Search:
         plan, arguments = study.plan, study.arguments
         self._splits = study.partition(study.source, study.development, "search", plan.search_folds)
         self._recorder = FoldRecorder(study.ledger, study.source)
+        self._n_train = float(np.mean([len(split.train) for split in self._splits]))
         self._best: dict[str, Any] | None = None
         budget_s = arguments.time_budget_s
         rules = Rules(
@@ -87,6 +89,7 @@ class Search:
         key = replace(self._key(number, trial.level), repeat=0, fold=step.fold)
         self._study.timing.add(step.epoch)
         self._recorder.epochs(key, [step.epoch])
+        self._study.observers.epoch(self._training(trial), step.fold, step.epoch)
         if step.score is not None:
             self._recorder.fold(key, step.score, self._splits[step.fold].val)
         self._study.reporter.worked(self._cost(trial.configuration) / self._epochs(trial.configuration))
@@ -98,7 +101,8 @@ class Search:
         self._study.checkpoints.keep(self._key(number, self._level(number)), checkpoint)
 
     def checkpoint(self, number: int) -> bytes | None:
-        """The state kept of a trial."""
+        """The state kept of a trial, which begins with it or goes on."""
+        self._study.observers.begin(self._training(self._book.open[number]))
         return self._study.checkpoints.load(self._key(number, self._level(number)))
 
     def take_back(self, number: int) -> KnownTrial:
@@ -108,8 +112,8 @@ class Search:
         return KnownTrial(params={}, values=values, train_s=train_s)
 
     def tick(self) -> None:
-        """Keep the tables current."""
-        self._study.ledger.flush_if_due()
+        """Keep the tables current, and those who look on."""
+        self._study.tick()
 
     def _keep_trace(self, number: int, trace: bytes) -> None:
         path = self._study.folder.trace
@@ -150,14 +154,17 @@ class Search:
         row = {"trial_id": f"trial-{number:04d}", "state": "FAIL", "epochs": 0, "folds_done": 0, "error": error}
         study.ledger.add_row("trials", asdict(self._key(number, level)), {**chosen, **row})
         study.reporter.note(f"trial {number} ({level}) makes no network: {error}")
+        title = f"trial {number}"
+        rejected = Training(key=self._key(number, level), title=title, params=params, n_train=0, epochs=0)
+        study.observers.end(rejected, "FAIL", None)
 
     def _on_end(self, ended: EndedTrial) -> None:
         study, trial = self._study, ended.trial
-        n_train = float(np.mean([len(split.train) for split in self._splits]))
-        row = trial_row(ended, n_train, len(study.source.classes))
+        row = trial_row(ended, self._n_train, len(study.source.classes))
         key = self._key(trial.number, trial.level)
         study.ledger.add_row("trials", asdict(key), row)
         study.checkpoints.remove(key)
+        study.observers.end(self._training(trial), ended.state, ended.value)
         left = 1 - trial.epochs / self._epochs(trial.configuration)
         study.reporter.credit(left * self._cost(trial.configuration))
         if ended.error is not None:
@@ -193,6 +200,16 @@ class Search:
         """Of a whole trial."""
         study = self._study
         return Key(phase="search", number=number, level=level, data=study.source.source, seed=study.seed)
+
+    def _training(self, trial: OpenTrial) -> Training:
+        """A trial as observers know it."""
+        return Training(
+            key=self._key(trial.number, trial.level),
+            title=trial.title,
+            params=trial.params,
+            n_train=round(self._n_train),
+            epochs=trial.configuration.training.epochs,
+        )
 
     def _level(self, number: int) -> str:
         """Numbers go round the levels."""

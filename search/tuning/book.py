@@ -22,10 +22,11 @@ FIRST_FAILURES = 3
 
 @dataclass
 class OpenTrial:
-    """A trial that is running; `again` if its worker was lost once."""
+    """A trial that is running; `again` if its worker was lost once, `title` for a person."""
 
     number: int
     level: str
+    title: str
     params: Params
     configuration: Configuration
     asked: Asked
@@ -217,6 +218,7 @@ class TrialBook:
         trial = OpenTrial(
             number=asked.number,
             level=asked.level,
+            title=self._title(asked),
             params=params,
             configuration=configuration,
             asked=asked,
@@ -229,3 +231,7 @@ class TrialBook:
         self.open[trial.number] = trial
         self._progress[trial.level][trial.number] = trial.progress
         return trial
+
+    def _title(self, asked: Asked) -> str:
+        factor = self._rules.space.factor
+        return f"trial {asked.number}" + ("" if factor is None else f", {factor} {asked.level}")

@@ -42,6 +42,7 @@ class Cluster:
     Attributes:
         slots: trainings that run at once.
         dashboard: address of Ray's dashboard; None where it could not be started.
+        study: name of the study that it works for, under which Ray's dashboard shows it.
         needs_token: a local Ray asks for the token that `ray get-auth-token` prints.
         timeout_s: longest that a trial or another training may run; None: as long as it takes.
         profile_trace: one trial leaves a trace of an epoch.
@@ -57,6 +58,7 @@ class Cluster:
     timeout_s: float | None = None
     max_concurrent: int | None = None
     profile_trace: bool = False
+    study: str = "study"
 
     def sharing(self, gpus_per_trial: float) -> "Cluster":
         """The same machines with another share of a GPU for each trial.
@@ -87,12 +89,14 @@ def ray_cluster(
     max_concurrent: int | None,
     timeout_s: float | None,
     profile_trace: bool,
+    study: str,
 ) -> Iterator[Cluster]:
     """Start a local Ray, or join the one at an address, and leave it at the end.
 
     Args:
         gpus_per_trial: None takes a quarter of a GPU where there is one; "auto" takes one until it is measured
             which share is best.
+        study: its name in Ray's dashboard.
     Raises:
         InputError: a trial asks for more than the cluster has.
         StudyFailedError: Ray does not start, or there is none at the address.
@@ -100,12 +104,15 @@ def ray_cluster(
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     import ray
+    from ray.job_config import JobConfig
 
     try:
         context = ray.init(
             address=address or "local",  # else RAY_ADDRESS would decide
             include_dashboard=None if address else True,
             dashboard_host="127.0.0.1",
+            namespace=study,  # beside each of its actors
+            job_config=JobConfig(metadata={"job_name": study}),  # in the table of jobs
             log_to_driver=False,
             logging_level=logging.ERROR,
             configure_logging=True,
@@ -128,6 +135,7 @@ def ray_cluster(
             timeout_s=timeout_s,
             max_concurrent=max_concurrent,
             profile_trace=profile_trace,
+            study=study,
         )
         if gpus_per_trial is None:
             yield machines.sharing(0.25 if gpus else 0.0)

@@ -13,6 +13,7 @@ from search.errors import StudyFailedError
 from search.space import Configuration
 from search.tasks import Images, Step, Task
 from search.tuning.cluster import Cluster, Failure
+from search.tuning.gauges import MemoryGauge
 from search.tuning.worker import Watch, failure_of
 from wbcmodels.config import ModelConfig
 
@@ -62,6 +63,7 @@ class Workers:
         jobs: Sequence[Job],
         shared: Mapping[str, Any],
         *,
+        title: Callable[[int], str],
         checkpoint: Callable[[int], bytes | None],
         tick: Callable[[], None],
     ) -> Iterator[JobStep]:
@@ -72,6 +74,7 @@ class Workers:
 
         Args:
             shared: references to data sets and weights, by name.
+            title: names the job of an index for a person; its process and its tasks in Ray's dashboard bear it.
             checkpoint: says from what the job of an index goes on, whenever it is begun.
             tick: called at least twice a second.
         Raises:
@@ -89,7 +92,8 @@ class Workers:
                     index, worker = waiting.popleft(), self._idle.pop()
                     job = jobs[index]
                     weights = None if job.start_from is None else shared[job.start_from]
-                    first = worker.begin.remote(job.task, shared[job.data], weights, checkpoint(index))
+                    begin = worker.begin.options(name=title(index))
+                    first = begin.remote(job.task, shared[job.data], weights, checkpoint(index))
                     busy[first] = worker, index, time.monotonic()
                 done, _ = ray.wait([*busy, *self._starting], timeout=POLL_S)
                 tick()
@@ -108,7 +112,7 @@ class Workers:
                     else:
                         yield JobStep(index=index, step=result)
                         if result.score is None:
-                            busy[worker.step.remote()] = worker, index, began
+                            busy[worker.step.options(name=title(index)).remote()] = worker, index, began
                             continue
                     self._put_back(worker, result)
         finally:
@@ -133,8 +137,10 @@ class Workers:
         """Start what is missing."""
         cluster = self._cluster
         while n_busy + len(self._idle) + len(self._starting) < cluster.slots:
-            remote = _RemoteWorker.options(num_cpus=cluster.cpus_per_trial, num_gpus=cluster.gpus_per_trial)
-            worker = remote.remote(cluster.cpus_per_trial, cluster.gpus_per_trial, cluster.timeout_s)
+            remote = _RemoteActor.options(num_cpus=cluster.cpus_per_trial, num_gpus=cluster.gpus_per_trial)
+            worker = remote.remote(
+                cluster.cpus_per_trial, cluster.gpus_per_trial, cluster.timeout_s, cluster.study
+            )
             # A worker that cannot be started for want of resources must not hold a job.
             self._starting[worker.ready.remote()] = worker
 
@@ -191,14 +197,19 @@ def memory_share(configuration: Configuration, cluster: Cluster) -> float:
     return share
 
 
-class _Worker:
+class TrainingActor:
     """One process; an epoch a call."""
 
-    def __init__(self, n_threads: int, gpu_share: float, timeout_s: float | None) -> None:
+    def __init__(self, n_threads: int, gpu_share: float, timeout_s: float | None, study: str) -> None:
         from search.device import prepare_worker  # the driver imports this module too, and needs no torch
 
         self._device = prepare_worker(n_threads, gpu_share=gpu_share)
-        self._timeout_s = timeout_s
+        self._memory = MemoryGauge(study) if self._device.device.type == "cuda" else None
+        self._timeout_s, self._study = timeout_s, study
+
+    def __repr__(self) -> str:
+        """Ray asks once, as the process is made, which is before it has anything to train."""
+        return f"trainings of {self._study} after its search"
 
     def ready(self) -> None:
         """Answer once the process stands."""
@@ -219,9 +230,12 @@ class _Worker:
         """Train the next epoch."""
         try:
             with self._watch:
-                return next(self._steps)
+                step = next(self._steps)
         except Exception as error:  # whatever it is, it ends this job alone, and its reason goes on record
             return failure_of(error)
+        if self._memory is not None:
+            self._memory.set()
+        return step
 
     def latencies(self, models: Sequence[ModelConfig]) -> list[float]:
         """Median time of one image's forward pass through each network, in ms."""
@@ -230,7 +244,7 @@ class _Worker:
         return [latency_ms(model, self._device) for model in models]
 
 
-_RemoteWorker: Any = ray.remote(_Worker)
+_RemoteActor: Any = ray.remote(TrainingActor)
 
 
 @ray.remote

@@ -7,7 +7,6 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,13 +14,12 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from search.checkpoint import Checkpoint
 from search.data.splits import Split
-from search.tasks import Images, Step
+from search.tasks import Step
+from search.tuning.actor import Saved, TrialActor
 from search.tuning.book import TrialBook
 from search.tuning.cluster import Cluster
 from search.tuning.studies import KnownTrial
-from search.tuning.worker import Watch, failure_of
 
 MAX_FALSE_STARTS = 10
 
@@ -74,6 +72,7 @@ def run_search(
         n_threads=cluster.cpus_per_trial,
         gpu_share=cluster.gpus_per_trial,
         timeout_s=cluster.timeout_s,
+        study=cluster.study,
     )
     driver = _Driver(book, record, cluster)
     resources = {"cpu": cluster.cpus_per_trial, "gpu": cluster.gpus_per_trial}
@@ -105,72 +104,6 @@ def run_search(
         ).fit()
     if driver.error is not None:
         raise driver.error
-
-
-@dataclass(frozen=True)
-class Saved:
-    """The state that a trial goes on from; None begins it.
-
-    Tune puts what it is given in words, and megabytes of them take seconds.
-    """
-
-    checkpoint: bytes | None = field(repr=False)
-
-
-class TrialActor(tune.Trainable):
-    """A worker that runs one trial after another, an epoch a step."""
-
-    def setup(  # type: ignore[override]  # Tune adds what `with_parameters` was given
-        self,
-        config: dict[str, Any],
-        images: Images,
-        splits: Sequence[Split],
-        seed: int,
-        n_threads: int,
-        gpu_share: float,
-        timeout_s: float | None,
-    ) -> None:
-        """Start a trial in a new process."""
-        from search.device import prepare_worker  # the driver imports this module too, and needs no torch
-
-        self._device = prepare_worker(n_threads, gpu_share=gpu_share)
-        self._images = images
-        self._splits, self._seed, self._timeout_s = splits, seed, timeout_s
-        self.reset_config(config)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Start another trial in the same process, which has torch imported and the images at hand."""
-        from search.trial import run_trial
-
-        with suppress(OSError):
-            Path(self.logdir).rmdir()  # Tune makes one for every trial, and nothing is written to it
-        self._watch = Watch(self._timeout_s)
-        saved = new_config["saved"].checkpoint
-        self._steps = run_trial(
-            new_config["configuration"],
-            self._splits,
-            self._images,
-            self._seed,
-            self._device,
-            None if saved is None else Checkpoint.from_bytes(saved),
-        )
-        if new_config["trace"]:
-            from search.tuning.trace import with_trace
-
-            self._steps = with_trace(self._steps, self._device)
-        return True
-
-    def step(self) -> dict[str, Any]:
-        """Train one epoch and validate; the call after the last epoch says that it is done.
-
-        Tune does not show its scheduler a result that is done, so such a one carries no epoch.
-        """
-        try:
-            with self._watch:
-                step = next(self._steps, None)
-        except Exception as error:  # whatever it is, it ends this trial alone, and its reason goes on record
-            return {"failure": failure_of(error), "done": True}
-        return {"done": True} if step is None else {"step": step, "done": False}
 
 
 class _DriverOnly:
@@ -224,6 +157,7 @@ class _BookSearcher(_DriverOnly, Searcher):
             self._traced = trial.number
         return {
             "number": trial.number,
+            "title": trial.title,
             "configuration": trial.configuration,
             "saved": Saved(self._driver.record.checkpoint(trial.number)),
             "trace": self._driver.wants_trace and trial.number == self._traced,
