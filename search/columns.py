@@ -88,6 +88,7 @@ COLUMNS: dict[str, tuple[pa.DataType, str, str]] = {
     "image": (pa.string(), "the image's path in its data set", ""),
     "label": (pa.string(), "true class", ""),
     "predicted": (pa.string(), "most probable class", ""),
+    "png": (pa.binary(), "the image's centre square as a PNG file, at most 128 px a side", ""),
     "n_images": (pa.int64(), "images that are scored, each once per repeat", ""),
     **{f"{name}_mean": (pa.float64(), f"mean over folds: {meaning}", "") for name, meaning in _SCORES.items()},
     **{
@@ -144,12 +145,13 @@ TABLES: dict[str, tuple[str, ...]] = {
     ),
     "folds": ("n_train", "n_val", *METRIC_NAMES, "train_s"),
     "predictions": ("image", "label", "predicted"),
+    "cells": ("image", "png"),
     "comparison": _COMPARISON,
     "transfer": _COMPARISON,
     "pareto": ("value", *METRIC_NAMES, "n_parameters", "macs"),
 }
 # Written only where a study has rows for them.
-OPTIONAL = ("pareto",)
+OPTIONAL = ("cells", "pareto")
 
 
 def field_of(name: str) -> pa.Field | None:

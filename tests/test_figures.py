@@ -28,6 +28,7 @@ from search.report.figures.levels import draw_costs, draw_differences, draw_scor
 from search.report.figures.parameters import FEWEST_TRIALS, RAIL, draw_importance, draw_parallel, importances
 from search.report.figures.style import looks
 from search.report.figures.transfer import draw_transfer
+from search.report.reading import read_results
 
 LEVELS = ("none", "1", "1+2+3")
 PAPER = ("paper_plain", "paper_wbcsnet2")
@@ -35,6 +36,10 @@ CLASSES = ("basophil", "lymphocyte", "monocyte")
 OF_SEARCH = ("history", "importance", "parameters")
 OF_ALL = (*OF_SEARCH, "scores", "differences", "costs", "curves", "confusion", "reliability", "transfer")
 METRIC = "balanced_accuracy"
+
+
+def drawn(study):
+    return draw_all(read_results(study))
 
 
 def keyed(rows, **key):
@@ -180,7 +185,7 @@ def assert_distinct(handles):
 def test_all_figures_of_a_study_are_drawn_twice_the_same_and_are_not_blank(tmp_path):
     study = write_study(tmp_path / "study", all_tables())
     before = dict(matplotlib.rcParams)
-    files = draw_all(study)
+    files = drawn(study)
     assert [file.name for file in files] == files_of(OF_ALL)
     assert dict(matplotlib.rcParams) == before
     for file in files:
@@ -192,7 +197,7 @@ def test_all_figures_of_a_study_are_drawn_twice_the_same_and_are_not_blank(tmp_p
         else:
             assert "<path" in file.read_text(encoding="utf-8")
     first = [file.read_bytes() for file in files]
-    assert [file.read_bytes() for file in draw_all(study)] == first
+    assert [file.read_bytes() for file in drawn(study)] == first
     assert sorted(file.name for file in (study / "figures").iterdir()) == sorted(files_of(OF_ALL))
 
 
@@ -201,11 +206,11 @@ def test_a_study_interrupted_in_the_search_has_the_figures_of_the_search(tmp_pat
     tables = {"trials": make_trials()}
     if schema == "empty tables":
         tables |= {name: table.iloc[:0] for name, table in all_tables().items() if name != "trials"}
-    assert [file.name for file in draw_all(write_study(tmp_path, tables))] == files_of(OF_SEARCH)
+    assert [file.name for file in drawn(write_study(tmp_path, tables))] == files_of(OF_SEARCH)
 
 
 def test_a_study_without_tables_has_no_figures(tmp_path):
-    assert draw_all(write_study(tmp_path, {})) == []
+    assert drawn(write_study(tmp_path, {})) == []
 
 
 @pytest.mark.parametrize(
@@ -223,17 +228,17 @@ def test_what_a_missing_table_held_is_left_out_and_an_older_file_of_it_removed(t
     old = study / "figures" / f"{sorted(lacks)[0]}.png"
     old.parent.mkdir()
     old.write_bytes(b"old")
-    assert [file.name for file in draw_all(study)] == files_of(name for name in OF_ALL if name not in lacks)
+    assert [file.name for file in drawn(study)] == files_of(name for name in OF_ALL if name not in lacks)
     assert not old.exists()
 
 
 def test_what_is_not_a_study_or_not_a_table_is_named(tmp_path):
     with pytest.raises(InputError, match="no study"):
-        draw_all(tmp_path)
+        drawn(tmp_path)
     study = write_study(tmp_path, {})
     (study / "comparison.parquet").write_bytes(b"no table")
     with pytest.raises(InputError, match=r"comparison\.parquet"):
-        draw_all(study)
+        drawn(study)
 
 
 def test_names_of_any_kind_are_drawn(tmp_path):
@@ -244,7 +249,7 @@ def test_names_of_any_kind_are_drawn(tmp_path):
         "a\\b {c} & <d> 100 %",
         "the placement with the longest of all names, by far",
     )
-    files = draw_all(write_study(tmp_path, all_tables(levels), levels))
+    files = drawn(write_study(tmp_path, all_tables(levels), levels))
     assert [file.name for file in files] == files_of(OF_ALL)
     for figure in (draw_costs(make_comparison(levels), METRIC), draw_history(make_trials(levels), METRIC)):
         labels = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
@@ -429,7 +434,7 @@ def test_scales_are_those_of_optunas_journal(tmp_path):
     log = write_study(tmp_path / "log", tables)
     study = optuna.create_study(storage=JournalStorage(JournalFileBackend(str(log / "optuna.journal"))))
     study.ask({"lr": optuna.distributions.FloatDistribution(1e-4, 1e-1, log=True)})
-    written = [(draw_all(folder), folder / "figures" / "parameters.png") for folder in (linear, log)]
+    written = [(drawn(folder), folder / "figures" / "parameters.png") for folder in (linear, log)]
     assert written[0][1].read_bytes() != written[1][1].read_bytes()
     assert not (linear / "optuna.journal").exists()
 

@@ -12,6 +12,7 @@ from search.data.imageset import ImageSet
 from search.errors import StudyFailedError
 from search.metrics import METRIC_NAMES
 from search.modelfiles import TrainedModel, read_weights, save_model
+from search.phases.cells import keep_cells
 from search.phases.comparing import Candidate, candidates
 from search.phases.context import Study, sized
 from search.plan import for_transfer
@@ -70,6 +71,7 @@ def test(study: Study, winner: Candidate) -> None:
         f"test set, {len(study.locked)} images: accuracy {row['accuracy']:.3f}, "
         f"balanced accuracy {row['balanced_accuracy']:.3f}"
     )
+    keep_cells(study, winner.level)
 
 
 def transfer(study: Study, winner: Candidate, target: ImageSet) -> None:

@@ -1,4 +1,4 @@
-"""`python -m search.report STUDY_FOLDER`: the figures of a study, finished or not."""
+"""`python -m search.report STUDY_FOLDER`: the figures and the page of a study, finished or not."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,16 +9,24 @@ from rich.markup import escape
 from search.commandline import run_app
 from search.console import make_console
 from search.report.figures.draw import draw_all
+from search.report.page.build import build_page
+from search.report.page.figurefiles import read_figures
+from search.report.reading import read_results
+from search.tables import write_text
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 @app.command()
 def main(study: Annotated[Path, typer.Argument(help="A study's folder.")]) -> None:
-    """Draw what a study's tables hold so far, into its folder."""
+    """Draw what a study's tables hold so far into its folder, and put it on one page, report.html."""
     console = make_console()
-    for file in draw_all(study):
+    results = read_results(study)
+    for file in draw_all(results):
         console.print(escape(str(file)), soft_wrap=True)
+    page = study / "report.html"
+    write_text(page, build_page(results, read_figures((study / "figures").glob("*"))))
+    console.print(escape(str(page)), soft_wrap=True)
 
 
 if __name__ == "__main__":
