@@ -4,6 +4,7 @@ import base64
 import io
 
 import pandas as pd
+import pyarrow as pa
 from PIL import Image
 
 from search.columns import KEY_COLUMNS
@@ -19,7 +20,7 @@ MOST_PX = 128
 def keep_cells(study: Study, winner: str) -> None:
     """Keep the images that a report shows, as the table `cells`; one that cannot be read any more is left out."""
     predictions, rows = study.ledger.read("predictions"), []
-    numbers = choose_cells(predictions.to_pandas(), winner)
+    numbers = pa.array(choose_cells(predictions.to_pandas(), winner), pa.int64())
     for chosen in predictions.select([*KEY_COLUMNS, "image"]).take(numbers).to_pylist():
         try:
             photograph = study.photograph(str(chosen["image"]))
