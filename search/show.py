@@ -28,7 +28,9 @@ def main(
     ] = None,
 ) -> None:
     """Print the tables of a study, finished or not, or what differs between two."""
-    if (study is None) == (compare is None):
+    if study is not None and compare is not None:
+        raise InputError(f"{study}: --compare takes the folders of two studies and no third")
+    if study is None and compare is None:
         raise InputError("search.show wants a study's folder, or --compare and the folders of two studies")
     if compare is not None:
         print_compared(make_console(), *compare)

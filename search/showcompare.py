@@ -26,6 +26,8 @@ from search.sidebyside import (
 from search.studyfolder import StudyFolder
 from search.tables import read_table
 
+# Whatever a study has from its start, without which it cannot be compared.
+_DESCRIBED = ("arguments", "levels", "plan", "origin", "data", "environment")
 _TITLES = {"tuned": "each level at its best settings", "equal": "all at the same settings"}
 
 
@@ -33,7 +35,7 @@ def print_compared(console: Console, path_a: Path, path_b: Path) -> None:
     """Print what differs in how two studies were made, and what came out of them.
 
     Raises:
-        InputError: no study in one of them, twice the same folder, or a table that cannot be read.
+        InputError: no study in one of them, twice the same folder, or a file that cannot be read.
     """
     if path_a.resolve() == path_b.resolve():
         raise InputError(f"--compare {path_a} {path_b}: this is one folder, not two")
@@ -41,7 +43,9 @@ def print_compared(console: Console, path_a: Path, path_b: Path) -> None:
     for name, path in (("A", path_a), ("B", path_b)):
         console.print(f"[bold]{name}[/bold]  {escape(str(path))}", soft_wrap=True)
     _print_making(console, differences_in_making(a.description, b.description))
-    metric = a.description["arguments"]["metric"]
+    metric, other = (study.description["arguments"]["metric"] for study in (a, b))
+    if metric != other:
+        console.print(f"B searched for {other}; here both are compared by A's metric, {metric}.")
     if len(a.comparison) and len(b.comparison):
         _print_comparisons(console, a, b, metric)
     else:
@@ -52,8 +56,12 @@ def print_compared(console: Console, path_a: Path, path_b: Path) -> None:
 
 
 def _read(path: Path) -> StudyTables:
+    description = StudyFolder.open(path).description
+    lacking = [name for name in _DESCRIBED if not description.get(name)]
+    if lacking:
+        raise InputError(f"{path / 'study.json'}: it describes no study (no {lacking[0]})")
     return StudyTables(
-        description=StudyFolder.open(path).description,
+        description=description,
         predictions=read_table(path, "predictions", ["phase", "repeat", "fold", "image"]),
         **{name: read_table(path, name) for name in ("trials", "comparison", "folds", "transfer")},
     )
@@ -77,23 +85,25 @@ def _print_comparisons(console: Console, a: StudyTables, b: StudyTables, metric:
             console.print(_paired(rows) if repeats else _unpaired(rows))
     if repeats:
         n_folds = a.description["plan"]["folds"] * len(repeats)
+        studies = {"A": a, "B": b}
+        more = [name for name in studies if studies[name].description["plan"]["repeats"] > len(repeats)]
+        aside = f" Further folds of {' and '.join(more)} are in the pooled values only." if more else ""
         console.print(
             f"[dim]Both were scored on the same {n_folds} folds of the same images: the difference is the mean "
             "over these, paired, with the variance of correlated folds; p is adjusted over a table's levels "
-            "(Holm).[/dim]"
+            f"(Holm).{aside}[/dim]"
         )
     else:
         console.print(
-            "They were not scored on the same folds, so no paired test is made; an interval is that of a study's "
-            "own mean over folds."
+            "They were not scored on the same folds of the same images, so no paired test is made; an interval is "
+            "that of a study's own mean over folds."
         )
 
 
 def _paired(rows: Sequence[LevelRow]) -> Table:
-    table = _levels_table("A", "B", "B minus A, points (95 %)", "p Holm")
+    table = _levels_table("A", "B", "B minus A, points (95\N{NO-BREAK SPACE}%)", "p Holm")
     for row in rows:
-        p = "" if isnan(row.p_holm) else f"{row.p_holm:.3f}"
-        table.add_row(escape(row.level), _share(row.a), _share(row.b), _difference(row), p)
+        table.add_row(escape(row.level), _share(row.a), _share(row.b), _difference(row), _p(row.p_holm))
     return table
 
 
@@ -140,14 +150,14 @@ def _outcome_texts(found: dict[str, Any], metric: str) -> dict[str, str]:
         texts["time"] = duration(found["time_s"])
     if "winner" in found:
         texts["winner"] = found["winner"]
-        texts |= {f"test {name}": _share(found["test"][name]) for name in dict.fromkeys(("accuracy", metric))}
+        texts |= {f"its test {name}": _share(found["test"][name]) for name in dict.fromkeys(("accuracy", metric))}
     if "macs" in found:
-        texts["MMACs"] = f"{found['macs'] / 1e6:.1f}"
-        texts["parameters"] = f"{found['n_parameters']:,}"
-        texts["ms per image"] = f"{found['latency_ms']:.2f}"
+        texts["its MMACs"] = f"{found['macs'] / 1e6:.1f}"
+        texts["its parameters"] = f"{found['n_parameters']:,}"
+        texts["its ms per image"] = f"{found['latency_ms']:.2f}"
     if "way" in found:
         way = found["way"].replace("_", "-")
-        texts[f"best transfer, {metric}"] = f"{_share(found['transferred'])} {way}, to {found['target']}"
+        texts[f"its best transfer, {metric}"] = f"{_share(found['transferred'])} {way}, to {found['target']}"
     return texts
 
 
@@ -157,7 +167,8 @@ def _title(console: Console, title: str) -> None:
 
 
 def _levels_table(*numbers: str) -> Table:
-    table = Table(box=None, header_style="dim")
+    # Without a pad at its edges the paired table has room in 60 columns.
+    table = Table(box=None, header_style="dim", pad_edge=False)
     table.add_column("level")
     for column in numbers:
         table.add_column(column, justify="right")
@@ -166,7 +177,7 @@ def _levels_table(*numbers: str) -> Table:
 
 def _print_facts(console: Console, title: str, facts: Facts) -> None:
     _title(console, title)
-    table = Table(box=None, header_style="dim")
+    table = Table(box=None, header_style="dim", pad_edge=False)
     table.add_column("", style="dim")
     for study in ("A", "B"):
         table.add_column(study, overflow="fold")
@@ -182,18 +193,24 @@ def _text(value: Any) -> str:
 
 
 def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _p(value: float) -> str:
+    if isnan(value):
+        return "–"
+    return "<0.001" if value < 0.0005 else f"{value:.3f}"
 
 
 def _interval(interval: Interval | None) -> str:
     """The interval within 0..1, where the metric lies; few folds give wider ones."""
-    if interval is None or isnan(interval.low):
-        return ""
+    if interval is None:
+        return "–"
     return f"{max(0, interval.low):.3f}–{min(1, interval.high):.3f}"
 
 
 def _difference(row: LevelRow) -> str:
     if row.difference is None:
-        return ""
+        return "–"
     mean, low, high = (100 * value for value in (row.difference.mean, row.difference.low, row.difference.high))
     return f"{mean:+.1f}" if isnan(low) else f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"

@@ -6,7 +6,7 @@ interval of its own, and that is all that is said: the images of one study are n
 of the other, and no variance of their difference is known.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Set
 from dataclasses import MISSING, dataclass, fields
 from itertools import zip_longest
 from typing import Any
@@ -49,7 +49,7 @@ class LevelRow:
 
     Attributes:
         a, b: the metric, pooled over folds; None where a study does not have the level.
-        a_over_folds, b_over_folds: its mean over folds, with the interval.
+        a_over_folds, b_over_folds: its mean over folds, with the interval; None where there is none.
         difference: b minus a, paired over folds; None where they do not pair.
         p_holm: of the difference, adjusted over the levels; NaN where there is no test.
     """
@@ -99,7 +99,7 @@ def compared(a: StudyTables, b: StudyTables, settings: str, metric: str) -> list
     """
     rows_a, rows_b = (_by_level(study.comparison, settings) for study in (a, b))
     repeats = shared_repeats(a, b)
-    levels = _levels(rows_a, rows_b)
+    levels = _levels(a, b, {*rows_a, *rows_b})
     differences = {level: _difference(a, b, level, settings, metric, repeats) for level in levels}
     p_values = holm([np.nan if (found := differences[level]) is None else found.p for level in levels])
     return [
@@ -125,7 +125,7 @@ def searched(a: StudyTables, b: StudyTables, metric: str) -> list[LevelRow]:
             a=best_a[level][metric] if level in best_a else None,
             b=best_b[level][metric] if level in best_b else None,
         )
-        for level in _levels(best_a, best_b)
+        for level in _levels(a, b, {*best_a, *best_b})
     ]
 
 
@@ -216,7 +216,8 @@ def _same_source(a: StudyTables, b: StudyTables) -> bool:
 def _partitions(predictions: pd.DataFrame) -> dict[int, pd.DataFrame]:
     """The fold of every image that the comparison scored, by repeat."""
     rows = predictions.loc[predictions["phase"] == "compare", [*_FOLD, "image"]].drop_duplicates()
-    rows = rows.sort_values([*_FOLD, "image"])
+    # A study that was tested has rows without a fold as well, and so floats for folds.
+    rows = rows.astype(dict.fromkeys(_FOLD, int)).sort_values([*_FOLD, "image"])
     repeats = rows["repeat"].unique().tolist()
     return {repeat: rows[rows["repeat"] == repeat].reset_index(drop=True) for repeat in repeats}
 
@@ -247,9 +248,10 @@ def _folds_of(study: StudyTables, level: str, settings: str, repeats: list[int])
     return rows[rows["repeat"].isin(repeats)].set_index(_FOLD).sort_index()
 
 
-def _levels(a: Iterable[str], b: Iterable[str]) -> list[str]:
-    """Levels of both in order, the paper's networks last."""
-    return sorted(dict.fromkeys([*a, *b]), key=lambda level: level in PAPER_LEVELS)
+def _levels(a: StudyTables, b: StudyTables, found: Set[str]) -> list[str]:
+    """The levels that were found, in the order of A's space, then of B's, the paper's networks last."""
+    known = dict.fromkeys([*a.description["levels"], *b.description["levels"], *PAPER_LEVELS])
+    return [level for level in known if level in found]
 
 
 def _by_level(comparison: pd.DataFrame, settings: str) -> dict[str, dict[str, Any]]:
@@ -258,7 +260,9 @@ def _by_level(comparison: pd.DataFrame, settings: str) -> dict[str, dict[str, An
 
 
 def _over_folds(row: Mapping[str, Any] | None, metric: str) -> Interval | None:
-    return None if row is None else Interval(*(row[f"{metric}_{end}"] for end in ("mean", "low", "high")))
+    if row is None or row[f"{metric}_low"] is None:
+        return None
+    return Interval(*(row[f"{metric}_{end}"] for end in ("mean", "low", "high")))
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
