@@ -52,6 +52,10 @@ class Log(Protocol):
         """Have all that was written where others read it."""
         ...
 
+    def close(self) -> None:
+        """Flush, and let go of what is open; a run that has not ended may be gone on with."""
+        ...
+
 
 class LiveLog:
     """Passes what it is told to a log, in a thread of its own: no server and no import keeps a study waiting.
@@ -108,6 +112,7 @@ class LiveLog:
                 write(log)
                 if self._todo.empty():
                     log.flush()
+            log.close()
         except Exception as error:  # whatever it is, the study is worth more than its log
             self._failed = True
             first_line = str(error).strip().partition("\n")[0]
@@ -176,6 +181,11 @@ class TensorBoardLog:
         for writer in self._writers.values():
             writer.flush()
 
+    def close(self) -> None:
+        """Close the writers of runs that have not ended."""
+        for writer in self._writers.values():
+            writer.close()
+
     def _add(self, run: RunName, summary: Any, step: int) -> None:
         path = self._path(run)
         if str(path) not in self._writers:
@@ -242,6 +252,9 @@ class MlflowLog:
 
     def flush(self) -> None:
         """Every call was answered."""
+
+    def close(self) -> None:
+        """Runs that have not ended stay as running; a resumed study finds them by that."""
 
     def _id(self, run: RunName) -> str:
         identity = _identity(run.phase, run.title, run.params)

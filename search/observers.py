@@ -1,6 +1,7 @@
 """Who looks on while a study runs, and what they are told. They change nothing, and nothing waits for them."""
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,32 +53,37 @@ class Observer(Protocol):
 
 
 class Observers:
-    """Tells several."""
+    """Tells several. One that raises is told no more, since a study is worth more than what is seen of it."""
 
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
-        self._observers = tuple(observers)
+        self._observers = list(observers)
 
     def begin(self, training: Training) -> None:
         """Tell all."""
-        for observer in self._observers:
-            observer.begin(training)
+        self._tell(lambda observer: observer.begin(training))
 
     def epoch(self, training: Training, fold: int, epoch: EpochScore) -> None:
         """Tell all."""
-        for observer in self._observers:
-            observer.epoch(training, fold, epoch)
+        self._tell(lambda observer: observer.epoch(training, fold, epoch))
 
     def end(self, training: Training, state: str, value: float | None) -> None:
         """Tell all."""
-        for observer in self._observers:
-            observer.end(training, state, value)
+        self._tell(lambda observer: observer.end(training, state, value))
 
     def tick(self) -> None:
         """Tell all."""
-        for observer in self._observers:
-            observer.tick()
+        self._tell(lambda observer: observer.tick())
 
     def close(self) -> None:
         """Tell all."""
-        for observer in self._observers:
-            observer.close()
+        self._tell(lambda observer: observer.close())
+
+    def _tell(self, tell: Callable[[Observer], None]) -> None:
+        for observer in tuple(self._observers):
+            try:
+                tell(observer)
+            except Exception as error:
+                self._observers.remove(observer)
+                name, kind = type(observer).__name__, type(error).__name__
+                first_line = str(error).strip().partition("\n")[0]
+                logging.getLogger(__name__).error(f"{name} failed, and is told no more: {kind}: {first_line}")

@@ -12,7 +12,6 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import URLError
 from urllib.request import urlopen
 
 from tiny_study import PATIENCE_S
@@ -59,7 +58,7 @@ class LiveStudy:
             assert time.monotonic() < deadline
             try:
                 found = condition()
-            except (OSError, URLError, StopIteration, IndexError):  # not there yet
+            except (OSError, LookupError, StopIteration):  # not there yet
                 found = None
             if found:
                 return found
@@ -68,7 +67,7 @@ class LiveStudy:
 
 @contextmanager
 def live_study(*arguments, folder):
-    """Start a study with a Ray of its own; it is killed in the end."""
+    """Start a study with a Ray of its own; in the end it is stopped by SIGTERM, as by a batch system."""
     temporary = Path(tempfile.mkdtemp(prefix="wbc"))  # a socket's path must be short
     environment = {**os.environ, "RAY_TMPDIR": str(temporary), "RAY_metrics_report_interval_ms": "1000"}
     command = [sys.executable, "-m", "search.run", "--output", folder.parent, "--name", folder.name, *arguments]
@@ -80,6 +79,8 @@ def live_study(*arguments, folder):
         reader.start()
         try:
             yield LiveStudy(folder, temporary / "ray", process, lines)
+            process.terminate()
+            assert process.wait(timeout=PATIENCE_S) == 130
         finally:
             process.terminate()
             process.wait(timeout=PATIENCE_S)

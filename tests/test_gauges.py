@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from live_study import live_study
-from tiny_study import table
+from tiny_study import SPACE, table
 
 from search.columns import Key
 from search.metrics import METRIC_NAMES, Metrics
@@ -147,14 +147,12 @@ def test_the_grafana_dashboard_asks_for_every_gauge_and_nothing_else():
 
 
 @pytest.mark.ray
-def test_prometheus_finds_a_study_and_what_its_tables_say(cells, space, tmp_path):
-    arguments = ("--space", space, "--data", cells, "--profile", "quick", "--trials", 8, "--repeats", 8)
+def test_prometheus_finds_a_study_and_what_its_tables_say(cells, tmp_path):
+    space = tmp_path / "longer.py"
+    space.write_text(SPACE.replace("epochs=2, lr", "epochs=12, lr"))  # exports are a second apart
+    arguments = ("--space", space, "--data", cells, "--profile", "quick", "--trials", 8, "--repeats", 300)
     with live_study(*arguments, "--folds", 3, "--seed", 3, folder=tmp_path / "watched") as study:
-
-        def of(name):
-            return {key[1]: value for key, value in study.metrics().items() if key[0] == name}
-
-        running = study.wait_for(lambda: of("wbc_search_validation_score"))
+        running = study.wait_for(lambda: of(study.metrics(), "wbc_search_validation_score"))
         # The file that deploy/prometheus.yml names, in the folder of this Ray.
         (job,) = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())["scrape_configs"]
         (file,) = job["file_sd_configs"][0]["files"]
@@ -162,24 +160,44 @@ def test_prometheus_finds_a_study_and_what_its_tables_say(cells, space, tmp_path
         assert (study.ray_folder / Path(file).name).exists()
 
         study.wait_for(lambda: json.loads((study.folder / "study.json").read_text())["phases_done"] == ["search"])
-        study.wait_for(lambda: not of("wbc_search_validation_score"))
         trials = table(study.folder, "trials")
         complete = trials[trials["state"] == "COMPLETE"]
-        best = {(("level", level),): value for level, value in complete.groupby("level")["value"].max().items()}
-        assert of("wbc_search_best_score") == pytest.approx(best)
         counts = {"RUNNING": 0, "COMPLETE": 0, "PRUNED": 0, "FAIL": 0, **trials["state"].value_counts().to_dict()}
-        assert of("wbc_search_trials") == {(("state", state),): n for state, n in counts.items()}
+        expected = {
+            "wbc_search_best_score": {
+                (("level", level),): pytest.approx(best)
+                for level, best in complete.groupby("level")["value"].max().items()
+            },
+            "wbc_search_trials": {(("state", state),): n for state, n in counts.items()},
+            "wbc_search_validation_score": {},
+        }
+
+        def compared():
+            """What the endpoint has of the search that is over; on a busy machine its exports may come late."""
+            found = study.metrics()
+            return found if {name: of(found, name) for name in expected} == expected else None
+
+        assert study.wait_for(compared)
 
         epochs = table(study.folder, "epochs").query("phase == 'search'")
         for tags, score in running.items():
-            rows = epochs[
-                (epochs["number"] == int(dict(tags)["trial"])) & (epochs["level"] == dict(tags)["level"])
-            ]
+            of_trial = epochs["number"] == int(dict(tags)["trial"])
+            rows = epochs[of_trial & (epochs["level"] == dict(tags)["level"])]
             assert any(math.isclose(score, value) for value in rows["val_balanced_accuracy"])
 
-        shown = study.wait_for(lambda: of("wbc_search_epochs_per_second")[()] and study.metrics())
-        epochs_per_s, images_per_s = (
-            shown[name, ()] for name in ("wbc_search_epochs_per_second", "wbc_search_images_per_second")
-        )
         n_train = table(study.folder, "folds")["n_train"]
-        assert n_train.min() <= images_per_s / epochs_per_s <= n_train.max()
+
+        def rates_agree():
+            """The two are exported a moment apart."""
+            found = study.metrics()
+            epochs_per_s, images_per_s = (
+                found[f"wbc_search_{what}_per_second", ()] for what in ("epochs", "images")
+            )
+            return epochs_per_s and n_train.min() <= images_per_s / epochs_per_s <= n_train.max()
+
+        assert study.wait_for(rates_agree)
+
+
+def of(found, name):
+    """The series of one gauge: tags -> value."""
+    return {tags: value for (gauge, tags), value in found.items() if gauge == name}
