@@ -9,7 +9,7 @@ import optuna
 import pytest
 
 from search.errors import InputError
-from search.tuning.storage import journal_storage
+from search.tuning.storage import interrupts, journal_storage
 
 # A process that is killed while it holds the lock of a journal in its working directory.
 KILLED = """
@@ -124,6 +124,26 @@ def test_a_lock_that_was_being_released_is_removed(tmp_path):
     (tmp_path / "journal.jsonl.lock").touch()
     journal_storage(journal)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["journal.jsonl.lock", "optuna.journal"]
+
+
+@pytest.mark.parametrize("call", ["rename", "unlink"])
+def test_a_ctrl_c_that_breaks_into_the_lock_is_told_from_a_failure(tmp_path, monkeypatch, call):
+    journal = tmp_path / "optuna.journal"
+    add_trials(journal, 1)
+    done = getattr(os, call)
+
+    def broken(*arguments):
+        done(*arguments)
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    study = optuna.load_study(storage=journal_storage(journal), study_name="a")
+    monkeypatch.setattr(os, call, broken)
+    with pytest.raises(BaseException) as raised:  # noqa: PT011
+        study.ask()
+    assert interrupts(raised.value)
+    assert add_trials(journal, 1) >= 2
+    assert not interrupts(FileNotFoundError("gone"))
 
 
 def test_a_damaged_line_in_the_middle_is_not_passed_over(tmp_path):

@@ -21,7 +21,7 @@ from search.space import Configuration, Params
 from search.tables import replace_file
 from search.tasks import Step
 from search.tuning.book import EndedTrial, OpenTrial, TrialBook
-from search.tuning.storage import journal_storage
+from search.tuning.storage import interrupts, journal_storage
 from search.tuning.studies import Direction, KnownTrial, Rules
 from search.tuning.tune import run_search
 
@@ -77,8 +77,12 @@ class Search:
             run_search(
                 self._book, self, images=images, splits=self._splits, seed=study.seed, cluster=study.cluster
             )
-        except OSError as error:  # of Optuna's journal: the study's other files name themselves
-            raise StudyFailedError(f"{study.folder.optuna_journal}: {error.strerror or error}") from error
+        except (OSError, RuntimeError) as error:
+            if interrupts(error):
+                raise KeyboardInterrupt from error
+            if isinstance(error, OSError):  # of Optuna's journal: the study's other files name themselves
+                raise StudyFailedError(f"{study.folder.optuna_journal}: {error.strerror or error}") from error
+            raise
         if self._book.failure is not None:
             raise StudyFailedError(f"the search failed, {self._book.failure}")
         self._say_result()

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -106,6 +107,7 @@ def ray_cluster(
     import ray
     from ray.job_config import JobConfig
 
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         context = ray.init(
             address=address or "local",  # else RAY_ADDRESS would decide
@@ -120,6 +122,7 @@ def ray_cluster(
     except Exception as error:
         first_line = str(error).strip().partition("\n")[0]
         raise StudyFailedError(f"Ray did not start: {type(error).__name__}: {first_line}") from error
+    signal.signal(signal.SIGTERM, on_sigterm)  # Ray has set its own, which kills what runs and leaves at once
     try:
         logging.getLogger("ray").setLevel(logging.ERROR)
         resources = ray.cluster_resources()

@@ -35,3 +35,11 @@ def journal_storage(path: Path) -> optuna.storages.JournalStorage:
     for lock in path.parent.glob(f"{path.name}.lock*"):
         lock.unlink()
     return optuna.storages.JournalStorage(JournalFileBackend(str(path)))
+
+
+def interrupts(error: BaseException) -> bool:
+    """Whether it comes of a Ctrl-C that broke into Optuna's lock, which then raises an error of its own."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__context__
+    return cause is not None
