@@ -14,6 +14,7 @@ from search.data.decode import resize_square
 from search.data.normalise import normalise
 from search.data.sources import open_source
 from search.errors import InputError
+from search.insides import class_activation, feature_maps
 from search.modelfiles import TrainedModel
 from search.phases.cells import MOST_MISTAKES, MOST_PX, MOST_TEST_MISTAKES, choose_cells, keep_cells
 from search.report.figures.cells import (
@@ -25,7 +26,6 @@ from search.report.figures.cells import (
     telling_channels,
     with_predictions,
 )
-from search.report.insides import class_activation, feature_maps
 from search.tables import read_table
 from search.tasks import Normalisation
 from wbcmodels.config import ModelConfig

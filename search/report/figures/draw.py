@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from search.data.decode import resize_square
+from search.insides import class_activation, feature_maps
 from search.modelfiles import TrainedModel
 from search.report.figures.cells import draw_attention, draw_features, draw_mistakes, pixels, with_predictions
 from search.report.figures.confusion import draw_confusion, draw_reliability
@@ -20,7 +21,6 @@ from search.report.figures.levels import draw_costs, draw_differences, draw_scor
 from search.report.figures.parameters import draw_importance, draw_parallel
 from search.report.figures.style import STYLE
 from search.report.figures.transfer import draw_transfer
-from search.report.insides import class_activation, feature_maps
 from search.report.reading import Results, winner
 from search.tables import replace_file
 
