@@ -57,7 +57,7 @@ def test_the_table_of_actors_names_trials(study, page):
 def test_tasks_of_later_phases_bear_the_names_of_their_trainings(study, page):
     study.wait_for(lambda: json.loads((study.folder / "study.json").read_text())["phases_done"] == ["search"])
     training = page.get_by_text(re.compile(r"^compare .*, fold \d"))
-    look_for(page, f"{study.dashboard}/#/jobs/01000000", training)
+    look_for(page, f"{study.dashboard}/#/jobs/01000000", training, opened="Task Table")
 
 
 @pytest.mark.ray
@@ -74,12 +74,18 @@ def test_optunas_dashboard_serves_the_searches_of_all_levels(study):
     assert names == {"level none", "level 1"}
 
 
-def look_for(page, address, what):
-    """Open a page of the dashboard, again when it shows nothing: it does not ask twice for what came too late."""
+def look_for(page, address, what, opened=None):
+    """Open a page of the dashboard, again when it shows nothing: it does not ask twice for what came too late.
+
+    Args:
+        opened: a part of the page that is closed at first.
+    """
     deadline = time.monotonic() + PATIENCE_S
     page.goto(address)
     while True:
         try:
+            if opened is not None:
+                page.get_by_text(opened).click(timeout=30_000)
             return what.first.wait_for(timeout=30_000)
         except TimeoutError:
             assert time.monotonic() < deadline

@@ -11,6 +11,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from PIL import Image
+from written_study import write_study as write_whole_study
 
 from search.columns import KEY_COLUMNS
 from search.errors import InputError
@@ -445,16 +446,16 @@ def test_seventy_names_look_different():
 
 
 def test_the_command_names_what_it_draws_and_what_is_no_study(tmp_path):
-    write_study(tmp_path / "study", all_tables())
+    study = write_whole_study(tmp_path / "study", stop=("compare", 0))
 
     def report(folder):
         return subprocess.run([sys.executable, "-m", "search.report", folder], capture_output=True, text=True)
 
-    done = report(tmp_path / "study")
+    done = report(study)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == sorted(
-        map(str, (tmp_path / "study" / "figures").iterdir()), key=done.stdout.find
-    )
+    *figures, page = done.stdout.splitlines()
+    assert sorted(figures) == sorted(map(str, (study / "figures").iterdir()))
+    assert page == str(study / "report.html")
     none = report(tmp_path)
     assert none.returncode == 2
     assert str(tmp_path) in none.stderr

@@ -185,11 +185,9 @@ def test_prometheus_finds_a_study_and_what_its_tables_say(cells, tmp_path):
             rows = epochs[of_trial & (epochs["level"] == dict(tags)["level"])]
             assert any(math.isclose(score, value) for value in rows["val_balanced_accuracy"])
 
-        n_train = table(study.folder, "folds")["n_train"]
-
         def rates_agree():
-            """The two are exported a moment apart."""
-            found = study.metrics()
+            """An epoch has as many images as a training; the two are exported a moment apart."""
+            found, n_train = study.metrics(), table(study.folder, "folds")["n_train"]
             epochs_per_s, images_per_s = (
                 found[f"wbc_search_{what}_per_second", ()] for what in ("epochs", "images")
             )

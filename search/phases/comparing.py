@@ -40,8 +40,12 @@ def candidates(study: Study) -> list[Candidate]:
     """What is compared, as the search's trials have it."""
     trials = study.trials()
     best = best_trials(trials)
-    tuned = {level: _candidate(study, level, "tuned", trial["params"]) for level, trial in best.items()}
-    found = [tuned[level] for level in study.space.levels if level in tuned]
+    tuned = {
+        level: _candidate(study, level, "tuned", best[level]["params"])
+        for level in study.space.levels
+        if level in best
+    }
+    found = list(tuned.values())
     equal = equal_settings(trials, tuple(tuned)) if study.space.factor is not None else None
     if equal is not None:
         found += [_candidate(study, level, "equal", equal, rival=rival) for level, rival in tuned.items()]

@@ -57,7 +57,7 @@ def draw_mistakes(cells: pd.DataFrame, n_wrong: int) -> Figure | None:
     if wrong.empty:
         return None
     n_rows = math.ceil(len(wrong) / SHEET_COLUMNS)
-    figure = new_figure(0.5 + 1.75 * n_rows)
+    figure = new_figure(0.7 + 1.75 * n_rows)
     grid = figure.subplots(n_rows, SHEET_COLUMNS, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
@@ -65,7 +65,7 @@ def draw_mistakes(cells: pd.DataFrame, n_wrong: int) -> Figure | None:
         _show(axes, pixels(cell["png"]))
         axes.set_title(_named(cell), fontsize=7)
     shown = f"the {len(wrong)} surest of {n_wrong} mistakes" if n_wrong > len(wrong) else "all mistakes"
-    figure.suptitle(f"True class → class it was taken for, with probabilities: {shown} on the comparison's folds")
+    figure.suptitle(f"True class → class it was taken for, with probabilities:\n{shown} on the comparison's folds")
     return figure
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from search.report.page.cells import large, missing, times
+from search.report.page.cells import large, metric_name, missing, times
 from search.report.reading import Results
 from search.report.statistics import wilson
 from search.report.verdict import Finding, Verdict, level_name, p_text, signed
@@ -104,8 +104,8 @@ def answer(results: Results, found: Verdict) -> Answer:
     rival = tuned[(tuned["level"] == reference) & (reference != found.winner)]
     placements = description["factor"] == "placement" and {*found.winner.split("+")} <= {*STAGES, "none"}
     return Answer(
-        winner=found.winner,
-        metric=metric.replace("_", " "),
+        winner=level_name(None, found.winner) if description["factor"] is None else found.winner,
+        metric=metric_name(metric),
         score=f"{row[metric]:.3f}",
         accuracy=f"{row['accuracy']:.3f}",
         n_images=int(row["n_images"]),
@@ -139,11 +139,17 @@ def _sure(found: Verdict, factor: str | None) -> Sure | None:
         outcome="not settled" if finding.outcome == "not settled" else "settled",
         points=signed(finding.points),
         interval=f"{signed(finding.low)} to {signed(finding.high)}" if tested else None,
-        p=None if missing(finding.p_holm) else p_text(finding.p_holm),
+        p=None if missing(finding.p_holm) else _p(finding.p_holm),
         rival=level_name(factor, rival),
         chances=chances,
         span=_span(finding) if tested else None,
     )
+
+
+def _p(p: float) -> str:
+    """As in p = 0.20, on one line."""
+    text = p_text(p)
+    return f"p {'' if '<' in text else '= '}{text}".replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _turned(finding: Finding) -> Finding:

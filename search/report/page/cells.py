@@ -68,6 +68,11 @@ def percent(value: Any, digits: int = 1) -> Cell:
     return Cell(NOTHING) if missing(value) else Cell(f"{100 * value:.{digits}f} %", float(value))
 
 
+def metric_name(metric: str) -> str:
+    """A headline metric as a reader calls it."""
+    return metric.replace("_", " ").replace("f1", "F1")
+
+
 def p_value(value: Any) -> Cell:
     """A p value, as everywhere in a report."""
     return Cell(NOTHING) if missing(value) else Cell(p_text(float(value)), float(value))
@@ -86,7 +91,7 @@ def difference(row: pd.Series, rival: str = "reference") -> Cell:
 def parameter(value: Any) -> Cell:
     """A parameter of a space, of whatever type."""
     if isinstance(value, float) and not math.isnan(value):
-        return number(value, ".3g")
+        return number(value, ",.0f" if value.is_integer() else ".3g")
     return Cell(NOTHING) if missing(value) else Cell(str(value), _order(value))
 
 

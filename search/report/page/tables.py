@@ -3,12 +3,14 @@
 import numpy as np
 import pandas as pd
 
+from search.arguments import METRICS
 from search.columns import COLUMNS
 from search.report.page.cells import (
     Cell,
     Column,
     Table,
     difference,
+    metric_name,
     number,
     p_value,
     parameter,
@@ -107,7 +109,7 @@ def transfer_table(transfer: pd.DataFrame, metric: str) -> Table:
             Column("network", numeric=False),
             Column("way", COLUMNS["way"][1], numeric=False),
             Column("accuracy", COLUMNS["accuracy"][1]),
-            *(Column(name.replace("_", " "), COLUMNS[name][1]) for name in _others(metric, "accuracy")),
+            *(Column(metric_name(name), COLUMNS[name][1]) for name in _others(metric, "accuracy")),
             Column("minus scratch, points (95 %)", "from the same network trained from scratch on the same folds"),
             Column("p Holm"),
         ),
@@ -163,8 +165,8 @@ def _comparison_columns(metric: str, reference: str) -> list[Column]:
     rival = f"minus {reference}, points (95 %)"
     return [
         Column("level", numeric=False),
-        Column(metric.replace("_", " "), f"{COLUMNS[metric][1]}; pooled over folds"),
-        *(Column(_LABELS[name], f"{COLUMNS[name][1]}; pooled over folds") for name in _others(metric)),
+        Column(metric_name(metric), f"{COLUMNS[metric][1]}; pooled over folds"),
+        *(Column(metric_name(name), f"{COLUMNS[name][1]}; pooled over folds") for name in _others(metric)),
         Column(rival, "mean difference over folds, with the variance of folds that overlap"),
         Column("p Holm", COLUMNS["p_holm"][1]),
         Column("p McNemar", COLUMNS["p_mcnemar"][1]),
@@ -193,12 +195,9 @@ def _comparison_row(row: pd.Series, metric: str, winner: str | None) -> list[Cel
     ]
 
 
-_LABELS = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"}
-
-
 def _others(metric: str, *without: str) -> list[str]:
     """The headline metrics beside the searched one; with `without`, beside those."""
-    return [name for name in _LABELS if name not in (without or (metric,))]
+    return [name for name in METRICS if name not in (without or (metric,))]
 
 
 def _get(row: pd.Series, name: str) -> object:
