@@ -2,8 +2,8 @@
 
     python -m benchmarks.false_alarms --studies 2000
 
-Seen, n = 2000 studies of 1738 images on ten folds: a false alarm among eight equals in 1.1 % (95 % interval 0.8 to 1.7)
-by accuracy and 0.3 % (0.1 to 0.7) by balanced accuracy; two points of accuracy found in 8.2 % (7.1 to 9.5).
+Seen, n = 2000 studies of 1738 images on ten folds: a false alarm among eight equals in 1.1 % (95 % interval 0.8 to
+1.7) by accuracy and 0.3 % (0.1 to 0.7) by balanced accuracy; two points of accuracy found in 8.2 % (7.1 to 9.5).
 
 Each study draws fresh images of five classes as unequal as in blood, splits them into folds, fits eight
 classifiers on every fold anew, and asks the report's own test. The classifiers are nearest class means; each sees
