@@ -7,7 +7,7 @@ from itertools import groupby
 import pandas as pd
 import pytest
 from browser import chromium
-from tiny_study import table
+from tiny_study import PATIENCE_S, table
 from written_study import write_study
 
 from search.report.__main__ import main
@@ -85,6 +85,7 @@ def opened(browser, folder, viewport=WIDE, **options):
     address = (folder / "report.html").as_uri()
     context = browser.new_context(viewport=viewport, **options)
     page = context.new_page()
+    page.set_default_timeout(1000 * PATIENCE_S)
     said, asked = [], []
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
