@@ -5,8 +5,8 @@
 Every placement is searched for itself over norm, dropout, learning rate, input size and class weighting, so
 that each is compared at its best.
 
-Seen with `--profile quick` on two cores, n = 1 run each, seed 0, 2172 cells of PBC, transferred to 255 of LISC: of 12
-epochs (38 minutes) 2+3 was best, of 8 epochs (`--trials 32`, on slower cores) 1+2; no difference was settled.
+Seen with `--profile quick` on two cores, n = 1 run each, seed 0, 2172 cells of PBC, transferred to 255 of LISC:
+of 12 epochs (38 minutes) 2+3 was best, of 8 epochs (`--trials 32`, on slower cores) 1+2; nothing was settled.
 """
 
 from search.space import PAPER_PROFILE, Configuration, Params, Profile, Space, Suggester, TrainingConfig
