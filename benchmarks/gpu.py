@@ -53,9 +53,9 @@ def main(
     smallest: Annotated[bool, typer.Option("--smallest", help="See that it runs; overrides sizes.")] = False,
 ) -> None:
     """Measure ways to train on one GPU, and project the placement study."""
-    side_by_side, stacked = SIDE_BY_SIDE, STACKED
+    side_by_side, stacked = list(SIDE_BY_SIDE), list(STACKED)
     if smallest:
-        images, side, width, side_by_side, stacked = 40, 12, 0.125, (1, 2), (1, 2)
+        images, side, width, side_by_side, stacked = 40, 12, 0.125, [1, 2], [1, 2]
     device, console = prepare_worker(1, gpu_share=1.0), make_console()
     on_gpu = device.device.type == "cuda"
     card = torch.cuda.get_device_name() if on_gpu else "no GPU: on the CPU"
@@ -95,8 +95,8 @@ def main(
     for column in ("way", "placement", "n", "images/s", "use, %"):
         table.add_column(column, justify="left" if column in ("way", "placement") else "right")
     for row in frame.to_dict("records"):
-        n = "" if pd.isna(row["n"]) else f"{row['n']:.0f}"
-        table.add_row(row["way"], row["placement"], n, f"{row['images_per_s']:.0f}", f"{100 * row['use']:.2g}")
+        count = "" if pd.isna(row["n"]) else f"{row['n']:.0f}"
+        table.add_row(row["way"], row["placement"], count, f"{row['images_per_s']:.0f}", f"{100 * row['use']:.2g}")
     console.print(table)
     speed = frame["images_per_s"][frame["way"] == "side by side"].max() / frame["images_per_s"].iloc[0]
     console.print(f"the best number side by side trains {speed:.2g} times the images of the tutorial's function")

@@ -119,7 +119,7 @@ def side_by_side_rate(shape: Shape, n: int) -> float:
 def stacked_rate(shape: Shape, device: Device, n: int) -> float:
     """Of n trainings of one architecture in one process, as networks with a leading dimension of n."""
     models = [build(shape.model, seed).to(device.device).train() for seed in range(n)]
-    params, buffers = stack_module_state(models)  # type: ignore[arg-type]
+    params, buffers = stack_module_state(models)
     # Batch norm takes no mixture of precisions under vmap, so all is in one here.
     precision = torch.bfloat16 if device.bf16 else torch.float32
     buffers = {

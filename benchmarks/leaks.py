@@ -22,19 +22,18 @@ import typer
 from ray._private.internal_api import get_memory_info_reply, get_state_from_address
 from rich.table import Table
 
+from benchmarks.studies import image_set, study_of
 from benchmarks.throughput_measures import process_mb, process_tree
 from search.arguments import Arguments, Resources
 from search.commandline import run_app
-from search.console import Reporter, make_console
+from search.console import make_console
 from search.data.imageset import ImageSet
-from search.opening import Session, open_session
+from search.opening import open_session
 from search.phases.context import Study
 from search.phases.searching import Search
 from search.space import Configuration, Profile, Space, Suggester, TrainingConfig
-from search.studyfolder import StudyFolder
-from search.tables import Ledger
 from search.tasks import Step
-from search.tuning.jobs import Workers, probed_speed
+from search.tuning.jobs import probed_speed
 from wbcmodels.config import ModelConfig
 
 SIDE, N_IMAGES, CLASSES, SLOTS = 12, 60, ("a", "b", "c"), 2
@@ -110,7 +109,7 @@ def watched_search(folder: Path, n_trials: int) -> list[Sample]:
     arguments = Arguments(space=str(space), profile="quick", trials=n_trials, search_folds=2, pruner="asha")
     with open_session(arguments, Resources(gpus_per_trial=0.0, max_concurrent=SLOTS)) as session:
         probed_speed(session.probe)  # its processes have ended their work
-        study = _study(session, folder / "study")
+        study = study_of(Study, session, _images(), folder / "study")
         study.share_images()
         search = WatchedSearch(study)
         search.run()
@@ -146,37 +145,17 @@ def _configure(suggest: Suggester, level: str, profile: Profile) -> Configuratio
     return Configuration(model=model, training=TrainingConfig(epochs=profile.epochs, lr=lr))
 
 
-def _study(session: Session, path: Path) -> Study:
-    rng = np.random.default_rng(0)
-    source = ImageSet(
-        source="noise",
-        classes=CLASSES,
-        names=tuple(map(str, range(N_IMAGES))),
-        labels=np.arange(N_IMAGES) % len(CLASSES),
-        pixels={SIDE: rng.integers(0, 256, (N_IMAGES, SIDE, SIDE, 3), dtype=np.uint8)},
-        fingerprint="",
-    )
-    folder = StudyFolder.create(path, {})
-    return Study(
-        arguments=session.arguments,
-        space=session.space,
-        plan=session.plan,
-        source=source,
-        target=None,
-        development=np.arange(N_IMAGES),
-        locked=np.arange(0),
-        folder=folder,
-        ledger=Ledger(folder.path),
-        cluster=session.cluster,
-        reporter=Reporter(session.console, session.plan.cost),
-        workers=Workers(session.cluster),
-    )
+def _images() -> ImageSet:
+    pixels = np.random.default_rng(0).integers(0, 256, (N_IMAGES, SIDE, SIDE, 3), dtype=np.uint8)
+    return image_set(pixels, np.arange(N_IMAGES) % len(CLASSES), CLASSES)
 
 
 def _sample(trials: int, study: Path) -> Sample:
     state = get_state_from_address(ray.get_runtime_context().gcs_address)
     store = get_memory_info_reply(state).store_stats
-    session = Path(ray._private.worker.global_worker.node.get_session_dir_path())
+    node = ray._private.worker.global_worker.node
+    assert node is not None
+    session = Path(node.get_session_dir_path())
     return Sample(
         trials=trials,
         driver_mb=process_mb(os.getpid()),

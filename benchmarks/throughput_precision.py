@@ -62,6 +62,8 @@ def cross_validated(images: ImageSet, configuration: Configuration, *, bf16: boo
             validate_once=True,
         )
         *_, last = run_task(task, shared, device)
+        assert last.score is not None  # a training ends with its score
+        assert last.score.metrics is not None
         accuracies.append(last.score.metrics.accuracy)
         train_s += last.score.train_s
     return Precision(np.array(accuracies), train_s)

@@ -5,19 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 import search.tuning.tune
 from benchmarks.patterns.workload import Images, Workload
-from search.console import Reporter
-from search.data.imageset import ImageSet
+from benchmarks.studies import image_set, study_of
 from search.data.splits import Split
 from search.opening import Session
 from search.phases.context import Study
 from search.phases.searching import Search
-from search.studyfolder import StudyFolder
-from search.tables import Ledger
-from search.tuning.jobs import Workers
+from search.tuning.actor import TrialActor
 
 
 @dataclass(kw_only=True)
@@ -33,46 +28,26 @@ class OneSplitStudy(Study):
 
 def search_one_split(session: Session, workload: Workload, images: Images) -> None:
     """Run the search phase in a study's folder, and leave events."""
-    source = ImageSet(
-        source="images",
-        classes=tuple(f"class {k}" for k in range(workload.n_classes)),
-        names=tuple(map(str, range(len(images.labels)))),
-        labels=images.labels,
-        pixels={workload.side: images.pixels},
-        fingerprint="",
-    )
-    folder = StudyFolder.create(workload.folder / "study", {})
-    study = OneSplitStudy(
-        arguments=session.arguments,
-        space=session.space,
-        plan=session.plan,
-        source=source,
-        target=None,
-        development=np.arange(len(images.labels)),
-        locked=np.arange(0),
-        folder=folder,
-        ledger=Ledger(folder.path),
-        cluster=session.cluster,
-        reporter=Reporter(session.console, session.plan.cost),
-        workers=Workers(session.cluster),
-        split=Split(train=images.train, val=images.val),
-    )
+    classes = tuple(f"class {k}" for k in range(workload.n_classes))
+    source = image_set(images.pixels, images.labels, classes)
+    split = Split(train=images.train, val=images.val)
+    study = study_of(OneSplitStudy, session, source, workload.folder / "study", split=split)
     study.share_images()
     search.tuning.tune.TrialActor = timed_actor(workload)  # type: ignore[misc]
     Search(study).run()
     study.ledger.close()
 
 
-def timed_actor(workload: Workload) -> type:
+def timed_actor(workload: Workload) -> type[TrialActor]:
     """The search's worker, which leaves events as well."""
 
-    class TimedActor(search.tuning.tune.TrialActor):
-        def setup(self, config: dict[str, Any], **shared: Any) -> None:
+    class TimedActor(TrialActor):
+        def setup(self, config: dict[str, Any], *given: Any, **shared: Any) -> None:
             import search.trial as trial  # imports torch, for which the driver does not wait
 
             self._fit = trial.fit
             trial.fit = self._timed_fit
-            super().setup(config, **shared)
+            super().setup(config, *given, **shared)
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
             self._trial = new_config["number"]

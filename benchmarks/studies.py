@@ -1,0 +1,48 @@
+"""A study on images that lie in memory, for benchmarks that run some of its phases."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.console import Reporter
+from search.data.imageset import ImageSet
+from search.opening import Session
+from search.phases.context import Study
+from search.studyfolder import StudyFolder
+from search.tables import Ledger
+from search.tuning.jobs import Workers
+
+Kind = TypeVar("Kind", bound=Study)
+
+
+def image_set(pixels: NDArray[np.uint8], labels: NDArray[np.int64], classes: tuple[str, ...]) -> ImageSet:
+    """Images of one side, (n, side, side, 3), under their numbers as names."""
+    names = tuple(map(str, range(len(labels))))
+    pixels_by_side = {pixels.shape[1]: pixels}
+    return ImageSet(
+        source="images", classes=classes, names=names, labels=labels, pixels=pixels_by_side, fingerprint=""
+    )
+
+
+def study_of(kind: type[Kind], session: Session, images: ImageSet, path: Path, **more: Any) -> Kind:
+    """A study in a new folder, which searches on all images and holds out none."""
+    (pixels,) = images.pixels.values()
+    folder = StudyFolder.create(path, {})
+    return kind(
+        arguments=session.arguments,
+        space=session.space,
+        plan=session.plan,
+        source=images,
+        target=None,
+        development=np.arange(len(images.labels)),
+        locked=np.arange(0),
+        folder=folder,
+        ledger=Ledger(folder.path),
+        cluster=session.cluster,
+        reporter=Reporter(session.console, session.plan.cost),
+        workers=Workers(session.cluster),
+        photograph=lambda name: pixels[int(name)],
+        **more,
+    )
