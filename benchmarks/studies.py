@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from search.console import Reporter
 from search.data.imageset import ImageSet
+from search.observers import Observers
 from search.opening import Session
 from search.phases.context import Study
 from search.studyfolder import StudyFolder
@@ -29,7 +30,7 @@ def image_set(pixels: NDArray[np.uint8], labels: NDArray[np.int64], classes: tup
 def study_of(kind: type[Kind], session: Session, images: ImageSet, path: Path, **more: Any) -> Kind:
     """A study in a new folder, which searches on all images and holds out none."""
     (pixels,) = images.pixels.values()
-    folder = StudyFolder.create(path, {})
+    folder, reporter = StudyFolder.create(path, {}), Reporter(session.console, session.plan.cost)
     return kind(
         arguments=session.arguments,
         space=session.space,
@@ -41,8 +42,9 @@ def study_of(kind: type[Kind], session: Session, images: ImageSet, path: Path, *
         folder=folder,
         ledger=Ledger(folder.path),
         cluster=session.cluster,
-        reporter=Reporter(session.console, session.plan.cost),
+        reporter=reporter,
         workers=Workers(session.cluster),
         photograph=lambda name: pixels[int(name)],
+        observers=Observers((), reporter.note),
         **more,
     )

@@ -1,6 +1,5 @@
 """Who looks on while a study runs, and what they are told. They change nothing, and nothing waits for them."""
 
-import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -53,10 +52,14 @@ class Observer(Protocol):
 
 
 class Observers:
-    """Tells several. One that raises is told no more, since a study is worth more than what is seen of it."""
+    """Tells several. One that raises is told no more, since a study is worth more than what is seen of it.
 
-    def __init__(self, observers: Iterable[Observer] = ()) -> None:
-        self._observers = list(observers)
+    Args:
+        note: tells the user that one has failed.
+    """
+
+    def __init__(self, observers: Iterable[Observer], note: Callable[[str], None]) -> None:
+        self._observers, self._note = list(observers), note
 
     def begin(self, training: Training) -> None:
         """Tell all."""
@@ -86,4 +89,4 @@ class Observers:
                 self._observers.remove(observer)
                 name, kind = type(observer).__name__, type(error).__name__
                 first_line = str(error).strip().partition("\n")[0]
-                logging.getLogger(__name__).error(f"{name} failed, and is told no more: {kind}: {first_line}")
+                self._note(f"{name} failed, and is told no more: {kind}: {first_line}")

@@ -59,7 +59,7 @@ def new_study(arguments: Arguments, resources: Resources, output: Path, name: st
         print_plan(session, path)
         source, target = _prepare(session)
         _check_folds(session.plan, source, target)
-        folder = StudyFolder.create(path, _description(session, source, target))
+        folder = StudyFolder.create(path, describe(session, source, target))
         with folder.locked():
             _run(session, source, target, folder, Ledger(path), resources.log_to)
 
@@ -95,7 +95,7 @@ def resumed_study(path: Path, resources: Resources, extension: Extension, *, for
                 begin_unfinished_anew(folder, ledger)
             for phase in AFTER_SEARCH if source in others else AFTER_SEARCH[-1:] if others else ():
                 ledger.forget_all(phase=phase)
-            description = as_json(_description(session, source, target))
+            description = as_json(describe(session, source, target))
             if force or description["plan"] != began_with["plan"]:
                 reopen(folder, description, changes)
             _run(session, source, target, folder, ledger, resources.log_to)
@@ -137,7 +137,7 @@ def _decode(session: Session) -> tuple[ImageSet, ImageSet | None]:
     return source, target
 
 
-def _description(session: Session, source: ImageSet, target: ImageSet | None) -> dict[str, object]:
+def describe(session: Session, source: ImageSet, target: ImageSet | None) -> dict[str, object]:
     """What `study.json` says of a study from its start."""
     return {
         "arguments": _lasting(session.arguments),
@@ -255,7 +255,7 @@ def _observers(
         started = folder.description["started"]
         make = partial(open_log, log_to, folder.path, started)
         observers.append(LiveLog(log_to, make, arguments.metric, reporter.note))
-    return Observers(observers)
+    return Observers(observers, reporter.note)
 
 
 def _settle_time(study: "Study") -> None:

@@ -26,6 +26,7 @@ from search.data.imageset import ImageSet
 from search.data.splits import hold_out
 from search.data.synthetic import CELL_TYPES, MICROSCOPES, draw_cell
 from search.metrics import score
+from search.observers import Observers
 from search.phases.comparing import compare, winner
 from search.phases.confirming import confirm
 from search.phases.context import Study
@@ -34,7 +35,7 @@ from search.phases.transferring import transfer
 from search.plan import TEST_SHARE, Request, make_plan
 from search.records import FoldRecorder, trial_row
 from search.seeds import derive_seed
-from search.session import _description
+from search.session import describe
 from search.space import Profile
 from search.studyfolder import StudyFolder
 from search.tables import Ledger
@@ -108,14 +109,16 @@ def write_study(
     session = SimpleNamespace(arguments=arguments, space=space, plan=plan)
     # A study of a test need not survive a power cut.
     with patch("os.fsync"), patch("search.phases.transferring.share", lambda weights: weights):
-        opened = StudyFolder.create(folder, _description(session, source, target))
+        opened = StudyFolder.create(folder, describe(session, source, target))
         opened.update(started=BEGAN.isoformat(), commands=[command])
         locked = hold_out(source.labels, source.groups, TEST_SHARE, derive_seed(seed, "test set"))
+        reporter = Reporter(Console(file=io.StringIO()), plan.cost)
         study = Study(
             arguments=arguments, space=space, plan=plan, source=source, target=target,
             development=locked.train, locked=locked.val, folder=opened, ledger=Ledger(folder), cluster=None,
-            reporter=Reporter(Console(file=io.StringIO()), plan.cost),
+            reporter=reporter,
             workers=MadeUp((source, target), gains, stop), photograph=lambda name: draw(source, name),
+            observers=Observers((), reporter.note),
         )  # fmt: skip
         with suppress(KeyboardInterrupt):
             run_phases(study)

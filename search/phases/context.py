@@ -37,8 +37,8 @@ class Study:
         development, locked: image indices of the source.
         shared: data sets and weights in Ray's object store, by name.
         photograph: gives an image of the source by its name, see `search.data.imageset.Source`.
-        timing: of this run.
         observers: of every epoch.
+        timing: of this run.
     """
 
     arguments: Arguments
@@ -54,9 +54,9 @@ class Study:
     reporter: Reporter
     workers: Workers
     photograph: Callable[[str], NDArray[np.uint8]]
+    observers: Observers
     shared: dict[str, Any] = field(default_factory=dict)
     timing: Timing = field(default_factory=Timing)
-    observers: Observers = field(default_factory=Observers)
 
     @property
     def checkpoints(self) -> CheckpointFolder:

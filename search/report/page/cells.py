@@ -78,10 +78,10 @@ def p_value(value: Any) -> Cell:
     return Cell(NOTHING) if missing(value) else Cell(p_text(float(value)), float(value))
 
 
-def difference(row: pd.Series, rival: str = "reference") -> Cell:
-    """A difference in points with its interval; nothing for what is compared with itself."""
-    mean, low, high = (row[f"difference_{rival}{end}"] for end in ("", "_low", "_high"))
-    if missing(mean) or (mean == 0 and low == high):
+def difference(row: pd.Series) -> Cell:
+    """A difference from the reference in points with its interval; nothing for the reference itself."""
+    mean, low, high = (row[f"difference_reference{end}"] for end in ("", "_low", "_high"))
+    if missing(row["p_mcnemar"]):  # what is compared with itself is not tested
         return Cell(NOTHING)
     if missing(low):
         return Cell(signed(100 * mean), float(mean))
