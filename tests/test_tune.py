@@ -1,9 +1,11 @@
 from types import SimpleNamespace
 
 import pytest
+from book_harness import Search, check_run_that_came_to_its_end
+from ray.exceptions import ObjectReconstructionFailedError
 
 from search.tuning.cluster import Cluster
-from search.tuning.tune import MAX_FALSE_STARTS, _BookSearcher, _Driver, _Upkeep
+from search.tuning.tune import MAX_FALSE_STARTS, _BookSearcher, _Driver, _through_losses, _Upkeep
 
 CLUSTER = Cluster(cpus=2, gpus=0, cpus_per_trial=1, gpus_per_trial=0.0, slots=2, dashboard=None, needs_token=False)
 
@@ -54,3 +56,73 @@ def test_a_worker_that_begins_shows_that_workers_can(lose):
         lose(begun=False)
     lose(begun=True)
     assert not lose(begun=False)
+
+
+@pytest.fixture
+def lossy(tmp_path):
+    """A search of two trials at a time, and its driver."""
+    search = Search(tmp_path / "journal")
+
+    def take_back(number):
+        del search.running[number]
+        return search._take_back(number)
+
+    return search, _Driver(search.book, SimpleNamespace(take_back=take_back), CLUSTER)
+
+
+def lost_result(cause):
+    """What Tune raises when it cannot fetch what a worker has answered."""
+    try:
+        raise RuntimeError("Caught unexpected exception") from cause
+    except RuntimeError as error:
+        return error
+
+
+def test_a_search_goes_on_when_results_are_gone_with_their_machine(lossy):
+    search, driver = lossy
+    rounds = iter([3, 1, 7, 2])
+
+    def fit():
+        n_steps = next(rounds, None)
+        if n_steps is None:
+            search.run()
+            return
+        begun = [search.ask().number for _ in range(2)]
+        assert begun == sorted(begun)
+        for _ in range(n_steps):
+            for number in begun:
+                if number in search.running:
+                    search.advance(number)
+                    driver.n_steps += 1
+        raise lost_result(ObjectReconstructionFailedError("00", None, ""))
+
+    _through_losses(driver, fit)
+    check_run_that_came_to_its_end(search)
+    assert "FAIL" not in search.states().values()
+    assert search.given[:4] == [0, 1, 0, 1]
+
+
+def test_a_loss_without_an_epoch_since_the_last_ends_the_search(lossy):
+    search, driver = lossy
+    fits = []
+
+    def fit():
+        fits.append(search.ask().number)
+        driver.n_steps += len(fits) == 1
+        raise lost_result(ObjectReconstructionFailedError("00", None, ""))
+
+    with pytest.raises(RuntimeError, match="unexpected"):
+        _through_losses(driver, fit)
+    assert fits == [0, 0]
+
+
+@pytest.mark.parametrize("cause", [None, ValueError("of Tune's own")])
+def test_other_errors_of_tune_end_the_search(lossy, cause):
+    _, driver = lossy
+
+    def fit():
+        driver.n_steps += 1
+        raise lost_result(cause)
+
+    with pytest.raises(RuntimeError, match="unexpected"):
+        _through_losses(driver, fit)

@@ -1,16 +1,19 @@
 """The search on Ray Tune: thin adapters between Tune and the book of trials."""
 
+import gc
 import logging
 import os
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from ray import tune
+from ray.exceptions import ObjectLostError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -80,11 +83,18 @@ def run_search(
     # With one trial pending at a time, its process is often thrown away as it stands ready, for that of another
     # trial which has just ended; the next trial then waits for a process again, and so on.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(cluster.slots)
-    # Tune keeps a record of its own, which nothing here reads: the book's journal is the record.
-    with tempfile.TemporaryDirectory(prefix="wbc-search-") as scratch, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Ray's own code, about its own deprecations
+        _through_losses(driver, lambda: _fit(tune.with_resources(trainable, resources), driver))
+    if driver.error is not None:
+        raise driver.error
+
+
+def _fit(trainable: Any, driver: "_Driver") -> None:
+    # Tune keeps a record of its own, which nothing here reads: the book's journal is the record.
+    with tempfile.TemporaryDirectory(prefix="wbc-search-") as scratch:
         tune.Tuner(
-            tune.with_resources(trainable, resources),
+            trainable,
             tune_config=tune.TuneConfig(
                 search_alg=_BookSearcher(driver),
                 scheduler=_BookScheduler(driver),
@@ -102,8 +112,23 @@ def run_search(
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()
-    if driver.error is not None:
-        raise driver.error
+
+
+def _through_losses(driver: "_Driver", fit: Callable[[], None]) -> None:
+    """Run Tune, and once more whenever it gives up over a result that is gone with the machine it lay on.
+
+    It takes a worker that is lost for a trial's failure, but not a worker's last words. What is kept of the trials
+    goes on; without a single epoch between two losses there is more amiss.
+    """
+    while True:
+        seen = driver.n_steps
+        try:
+            return fit()
+        except RuntimeError as error:
+            if not isinstance(error.__cause__, ObjectLostError) or driver.n_steps == seen:
+                raise
+        driver.take_all_back()
+        gc.collect()  # what refers to workers of the run that ended keeps their slots
 
 
 class _DriverOnly:
@@ -125,6 +150,7 @@ class _Driver:
         self.error: Exception | None = None
         self.begun: set[str] = set()  # Tune's names of trials that a worker has begun
         self.false_starts = 0
+        self.n_steps = 0
         self.wants_trace = cluster.profile_trace
 
     @contextmanager
@@ -133,6 +159,12 @@ class _Driver:
             yield
         except Exception as error:
             self.error = self.error or error
+
+    def take_all_back(self) -> None:
+        """Have the book give out again all trials that are open."""
+        for number in sorted(self.book.open, reverse=True):  # the first is given out first again
+            self.book.lose(number, "", partial(self.record.take_back, number), began=False)
+        self.begun.clear()
 
 
 class _BookSearcher(_DriverOnly, Searcher):
@@ -201,6 +233,7 @@ class _BookScheduler(_DriverOnly, FIFOScheduler):
         number, step = trial.config["number"], result.get("step")
         if step is None:
             return TrialScheduler.CONTINUE
+        self._driver.n_steps += 1
         self._driver.wants_trace &= step.trace is None
         book, record = self._driver.book, self._driver.record
         with self._driver.guarded():

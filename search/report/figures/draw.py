@@ -45,6 +45,7 @@ def draw_all(results: Results) -> list[Path]:
                 file.unlink(missing_ok=True)
             else:
                 _save(figure, file, kind, metadata)
+                figure.set_layout_engine("none")  # the next form is arranged as this one
                 written.append(file)
     return written
 
