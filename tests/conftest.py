@@ -6,7 +6,7 @@ from search.tables import Ledger
 
 
 def pytest_addoption(parser):
-    parser.addoption("--kills", type=int, default=6, help="how often the fault test kills a study")
+    parser.addoption("--kills", type=int, default=5, help="how often the fault test kills a study")
 
 
 @pytest.fixture(autouse=True)

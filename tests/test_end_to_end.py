@@ -4,6 +4,8 @@ import gzip
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -12,6 +14,16 @@ import pytest
 from tiny_study import assert_same_tables, command, start, table
 
 from search.columns import KEY_COLUMNS, TABLES, field_of
+
+RUN = """
+import sys
+from search.commandline import exit_code
+from search.run import app
+
+code = exit_code(app, sys.argv[1:])
+print("torch", "torch" in sys.modules)
+sys.exit(code)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -172,11 +184,24 @@ def test_show_and_predict_use_the_folder(study, cells, tmp_path):
     assert set(frame.columns) >= {"image", "predicted", "probability_basophil"}
 
 
+@pytest.fixture(scope="module")
+def second(arguments, tmp_path_factory):
+    """The same study once more; (its folder, whether torch was imported where it was started)."""
+    output = tmp_path_factory.mktemp("output")
+    given = [sys.executable, "-c", RUN, *map(str, arguments[1:]), "--output", output, "--name", "second"]
+    done = subprocess.run(given, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return output / "second", done.stdout.splitlines()[-1]
+
+
 @pytest.mark.ray
-def test_same_seed_gives_the_same_study(study, arguments, tmp_path):
-    again = command(*arguments, "--output", tmp_path, "--name", "second")
-    assert again.returncode == 0, again.stderr
-    assert_same_tables(study[0], tmp_path / "second", TABLES)
+def test_same_seed_gives_the_same_study(study, second):
+    assert_same_tables(study[0], second[0], TABLES)
+
+
+@pytest.mark.ray
+def test_a_whole_study_runs_without_torch_in_the_driver(second):
+    assert second[1] == "torch False"
 
 
 @pytest.mark.ray
