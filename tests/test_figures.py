@@ -429,6 +429,19 @@ def test_parallel_coordinates_run_through_the_parameters_and_below_what_is_not_s
     assert "not set" in [text.get_text() for text in axes.texts]
 
 
+def test_levels_stand_in_the_order_of_the_space_whichever_completed_first():
+    trials = make_trials()
+    trials.loc[trials["number"].isin([0, 1]), ["state", "value"]] = "FAIL", np.nan
+    axes = draw_parallel(trials, "placement", METRIC, {"lr"}).axes[0]
+    shown = [text for text in axes.texts if text.get_text() in LEVELS and text.get_position()[0] < 0]
+    from_the_top = sorted(shown, key=lambda text: -text.get_position()[1])
+    assert [text.get_text() for text in from_the_top] == list(LEVELS)
+
+
+def test_trials_that_all_score_the_same_are_drawn():
+    assert draw_parallel(make_trials().assign(value=0.5), "placement", METRIC, {"lr"}) is not None
+
+
 def test_scales_are_those_of_optunas_journal(tmp_path):
     tables = {"trials": make_trials()}
     linear = write_study(tmp_path / "linear", tables)

@@ -97,8 +97,12 @@ def draw_parallel(trials: pd.DataFrame, factor: str | None, metric: str, log: Co
     parameters = {n: values for n, values in _parameters(complete, factor).items() if values.nunique() > 1}
     if not parameters:
         return None
-    scales = [_scale(name, values, name in log) for name, values in parameters.items()]
-    scales.append(_scale(words(metric), complete["value"], log=False, choices=False))
+    tried = _parameters(trials, factor)
+    scales = [
+        _choices(name, values, tried[name]) if _is_choice(values) else _numbers(name, values, name in log)
+        for name, values in parameters.items()
+    ]
+    scales.append(_numbers(words(metric), complete["value"], log=False))
     heights = np.column_stack([scale.heights for scale in scales])
     figure = new_figure(4.2, max(WIDTH_INCHES, 1.25 * len(scales)))
     axes = figure.subplots()
@@ -162,24 +166,27 @@ def _importance(values: pd.Series, scores: pd.Series, log: bool) -> float:
         return get_param_importances(study, evaluator=evaluator, normalize=False)["it"]
 
 
-def _scale(name: str, values: pd.Series, log: bool, choices: bool | None = None) -> _Scale:
-    if _is_choice(values) if choices is None else choices:
-        # In the order of the first trials, as levels are in the space's; numbers by size.
-        numeric = pd.api.types.is_numeric_dtype(values)
-        tried = sorted(values.dropna().unique()) if numeric else list(values.sort_index().dropna().unique())
-        places = np.linspace(1, 0, len(tried)) if not numeric else np.linspace(0, 1, len(tried))
-        heights = values.map(dict(zip(tried, places, strict=True))).to_numpy(float)
-        # Lines of the same choices would cover each other.
-        heights = heights + np.linspace(-0.025, 0.025, len(heights))
-        texts = [f"{value:g}" if numeric else str(value) for value in tried]
-        return _Scale(name, heights, list(zip(places, texts, strict=True)))
+def _choices(name: str, values: pd.Series, tried: pd.Series) -> _Scale:
+    """Numbers by size; names in the order in which all trials tried them, as levels are in the space's."""
+    numeric = pd.api.types.is_numeric_dtype(values)
+    chosen = set(values.dropna())
+    names = sorted(chosen) if numeric else [value for value in tried.dropna().unique() if value in chosen]
+    places = np.linspace(0, 1, len(names)) if numeric else np.linspace(1, 0, len(names))
+    heights = values.map(dict(zip(names, places, strict=True))).to_numpy(float)
+    # Lines of the same choices would cover each other.
+    heights = heights + np.linspace(-0.025, 0.025, len(heights))
+    texts = [f"{value:g}" if numeric else str(value) for value in names]
+    return _Scale(name, heights, list(zip(places, texts, strict=True)))
+
+
+def _numbers(name: str, values: pd.Series, log: bool) -> _Scale:
     numbers = values.to_numpy(float)
     low, high = np.nanmin(numbers), np.nanmax(numbers)
     if log:
         heights = np.log(numbers / low) / np.log(high / low)
         ends = np.geomspace(low, high, 5)
     else:
-        heights = (numbers - low) / (high - low)
+        heights = (numbers - low) / ((high - low) or 1.0)
         ends = np.linspace(low, high, 5)
     return _Scale(
         name, heights, [(place, f"{end:.3g}") for place, end in zip(np.linspace(0, 1, 5), ends, strict=True)]
