@@ -12,6 +12,7 @@ from rich.table import Table
 from search.commandline import run_app
 from search.console import make_console
 from search.errors import InputError
+from search.report.page.cells import settings_text
 from search.showcompare import print_compared
 from search.studyfolder import StudyFolder
 from search.tables import read_table
@@ -67,7 +68,7 @@ def _print_trials(console: Console, trials: pd.DataFrame, metric: str) -> None:
     for _, row in complete.head(BEST_TRIALS).iterrows():
         numbers = [_share(row["value"]), *(_share(row["confirmed_value"]) for _ in confirmed)]
         numbers += [_share(row["accuracy"]), f"{row['folds_done']}"]
-        table.add_row(f"{row['number']}", row["level"], *numbers, _settings(row))
+        table.add_row(f"{row['number']}", row["level"], *numbers, settings_text(row))
     console.print(table)
 
 
@@ -137,19 +138,10 @@ def _share(value: float) -> str:
 
 
 def _difference(row: pd.Series) -> str:
-    if pd.isna(row["difference_reference"]) or row["difference_reference_low"] == row["difference_reference_high"]:
+    if pd.isna(row["p_mcnemar"]):  # what is compared with itself is not tested
         return ""
     mean, low, high = (100 * row[f"difference_reference{end}"] for end in ("", "_low", "_high"))
-    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
-
-
-def _settings(row: pd.Series) -> str:
-    pairs = ((name.removeprefix("params_"), row[name]) for name in row.index if name.startswith("params_"))
-    return ", ".join(f"{name} {_brief(value)}" for name, value in pairs if not pd.isna(value))
-
-
-def _brief(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{mean:+.1f}" if pd.isna(low) else f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from written_study import REFERENCE_BEST, SETTLED, UNSETTLED, write_study
 
@@ -147,6 +148,16 @@ def test_the_test_score_is_this_winners_with_an_interval_that_holds_it(results):
     assert answer(unscored, judged).test is None
     kept_no_predictions = replace(results, predictions=results.predictions.iloc[:0])
     assert answer(kept_no_predictions, judged).test.interval is None
+
+
+def test_a_class_too_small_to_be_sure_of_is_named(results):
+    judged, rows = found(results), results.predictions
+    tested = rows[(rows["phase"] == "test") & (rows["level"] == judged.winner)]
+    counts = tested["label"].value_counts()
+    rarest = counts.index[-1]
+    assert answer(results, judged).test.few == f"balanced accuracy hangs on the {counts[rarest]} of class {rarest}"
+    many = replace(results, predictions=pd.concat([rows] * 30))
+    assert answer(many, judged).test.few is None
 
 
 def test_a_space_that_compares_nothing_has_a_network_and_no_level(tmp_path):

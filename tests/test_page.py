@@ -12,6 +12,7 @@ from written_study import write_study
 
 from search.report.__main__ import main
 from search.report.page.build import build_page
+from search.report.page.cells import settings_text
 from search.report.page.figurefiles import read_figures
 from search.report.reading import read_results, winner
 
@@ -128,6 +129,24 @@ def test_names_of_places_are_unique_and_links_lead_to_them(browser, study):
         sections = page.locator("main > section[id]:not(#verdict)").evaluate_all("all => all.map(one => one.id)")
         contents = page.locator("nav a").evaluate_all("all => all.map(one => one.getAttribute('href').slice(1))")
         assert contents == sections
+
+
+def test_the_winners_settings_and_each_class_on_both_kinds_of_images_are_there(browser, study):
+    results = read_results(study)
+    level, rows = winner(results), results.predictions
+    own = rows["level"] == level
+    images = {
+        "classes": rows[own & (rows["phase"] == "compare") & (rows["settings"] == "tuned")],
+        "classes-test": rows[own & (rows["phase"] == "test")],
+    }
+    tuned = results.comparison[results.comparison["settings"] == "tuned"].set_index("level")
+    with opened(browser, study) as page:
+        assert f"Its settings: {settings_text(tuned.loc[level])}." in page.locator("#winner").inner_text()
+        for name, of_table in images.items():
+            shown = page.locator(f"#{name} tbody tr").evaluate_all(
+                "rows => rows.map(row => [row.cells[0].textContent, Number(row.cells[1].textContent)])"
+            )
+            assert dict(shown) == of_table["label"].value_counts().to_dict()
 
 
 def test_every_column_of_the_trials_sorts_both_ways(browser, study):

@@ -4,7 +4,7 @@ import pytest
 
 from search.columns import TABLES
 from search.report.comparison import compare_settings
-from search.report.verdict import Finding, findings, level_name, p_text, verdict
+from search.report.verdict import Finding, findings, level_name, p_text, signed, verdict
 
 CLASSES = ("a", "b")
 DESCRIPTION = {
@@ -92,6 +92,18 @@ def test_a_gain_within_luck_is_not_settled_and_says_what_would():
     assert any(sentence.startswith("Only more images can settle it") for sentence in found.sentences)
     assert any("this study has 1,000" in sentence for sentence in found.sentences)
     assert "Not told apart from it by their 95 % intervals: none, 2" in found.sentences[-1]
+
+
+@pytest.mark.parametrize(("macs", "said"), [((2, 10, 5), "none, takes 20 %"), ((20, 10, 30), None)])
+def test_a_cheaper_level_that_is_not_told_apart_is_named(macs, said):
+    comparison, folds = make_study({"none": 0.0, "1": 0.001, "2": -0.003})
+    last = verdict(comparison.assign(macs=macs), folds, DESCRIPTION).sentences[-1]
+    assert ("The cheapest of them" in last) == (said is not None)
+    assert said is None or f"The cheapest of them, {said} of its multiply-adds." in last
+
+
+def test_points_have_a_sign_and_zero_has_no_minus():
+    assert [signed(points) for points in (1.26, -0.96, -0.04, 0.0)] == ["+1.3", "−1.0", "+0.0", "+0.0"]
 
 
 def test_repeats_are_offered_where_they_could_do():

@@ -184,7 +184,7 @@ def p_text(p: float) -> str:
 
 def signed(points: float) -> str:
     """A number with its sign, the minus as a minus."""
-    return f"{points:+.1f}".replace("-", "−")
+    return f"{round(points, 1) + 0.0:+.1f}".replace("-", "−")  # no minus before zero
 
 
 def _reference_won(found: list[Finding], name: str, factor: str | None) -> str:
@@ -230,10 +230,15 @@ def _beside(tuned: pd.DataFrame, winner: str) -> list[str]:
         return []
     if near.empty:
         return ["The 95 % interval of every other level's difference from it lies below zero."]
-    return [
+    sentence = (
         f"Not told apart from it by their 95 % intervals: {', '.join(near['level'])} "
         f"({len(near)} of the {len(others)} other levels)."
-    ]
+    )
+    cheapest = near.sort_values("macs", kind="stable").iloc[0]
+    share = cheapest["macs"] / tuned.loc[tuned["level"] == winner, "macs"].iloc[0]
+    if share < 1:
+        sentence += f" The cheapest of them, {cheapest['level']}, takes {_percent(share)} of its multiply-adds."
+    return [sentence]
 
 
 def _outlook_of(paired: tuple[NDArray[Any], float, float, int], n_tests: int) -> Outlook | None:

@@ -87,7 +87,7 @@ def draw_features(cells: pd.DataFrame, maps: Mapping[str, NDArray[np.float32]]) 
     grid = figure.subplots(len(cells), n_columns, squeeze=False)
     for row, (_, cell) in zip(grid, cells.iterrows(), strict=True):
         _show(row[0], pixels(cell["png"]))
-        row[0].set_ylabel(cell["label"], fontsize=8)
+        row[0].set_ylabel(cell["label"], fontsize=8, rotation=0, ha="right", va="center")
     columns = [(stage, channel) for stage, of_stage in maps.items() for channel in telling_channels(of_stage)]
     for column, (stage, channel) in zip(grid.T[1:], columns, strict=True):
         of_channel = maps[stage][:, channel]

@@ -49,7 +49,7 @@ def draw_importance(trials: pd.DataFrame, factor: str | None, log: Collection[st
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("PED-ANOVA importance for being in the best quarter\nof the n trials that have the parameter")
-    figure.suptitle("Importance of the parameters over COMPLETE trials of all levels; 0 is none")
+    figure.suptitle("Importance of the parameters over COMPLETE trials of all levels")
     return figure
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from search.report.page.caveats import FEW_IMAGES
 from search.report.page.cells import large, metric_name, missing, times
 from search.report.reading import Results
 from search.report.statistics import wilson
@@ -64,12 +65,13 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class TestScore:
-    """What the winner scored on the locked test set."""
+    """What the winner scored on the locked test set; `few` names a class that is too small to be sure of."""
 
     accuracy: str
     interval: str | None
     n: int | None
     others: str
+    few: str | None
     times: int
 
 
@@ -200,16 +202,24 @@ def _costs(row: pd.Series, rival: pd.Series | None) -> list[Cost]:
     ]
 
 
+def test_predictions(results: Results, winner: str) -> pd.DataFrame:
+    """Rows of the predictions table of the locked test set."""
+    rows = results.predictions
+    return rows[(rows["phase"] == "test") & (rows["level"] == winner)] if len(rows) else rows
+
+
 def _test(results: Results, winner: str) -> TestScore | None:
     """The test score, if it is this winner's: a study that goes on may have another one than before."""
     scores = results.description.get("test")
     scored = results.description.get("winner")
     if not scores or not scored or scored["level"] != winner:
         return None
-    rows = results.predictions
-    rows = rows[(rows["phase"] == "test") & (rows["level"] == winner)] if len(rows) else rows
-    interval, n = None, None
+    rows = test_predictions(results, winner)
+    interval, n, few = None, None, None
     if len(rows):
+        counts = rows["label"].value_counts()
+        if counts.min() < FEW_IMAGES:
+            few = f"balanced accuracy hangs on the {counts.min()} of class {counts.idxmin()}"
         n = len(rows)
         low, high = wilson(int((rows["label"] == rows["predicted"]).sum()), n)
         interval = f"{low:.3f} to {high:.3f}"
@@ -218,5 +228,6 @@ def _test(results: Results, winner: str) -> TestScore | None:
         interval=interval,
         n=n,
         others=f"balanced accuracy {scores['balanced_accuracy']:.3f}, macro F1 {scores['macro_f1']:.3f}",
+        few=few,
         times=int(results.description.get("test_scored", 1)),
     )

@@ -10,9 +10,9 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from search.report.page.answer import answer
+from search.report.page.answer import answer, test_predictions
 from search.report.page.caveats import caveats, is_drawn
-from search.report.page.cells import Table, day
+from search.report.page.cells import Table, day, settings_text
 from search.report.page.curves import curves
 from search.report.page.figurefiles import FigureImage
 from search.report.page.making import making
@@ -59,6 +59,7 @@ def build_page(results: Results, figures: Mapping[str, FigureImage]) -> str:
         progress=progress(results),
         verdict=found,
         answer=answer(results, found) if found else None,
+        settings=_settings(results.comparison, found.winner) if found else None,
         winner=level_name(description["factor"], found.winner) if found else None,
         factor=(description["factor"] or "network").replace("_", " "),
         figures=figures,
@@ -89,9 +90,12 @@ def _tables(results: Results, found: Verdict | None) -> dict[str, list[Table]]:
     tables: dict[str, list[Table]] = {"comparison": [], "winner": [], "transfer": [], "search": []}
     if found is not None:
         tables["comparison"] = comparison_tables(results.comparison, metric, reference, found.winner)
-        predictions = _of_winner(results.predictions, found.winner)
-        if len(predictions):
-            tables["winner"] = [class_table(predictions)]
+        compared = _compared(results.predictions, found.winner)
+        if len(compared):
+            tables["winner"].append(class_table(compared, "classes", "in the comparison, each image in one fold"))
+        tested = test_predictions(results, found.winner)
+        if len(tested):
+            tables["winner"].append(class_table(tested, "classes-test", "on the locked test set"))
     if len(results.transfer):
         tables["transfer"] = [transfer_table(results.transfer, metric)]
     if len(results.trials):
@@ -99,7 +103,13 @@ def _tables(results: Results, found: Verdict | None) -> dict[str, list[Table]]:
     return tables
 
 
-def _of_winner(predictions: pd.DataFrame, winner: str) -> pd.DataFrame:
+def _settings(comparison: pd.DataFrame, winner: str) -> str:
+    """What the winner was trained with."""
+    rows = comparison[(comparison["level"] == winner) & (comparison["settings"] == "tuned")]
+    return settings_text(rows.iloc[0])
+
+
+def _compared(predictions: pd.DataFrame, winner: str) -> pd.DataFrame:
     """The winner's predictions on the comparison's folds, of the first repeat alone, so that images count once."""
     if predictions.empty:
         return predictions

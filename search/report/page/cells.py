@@ -95,6 +95,12 @@ def parameter(value: Any) -> Cell:
     return Cell(NOTHING) if missing(value) else Cell(str(value), _order(value))
 
 
+def settings_text(row: pd.Series) -> str:
+    """The parameters in a table's row; those of other branches of a conditional space are null there."""
+    names = [name for name in row.index if name.startswith("params_") and not missing(row[name])]
+    return ", ".join(f"{name.removeprefix('params_')} {parameter(row[name]).text}" for name in names)
+
+
 def with_interval(successes: int, n: int, interval: tuple[float, float]) -> Cell:
     """A share with its interval in percent; nothing where there is nothing to divide by."""
     if n == 0:

@@ -41,7 +41,10 @@ CAPTIONS = {
         "Thin lines are folds, bold lines their mean.",
     ),
     "mistakes": ("Images that the winner takes for another class", "With the class it named and how sure it was."),
-    "features": ("What the winner's stages respond to", "Feature maps of one cell through the stages."),
+    "features": (
+        "What the winner's stages respond to",
+        "A row is a cell, one of each class; beside it are its feature maps after each stage.",
+    ),
     "attention": ("Where in an image the winner looks", "The brighter, the more that place counts for the class."),
     "transfer": (
         "Accuracy, sensitivity and specificity on the second data set",

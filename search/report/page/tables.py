@@ -10,11 +10,13 @@ from search.report.page.cells import (
     Column,
     Table,
     difference,
+    listed,
     metric_name,
     number,
     p_value,
     parameter,
     percent,
+    settings_text,
     share,
     text,
     with_interval,
@@ -22,13 +24,15 @@ from search.report.page.cells import (
 from search.report.statistics import wilson
 from search.space import PAPER_LEVELS
 
+_POOLED = "Scores are pooled over folds, differences are means over folds"
+
 
 def comparison_tables(comparison: pd.DataFrame, metric: str, reference: str, winner: str | None) -> list[Table]:
     """The levels at their best settings beside the paper's networks, and all at equal settings."""
     tables = []
     for settings, caption in (
         ("tuned", "Each level at its best settings, and the paper's networks at the paper's"),
-        ("equal", "All levels at the same settings: what is left of the differences without tuning"),
+        ("equal", "All levels at the same settings ({}): what is left of the differences without tuning"),
     ):
         rows = comparison[
             comparison["settings"].eq(settings) | (comparison["settings"].isna() & (settings == "tuned"))
@@ -37,7 +41,7 @@ def comparison_tables(comparison: pd.DataFrame, metric: str, reference: str, win
             tables.append(
                 Table(
                     name=f"comparison-{settings}",
-                    caption=caption,
+                    caption=f"{caption.format(settings_text(rows.iloc[0]) or 'there are none')}. {_POOLED}",
                     columns=_comparison_columns(metric, reference),
                     rows=[_comparison_row(row, metric, winner) for _, row in rows.iterrows()],
                 )
@@ -45,28 +49,31 @@ def comparison_tables(comparison: pd.DataFrame, metric: str, reference: str, win
     return tables
 
 
-def class_table(predictions: pd.DataFrame) -> Table:
+def class_table(predictions: pd.DataFrame, name: str, images: str) -> Table:
     """How each class is recognised.
 
     Args:
         predictions: of one network, each image once.
+        name: of the table's element.
+        images: what they are of.
     """
     counts = pd.crosstab(predictions["label"], predictions["predicted"])
     classes = sorted({*counts.index, *counts.columns})
     counts = counts.reindex(index=classes, columns=classes, fill_value=0)
     total, rows = int(counts.to_numpy().sum()), []
-    for name in classes:
-        n, right = int(counts.loc[name].sum()), int(counts.loc[name, name])
+    for cell in classes:
+        n, right = int(counts.loc[cell].sum()), int(counts.loc[cell, cell])
         negative = total - n
-        rejected = negative - (int(counts[name].sum()) - right)
-        wrong = counts.loc[name].drop(name)
+        rejected = negative - (int(counts[cell].sum()) - right)
+        wrong = counts.loc[cell].drop(cell)
         mistake = Cell("none")
         if n and wrong.sum():
-            often = wrong.idxmax()
-            mistake = Cell(f"{often} ({wrong[often]} of {n})", wrong[often] / n)
+            most = int(wrong.max())
+            often = wrong.index[wrong == most]
+            mistake = Cell(f"{listed(often)} ({most}{' each' if len(often) > 1 else ''} of {n})", most / n)
         rows.append(
             (
-                text(name),
+                text(cell),
                 number(n, ",d"),
                 with_interval(right, n, wilson(right, n)),
                 with_interval(rejected, negative, wilson(rejected, negative)),
@@ -74,8 +81,8 @@ def class_table(predictions: pd.DataFrame) -> Table:
             )
         )
     return Table(
-        name="classes",
-        caption="How each class is recognised: pooled over the comparison's folds, each image once",
+        name=name,
+        caption=f"How each class is recognised: {images}",
         columns=(
             Column("class", numeric=False),
             Column("images"),
@@ -104,7 +111,7 @@ def transfer_table(transfer: pd.DataFrame, metric: str) -> Table:
     ]
     return Table(
         name="transfer",
-        caption=f"On {transfer['data'].iloc[0]}, pooled over folds",
+        caption=f"On {transfer['data'].iloc[0]}. Differences are of {metric_name(metric)}. {_POOLED}",
         columns=(
             Column("network", numeric=False),
             Column("way", COLUMNS["way"][1], numeric=False),
@@ -151,7 +158,7 @@ def trials_table(trials: pd.DataFrame) -> Table:
             *((Column("confirmed", COLUMNS["confirmed_value"][1]),) if confirmed else ()),
             *(Column(name.removeprefix("params_"), numeric=_is_numeric(trials[name])) for name in names),
             Column("folds", COLUMNS["folds_done"][1]),
-            Column("epochs", COLUMNS["epochs"][1]),
+            Column("epochs in all", COLUMNS["epochs"][1]),
             Column("MMACs", "millions of multiply-accumulates of one image's forward pass"),
             Column("s", COLUMNS["duration_s"][1]),
             *((Column("error", COLUMNS["error"][1], numeric=False),) if failed else ()),
