@@ -99,17 +99,21 @@ COLUMNS: dict[str, tuple[pa.DataType, str, str]] = {
     **{
         f"difference_{rival}{end}": (
             pa.float64(),
-            f"searched metric minus that of the {rival} level{what}",
+            f"searched metric minus that of {whom}{what}",
             "",
         )
-        for rival in ("reference", "best")
+        for rival, whom in (("reference", "the reference level"), ("best", "whichever network has the best mean"))
         for end, what in (
             ("", ", mean over folds"),
             ("_low", ": 95 % interval"),
             ("_high", ": 95 % interval"),
         )
     },
-    "p_holm": (pa.float64(), "corrected resampled t-test against the reference, Holm over the levels", ""),
+    "p_holm": (
+        pa.float64(),
+        "corrected resampled t-test against the reference, Holm over the levels; in transfer, over its ways",
+        "",
+    ),
     "p_mcnemar": (pa.float64(), "exact McNemar test against the reference on pooled predictions", ""),
     "p_better": (pa.float64(), "probability that the level beats the reference by over 1 point", ""),
     "p_equal": (pa.float64(), "probability that it is within 1 point of the reference", ""),

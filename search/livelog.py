@@ -12,6 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -107,12 +108,11 @@ class LiveLog:
 
     def _work(self) -> None:
         try:
-            log = self._make()
-            while (write := self._todo.get()) is not None:
-                write(log)
-                if self._todo.empty():
-                    log.flush()
-            log.close()
+            with closing(self._make()) as log:
+                while (write := self._todo.get()) is not None:
+                    write(log)
+                    if self._todo.empty():
+                        log.flush()
         except Exception as error:  # whatever it is, the study is worth more than its log
             self._failed = True
             first_line = str(error).strip().partition("\n")[0]

@@ -1,4 +1,4 @@
-"""Who looks on while a study runs, and what they are told. They change nothing, and nothing waits for them."""
+"""Who looks on while a study runs, and what they are told. They change nothing, and no training waits for them."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

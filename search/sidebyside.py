@@ -83,11 +83,21 @@ def differences_in_making(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[st
 
 
 def shared_repeats(a: StudyTables, b: StudyTables) -> list[int]:
-    """The repeats that both were compared on: the same images, divided into the same folds."""
+    """The repeats that both were compared on, in full: the same images, divided into the same folds."""
     if not _same_source(a, b):
         return []
     own, other = (_partitions(study.predictions) for study in (a, b))
-    return [repeat for repeat in own if repeat in other and own[repeat].equals(other[repeat])]
+    return [
+        repeat
+        for repeat, rows in own.items()
+        if repeat in other and rows.equals(other[repeat]) and rows["fold"].nunique() == _n_folds(a)
+    ]
+
+
+def _n_folds(study: StudyTables) -> int:
+    """Of a partition."""
+    n_folds: int = study.description["plan"]["folds"]
+    return n_folds
 
 
 def compared(a: StudyTables, b: StudyTables, settings: str, metric: str) -> list[LevelRow]:
@@ -232,7 +242,7 @@ def _difference(
 ) -> Difference | None:
     """Of a level that both have scored on all the folds they share."""
     own, other = (_folds_of(study, level, settings, repeats) for study in (a, b))
-    if own.empty or not own.index.equals(other.index):
+    if len(own) != len(repeats) * _n_folds(a) or own.empty or not own.index.equals(other.index):
         return None
     n_train, n_val = own["n_train"].mean(), own["n_val"].mean()
     return paired_difference(other[metric].to_numpy(float), own[metric].to_numpy(float), n_train, n_val)

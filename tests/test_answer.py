@@ -146,8 +146,8 @@ def test_the_test_score_is_this_winners_with_an_interval_that_holds_it(results):
     assert answer(earlier, judged).test is None
     unscored = replace(results, description={k: v for k, v in description.items() if k != "test"})
     assert answer(unscored, judged).test is None
-    kept_no_predictions = replace(results, predictions=results.predictions.iloc[:0])
-    assert answer(kept_no_predictions, judged).test.interval is None
+    other_settings = replace(results, description={**description, "winner": {**description["winner"], "lr": 1.0}})
+    assert answer(other_settings, judged).test is None
 
 
 def test_a_class_too_small_to_be_sure_of_is_named(results):

@@ -229,8 +229,10 @@ def test_what_a_missing_table_held_is_left_out_and_an_older_file_of_it_removed(t
     old = study / "figures" / f"{sorted(lacks)[0]}.png"
     old.parent.mkdir()
     old.write_bytes(b"old")
+    old.with_suffix(".jpg").write_bytes(b"older")
     assert [file.name for file in drawn(study)] == files_of(name for name in OF_ALL if name not in lacks)
     assert not old.exists()
+    assert not old.with_suffix(".jpg").exists()
 
 
 def test_what_is_not_a_study_or_not_a_table_is_named(tmp_path):

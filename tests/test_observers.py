@@ -146,10 +146,11 @@ def test_a_log_that_fails_is_told_of_once(fails_at):
         log.epoch(TRAINING, 0, epoch(number))
     log.end(TRAINING, "COMPLETE", 0.5)
     log.close()
-    assert fake.calls[-1] == fails_at
+    after = [] if fails_at in ("open", "close") else ["close"]
+    assert fake.calls[fake.calls.index(fails_at) + 1 :] == after
     assert notes == ["--log-to mine failed, and is given up: RuntimeError: no room"]
     log.epoch(TRAINING, 0, epoch(4))
-    assert fake.calls[-1] == fails_at
+    assert fake.calls[fake.calls.index(fails_at) + 1 :] == after
 
 
 @pytest.fixture

@@ -38,6 +38,17 @@ def test_no_repeats_go_below_the_share_that_all_repeats_have_in_common():
     assert above <= MOST_REPEATS
 
 
+@pytest.mark.parametrize("n_folds", [2, 3, 5])
+def test_folds_that_all_differ_alike_are_settled_by_as_many_equal_signs(n_folds):
+    found = outlook(np.full(n_folds, 0.02), **SIZES, n_folds=n_folds, alpha=0.05)
+    assert found.repeats > 1
+
+    def p_of(repeats):
+        return paired_difference(np.full(repeats * n_folds, 0.02), np.zeros(repeats * n_folds), **SIZES).p
+
+    assert p_of(found.repeats) < 0.05 <= p_of(found.repeats - 1)
+
+
 def test_more_images_are_asked_for_as_the_difference_shrinks():
     wanted = [outlook(spread_differences(mean, 0.05), **SIZES, n_folds=10, alpha=0.05) for mean in (0.02, 0.01)]
     assert all(found.images_now == 1000 for found in wanted)

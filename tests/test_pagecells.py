@@ -5,7 +5,19 @@ import math
 import pandas as pd
 import pytest
 
-from search.report.page.cells import NOTHING, Cell, day, difference, large, listed, number, parameter, text, times
+from search.report.page.cells import (
+    NOTHING,
+    Cell,
+    day,
+    difference,
+    large,
+    listed,
+    milliseconds,
+    number,
+    parameter,
+    text,
+    times,
+)
 
 
 def compared(mean, low, high, p_mcnemar):
@@ -51,7 +63,10 @@ def test_a_parameter_of_any_type_is_written_and_sorted(value, cell):
 
 @pytest.mark.parametrize(
     ("value", "written"),
-    [(9_999, "9,999"), (53_400, "53 thousand"), (13_200_000, "13.2 million"), (None, NOTHING)],
+    [
+        *((9_999, "9,999"), (53_400, "53 thousand"), (999_960, "1 million"), (13_200_000, "13.2 million")),
+        *((999_700_000, "1 billion"), (5_960_000_000, "5.96 billion"), (None, NOTHING)),
+    ],
 )
 def test_a_large_number(value, written):
     assert large(value) == written
@@ -62,6 +77,11 @@ def test_a_large_number(value, written):
 )
 def test_a_ratio(value, written):
     assert times(value, 1) == written
+
+
+@pytest.mark.parametrize(("value", "written"), [(0.634, "0.63 ms"), (5.17, "5.2 ms"), (123.4, "123 ms")])
+def test_a_time(value, written):
+    assert milliseconds(value) == written
 
 
 def test_names_and_moments_in_a_sentence():

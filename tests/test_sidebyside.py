@@ -160,6 +160,16 @@ def test_a_level_that_lacks_a_fold_is_not_tested_and_hinders_no_other():
     assert untested == ["1"]
 
 
+def test_a_repeat_that_is_under_way_does_not_count():
+    whole = study(repeats=2)
+    begun = replace(
+        whole,
+        folds=whole.folds[(whole.folds["repeat"] == 0) | (whole.folds["fold"] == 0)],
+        predictions=whole.predictions[(whole.predictions["repeat"] == 0) | (whole.predictions["fold"] == 0)],
+    )
+    assert shared_repeats(begun, begun) == [0]
+
+
 def test_a_level_that_was_tuned_to_the_equal_settings_is_on_record_once():
     a, b = study(), without(study(network=1), "folds", level="1", settings="equal")
     row = next(row for row in compared(a, b, "equal", METRIC) if row.level == "1")

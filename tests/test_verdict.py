@@ -4,7 +4,7 @@ import pytest
 
 from search.columns import TABLES
 from search.report.comparison import compare_settings
-from search.report.verdict import Finding, findings, level_name, p_text, signed, verdict
+from search.report.verdict import Finding, findings, level_name, nearest_rival, p_text, signed, verdict
 
 CLASSES = ("a", "b")
 DESCRIPTION = {
@@ -140,6 +140,43 @@ def test_the_reference_may_win():
     assert found.headline == "Placement none, the reference, came out best; no placement is shown to be better."
     beaten = verdict(*make_study({"none": 0.0, "1": -0.2, "2": -0.3}), DESCRIPTION)
     assert beaten.headline == "Placement none, the reference, came out best, and is better than every placement."
+
+
+def test_of_a_reference_that_won_the_nearest_rival_is_told_first():
+    found = verdict(*make_study({"none": 0.0, "1": -0.1, "2": -0.01, "paper_plain": -0.001}), DESCRIPTION)
+    assert nearest_rival(found.findings).level == "2"
+    assert found.sentences[0].startswith("Placement 2 came out 1.0 points worse")
+
+
+def test_a_reference_that_won_by_the_pooled_score_alone_is_not_called_unbeaten():
+    comparison, folds = make_study({"none": 0.0, "1": 0.2})
+    comparison.loc[comparison["level"] == "none", "accuracy"] = 1.0
+    found = verdict(comparison, folds, DESCRIPTION)
+    assert found.winner == "none"
+    assert found.headline.endswith("but fold by fold placement 1 is better.")
+
+
+def test_who_is_told_apart_from_the_winner_does_not_hang_on_the_papers_networks():
+    gains = {"none": -0.3, "1": 0.002, "2": 0.001}
+    alone = verdict(*make_study(gains), DESCRIPTION).sentences[-1]
+    assert alone == "Not told apart from it by their 95 % intervals: 2 (1 of the 2 other levels)."
+    tuned, folds = make_study({**gains, "paper_wbcsnet2": 0.2})
+    is_paper = tuned["level"] == "paper_wbcsnet2"
+    beside = verdict(tuned.assign(settings=tuned["settings"].mask(is_paper)), folds, DESCRIPTION)
+    assert beside.sentences[-1] == alone
+
+
+@pytest.mark.parametrize("lacking", ["one", "all of the reference"])
+def test_folds_that_are_ahead_of_the_comparison_or_behind_do_no_harm(lacking):
+    comparison, folds = make_study({"none": 0.0, "1": 0.001, "2": -0.003})
+    if lacking == "one":
+        folds = pd.concat([folds, folds[folds["level"] == "1"].head(1).assign(repeat=1)])
+    else:
+        folds = folds[folds["level"] != "none"]
+    found = verdict(comparison, folds, DESCRIPTION)
+    assert found.winner == "1"
+    assert all(finding.points == pytest.approx(100 * gain) for finding, gain in
+               zip(found.findings, (0.001, -0.003), strict=True))  # fmt: skip
 
 
 def test_nothing_compared_says_nothing():

@@ -57,7 +57,10 @@ def outlook(differences: NDArray[Any], *, n_train: float, n_test: float, n_folds
     repeats = np.arange(1, MOST_REPEATS + 1)
     n_fold_values = np.maximum(repeats * n_folds, 2)
     errors = spread * np.sqrt(1 / n_fold_values + n_test / n_train)
-    settles = abs(mean) > stats.t.ppf(1 - alpha / 2, n_fold_values - 1) * errors
+    if error == 0:  # then the test is that of equal signs, see `paired_difference`
+        settles = 2.0 ** (1 - n_fold_values) < alpha
+    else:
+        settles = abs(mean) > stats.t.ppf(1 - alpha / 2, n_fold_values - 1) * errors
     enough = repeats[settles & (repeats * n_folds >= n_values)]
     reach = stats.t.ppf(1 - alpha / 2, n_values - 1) + stats.t.ppf(POWER, n_values - 1)
     images = math.ceil(n_images * (reach * error / mean) ** 2)

@@ -22,8 +22,8 @@ class Results:
 
     Attributes:
         description: content of `study.json`.
-        trials, epochs, folds, predictions, comparison, transfer, cells: the tables of these names; empty, and
-            without columns, where a study has not come that far.
+        trials, epochs, folds, predictions, comparison, transfer, cells: the tables of these names; without rows
+            where a study has not come that far.
         log: parameters that were searched on a logarithmic scale, which the tables do not say.
         model: the winner's network; None where there is none yet, or its weights were not kept.
     """
@@ -65,6 +65,12 @@ def winner(results: Results) -> str | None:
     tuned = results.comparison[results.comparison["settings"] == "tuned"]
     metric = results.description["arguments"]["metric"]
     return None if tuned.empty else str(tuned["level"].iloc[int(tuned[metric].argmax())])
+
+
+def tuned_row(results: Results, level: str) -> pd.Series:
+    """A level's row in the comparison, at its best settings."""
+    rows = results.comparison
+    return rows[(rows["level"] == level) & (rows["settings"] == "tuned")].iloc[0]
 
 
 def _log_parameters(journal: Path) -> set[str]:

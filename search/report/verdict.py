@@ -5,7 +5,7 @@ the levels, gives p < 0.05. Probabilities of practical equivalence and McNemar's
 nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from search.report.outlook import POWER, Outlook, outlook
+from search.report.statistics import interval_over_folds
 from search.space import PAPER_LEVELS
 
 ALPHA = 0.05
@@ -111,8 +112,8 @@ def verdict(comparison: pd.DataFrame, folds: pd.DataFrame, description: Mapping[
     sentences = []
     if winner == reference:
         headline = _reference_won(found, name, factor)
-        leaders = [finding for finding in found if finding.settings == "tuned"]
-        sentences += [finding.sentence(factor) for finding in leaders[:1]]
+        nearest = nearest_rival(found)
+        sentences += [] if nearest is None else [nearest.sentence(factor)]
     elif "tuned" not in of_winner:
         headline = f"{name} came out best; {rival} was not compared, so there is nothing to be better than."
     else:
@@ -127,7 +128,7 @@ def verdict(comparison: pd.DataFrame, folds: pd.DataFrame, description: Mapping[
             sentences.append("At equal settings, " + of_winner["equal"].sentence(factor))
         if tuned_finding.outlook is not None:
             sentences.append(_outlook(tuned_finding.outlook, description["plan"]["repeats"]))
-    sentences += _beside(tuned, winner)
+    sentences += _beside(tuned, folds, winner, metric)
     return Verdict(
         winner=winner,
         headline=headline[0].upper() + headline[1:],
@@ -169,6 +170,12 @@ def findings(comparison: pd.DataFrame, folds: pd.DataFrame, description: Mapping
     return found
 
 
+def nearest_rival(found: Sequence[Finding]) -> Finding | None:
+    """Of the levels at their best settings, the one that came nearest to the reference or furthest beyond it."""
+    levels = [finding for finding in found if finding.settings == "tuned" and finding.level not in PAPER_LEVELS]
+    return max(levels, key=lambda finding: finding.points, default=None)
+
+
 def level_name(factor: str | None, level: str) -> str:
     """A level in a sentence."""
     paper = {"paper_plain": "the paper's plain network", "paper_wbcsnet2": "the paper's WBCsNet-2"}
@@ -193,6 +200,10 @@ def _reference_won(found: list[Finding], name: str, factor: str | None) -> str:
     if not rivals:
         return f"{name} stands alone: nothing was compared with it."
     others = "other network" if factor is None else factor.replace("_", " ")
+    ahead = [level_name(factor, finding.level) for finding in rivals if finding.outcome == "better"]
+    if ahead:
+        # The pooled score and the mean over folds need not agree, and the test is of the folds.
+        return f"{name}, the reference, came out best of all pooled, but fold by fold {ahead[0]} is better."
     if len(beaten) == len(rivals):
         return f"{name}, the reference, came out best, and is better than every {others}."
     return f"{name}, the reference, came out best; no {others} is shown to be better."
@@ -222,10 +233,15 @@ def _outlook(wanted: Outlook, has: int) -> str:
     )
 
 
-def _beside(tuned: pd.DataFrame, winner: str) -> list[str]:
+def _beside(tuned: pd.DataFrame, folds: pd.DataFrame, winner: str, metric: str) -> list[str]:
     """Which other levels the winner does not stand out from; this describes, since it was chosen as the best."""
-    others = tuned[(tuned["level"] != winner) & tuned["difference_best_low"].notna()]
-    near = others[others["difference_best_high"] >= 0]
+    reach = {}  # how far up the interval goes of a level's difference from the winner
+    for level in tuned.loc[tuned["level"] != winner, "level"]:
+        differences, n_train, n_test, _ = _paired(folds, str(level), winner, "tuned", metric)
+        if len(differences) > 1:
+            reach[level] = interval_over_folds(differences, n_train, n_test).high
+    others = tuned[tuned["level"].isin(list(reach))]
+    near = others[others["level"].map(reach) >= 0]
     if others.empty:
         return []
     if near.empty:
@@ -257,10 +273,10 @@ def _outlook_of(paired: tuple[NDArray[Any], float, float, int], n_tests: int) ->
 def _paired(
     folds: pd.DataFrame, level: str, reference: str, settings: str, metric: str
 ) -> tuple[NDArray[Any], float, float, int]:
-    """Fold differences, sizes of a fold's parts, and folds of a partition."""
+    """Differences on the folds that both have, sizes of a fold's parts, and folds of a partition."""
     compared = folds[folds["phase"] == "compare"]
     own, other = (_folds_of(compared, name, settings) for name in (level, reference))
-    differences = (own[metric] - other[metric]).to_numpy(float)
+    differences = (own[metric] - other[metric]).dropna().to_numpy(float)  # a study that goes on has lone folds
     return differences, own["n_train"].mean(), own["n_val"].mean(), compared["fold"].nunique()
 
 

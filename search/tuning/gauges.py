@@ -69,15 +69,14 @@ class StudyGauges:
         """Show the score after it."""
         took_s = epoch.training.train_s + epoch.val_s
         self._rates.add(time.monotonic(), took_s, training.n_train)
-        if training.key.number is not None and epoch.validation is not None:
+        if training.key.phase == "search" and epoch.validation is not None:
             self._show_score(training, float(getattr(epoch.validation, self._metric)))
 
     def end(self, training: Training, state: str, value: float | None) -> None:
         """End its series, and count it by its state."""
         self._running.pop(training.key, None)
-        if training.key.number is not None:
-            self._show_score(training, math.nan)
         if training.key.phase == "search":
+            self._show_score(training, math.nan)
             self._count(training.key.level or "", state, value)
         if not self._running:
             self._set_at = -math.inf  # nothing may come after it for long
@@ -101,7 +100,8 @@ class StudyGauges:
     def close(self) -> None:
         """Leave no series behind, as a Ray that was joined goes on."""
         for training in self._running.values():
-            self._show_score(training, math.nan)
+            if training.key.phase == "search":
+                self._show_score(training, math.nan)
         for level in self._best:
             self._set("wbc_search_best_score", math.nan, level=level)
         for state in STATES:

@@ -39,6 +39,7 @@ def draw_all(results: Results) -> list[Path]:
     """
     written = []
     for name, figure in _figures(results):
+        (results.path / "figures" / f"{name}.jpg").unlink(missing_ok=True)  # as a published study may have it
         for kind, metadata in _METADATA.items():
             file = results.path / "figures" / f"{name}.{kind}"
             if figure is None:

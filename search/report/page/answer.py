@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from search.report.page.caveats import FEW_IMAGES
-from search.report.page.cells import large, metric_name, missing, times
+from search.report.page.cells import large, metric_name, milliseconds, missing, times
 from search.report.reading import Results
 from search.report.statistics import wilson
-from search.report.verdict import Finding, Verdict, level_name, p_text, signed
-from search.space import PAPER_LEVELS
+from search.report.verdict import Finding, Verdict, level_name, nearest_rival, p_text, signed
 
 STAGES = ("1", "2", "3")
 
@@ -68,8 +67,8 @@ class TestScore:
     """What the winner scored on the locked test set; `few` names a class that is too small to be sure of."""
 
     accuracy: str
-    interval: str | None
-    n: int | None
+    interval: str
+    n: int
     others: str
     few: str | None
     times: int
@@ -116,17 +115,15 @@ def answer(results: Results, found: Verdict) -> Answer:
         reference=level_name(description["factor"], reference),
         sure=_sure(found, description["factor"]),
         costs=_costs(row, None if rival.empty else rival.iloc[0]),
-        test=_test(results, found.winner),
+        test=_test(results, row),
     )
 
 
 def _sure(found: Verdict, factor: str | None) -> Sure | None:
-    levels = [f for f in found.findings if f.settings == "tuned" and f.level not in PAPER_LEVELS]
-    own = [finding for finding in levels if finding.level == found.winner]
+    own = [f for f in found.findings if f.settings == "tuned" and f.level == found.winner]
     if own:
         finding, rival = own[0], own[0].reference
-    elif levels and levels[0].reference == found.winner:
-        nearest = max(levels, key=lambda finding: finding.points)
+    elif (nearest := nearest_rival(found.findings)) is not None and nearest.reference == found.winner:
         finding, rival = _turned(nearest), nearest.level
     else:
         return None
@@ -189,7 +186,7 @@ def _costs(row: pd.Series, rival: pd.Series | None) -> list[Cost]:
     values = (
         ("multiply-adds for one image", "macs", large(row["macs"])),
         ("parameters", "n_parameters", large(row["n_parameters"])),
-        ("time for one image", "latency_ms", f"{row['latency_ms']:.2g} ms"),
+        ("time for one image", "latency_ms", milliseconds(row["latency_ms"])),
     )
     return [
         Cost(
@@ -202,31 +199,32 @@ def _costs(row: pd.Series, rival: pd.Series | None) -> list[Cost]:
     ]
 
 
-def test_predictions(results: Results, winner: str) -> pd.DataFrame:
-    """Rows of the predictions table of the locked test set."""
+def test_predictions(results: Results, row: pd.Series) -> pd.DataFrame:
+    """The predictions on the locked test set, if what is in a row of the comparison was tested.
+
+    A study that goes on may have another winner than before, or other settings of the same.
+    """
+    tested = results.description.get("winner", {})
+    own = bool(tested) and all(
+        row.get(name if name == "level" else f"params_{name}") == value for name, value in tested.items()
+    )
     rows = results.predictions
-    return rows[(rows["phase"] == "test") & (rows["level"] == winner)] if len(rows) else rows
+    return rows[(rows["phase"] == "test") & (rows["level"] == row["level"]) & own]
 
 
-def _test(results: Results, winner: str) -> TestScore | None:
-    """The test score, if it is this winner's: a study that goes on may have another one than before."""
+def _test(results: Results, row: pd.Series) -> TestScore | None:
     scores = results.description.get("test")
-    scored = results.description.get("winner")
-    if not scores or not scored or scored["level"] != winner:
+    rows = test_predictions(results, row)
+    if not scores or rows.empty:
         return None
-    rows = test_predictions(results, winner)
-    interval, n, few = None, None, None
-    if len(rows):
-        counts = rows["label"].value_counts()
-        if counts.min() < FEW_IMAGES:
-            few = f"balanced accuracy hangs on the {counts.min()} of class {counts.idxmin()}"
-        n = len(rows)
-        low, high = wilson(int((rows["label"] == rows["predicted"]).sum()), n)
-        interval = f"{low:.3f} to {high:.3f}"
+    counts, few = rows["label"].value_counts(), None
+    if counts.min() < FEW_IMAGES:
+        few = f"balanced accuracy hangs on the {counts.min()} of class {counts.idxmin()}"
+    low, high = wilson(int((rows["label"] == rows["predicted"]).sum()), len(rows))
     return TestScore(
         accuracy=f"{scores['accuracy']:.3f}",
-        interval=interval,
-        n=n,
+        interval=f"{low:.3f} to {high:.3f}",
+        n=len(rows),
         others=f"balanced accuracy {scores['balanced_accuracy']:.3f}, macro F1 {scores['macro_f1']:.3f}",
         few=few,
         times=int(results.description.get("test_scored", 1)),

@@ -19,7 +19,7 @@ from search.report.page.making import making
 from search.report.page.progress import progress
 from search.report.page.tables import class_table, comparison_tables, transfer_table, trials_table
 from search.report.paper import beside_paper
-from search.report.reading import Results
+from search.report.reading import Results, tuned_row
 from search.report.verdict import Verdict, level_name, verdict
 
 HERE = Path(__file__).parent
@@ -59,7 +59,8 @@ def build_page(results: Results, figures: Mapping[str, FigureImage]) -> str:
         progress=progress(results),
         verdict=found,
         answer=answer(results, found) if found else None,
-        settings=_settings(results.comparison, found.winner) if found else None,
+        settings=settings_text(tuned_row(results, found.winner)) if found else None,
+        smaller=description["plan"]["profile"]["width"] < 1,
         winner=level_name(description["factor"], found.winner) if found else None,
         factor=(description["factor"] or "network").replace("_", " "),
         figures=figures,
@@ -93,7 +94,7 @@ def _tables(results: Results, found: Verdict | None) -> dict[str, list[Table]]:
         compared = _compared(results.predictions, found.winner)
         if len(compared):
             tables["winner"].append(class_table(compared, "classes", "in the comparison, each image in one fold"))
-        tested = test_predictions(results, found.winner)
+        tested = test_predictions(results, tuned_row(results, found.winner))
         if len(tested):
             tables["winner"].append(class_table(tested, "classes-test", "on the locked test set"))
     if len(results.transfer):
@@ -103,16 +104,8 @@ def _tables(results: Results, found: Verdict | None) -> dict[str, list[Table]]:
     return tables
 
 
-def _settings(comparison: pd.DataFrame, winner: str) -> str:
-    """What the winner was trained with."""
-    rows = comparison[(comparison["level"] == winner) & (comparison["settings"] == "tuned")]
-    return settings_text(rows.iloc[0])
-
-
 def _compared(predictions: pd.DataFrame, winner: str) -> pd.DataFrame:
     """The winner's predictions on the comparison's folds, of the first repeat alone, so that images count once."""
-    if predictions.empty:
-        return predictions
     own = predictions[
         (predictions["phase"] == "compare")
         & (predictions["level"] == winner)

@@ -115,7 +115,14 @@ def large(value: Any) -> str:
         return NOTHING
     if value < 1e4:
         return f"{value:,.0f}"
-    return f"{value / 1e3:.0f} thousand" if value < 1e6 else f"{value / 1e6:.3g} million"
+    if value < 999_500:
+        return f"{value / 1e3:.0f} thousand"
+    return f"{value / 1e6:.3g} million" if value < 999.5e6 else f"{value / 1e9:.3g} billion"
+
+
+def milliseconds(value: float) -> str:
+    """A time in two digits."""
+    return f"{value:.0f} ms" if value >= 10 else f"{value:.2g} ms"
 
 
 def times(value: float, reference: float) -> str:

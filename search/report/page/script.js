@@ -94,8 +94,8 @@ function drawPanel(panel, epochs) {
     "aria-label": `${panel.name} over ${epochs.length} epochs; arrow keys choose one, whose values stand in the table below`,
   });
   svg.append(element("text", { x: left, y: 16, class: "name" }, panel.name));
-  svg.append(element("text", { x: width - right - 88, y: 16, class: "label", "text-anchor": "end" }, "training (dashed)"));
-  svg.append(element("text", { x: width - right, y: 16, class: "label of-val", "text-anchor": "end" }, "validation"));
+  svg.append(element("text", { x: width - right - 138, y: 16, class: "label", "text-anchor": "end" }, "training"));
+  svg.append(element("text", { x: width - right, y: 16, class: "label of-val", "text-anchor": "end" }, "validation (dashed)"));
   const { ticks, digits } = steps(low, high);
   for (const tick of ticks) {
     svg.append(element("path", { class: "grid", d: `M${left} ${y(tick)}H${width - right}` }));

@@ -103,7 +103,7 @@ def transfer_table(transfer: pd.DataFrame, metric: str) -> Table:
             text(row["level"]),
             text(row["way"].replace("_", "-")),
             share(row["accuracy"]),
-            *(share(row[name]) for name in _others(metric, "accuracy")),
+            *(share(row[name]) for name in _others("accuracy")),
             difference(row),
             p_value(row["p_holm"]),
         )
@@ -116,7 +116,7 @@ def transfer_table(transfer: pd.DataFrame, metric: str) -> Table:
             Column("network", numeric=False),
             Column("way", COLUMNS["way"][1], numeric=False),
             Column("accuracy", COLUMNS["accuracy"][1]),
-            *(Column(metric_name(name), COLUMNS[name][1]) for name in _others(metric, "accuracy")),
+            *(Column(metric_name(name), COLUMNS[name][1]) for name in _others("accuracy")),
             Column("minus scratch, points (95 %)", "from the same network trained from scratch on the same folds"),
             Column("p Holm"),
         ),
@@ -202,9 +202,9 @@ def _comparison_row(row: pd.Series, metric: str, winner: str | None) -> list[Cel
     ]
 
 
-def _others(metric: str, *without: str) -> list[str]:
-    """The headline metrics beside the searched one; with `without`, beside those."""
-    return [name for name in METRICS if name not in (without or (metric,))]
+def _others(metric: str) -> list[str]:
+    """The headline metrics beside one."""
+    return [name for name in METRICS if name != metric]
 
 
 def _get(row: pd.Series, name: str) -> object:
