@@ -19,6 +19,8 @@ def run_app(app: typer.Typer) -> None:
     # readable tables, as Ctrl-C does.
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may lack a character
     sys.exit(exit_code(app))
 
 
@@ -30,7 +32,8 @@ def command_given(module: str) -> str:
 def exit_code(app: typer.Typer, arguments: list[str] | None = None) -> int:
     """Run a command line, by default that of the process, and say with which code it ends."""
     try:
-        app(arguments, standalone_mode=False)
+        if app(arguments, standalone_mode=False) == 130:  # what typer makes of Ctrl-C
+            return _say("interrupted", 130)
     except InputError as error:
         return _say(str(error), 2)
     except typer.TyperException as error:

@@ -46,6 +46,7 @@ def print_results(console: Console, path: Path) -> None:
         InputError: no study there, or a table that cannot be read.
     """
     folder = StudyFolder.open(path)
+    folder.require("arguments", "reference", "data")
     metric = folder.description["arguments"]["metric"]
     _print_trials(console, read_table(path, "trials"), metric)
     _print_comparison(console, read_table(path, "comparison"), metric, folder.description)
@@ -68,7 +69,7 @@ def _print_trials(console: Console, trials: pd.DataFrame, metric: str) -> None:
     for _, row in complete.head(BEST_TRIALS).iterrows():
         numbers = [_share(row["value"]), *(_share(row["confirmed_value"]) for _ in confirmed)]
         numbers += [_share(row["accuracy"]), f"{row['folds_done']}"]
-        table.add_row(f"{row['number']}", row["level"], *numbers, settings_text(row))
+        table.add_row(f"{row['number']}", escape(row["level"]), *numbers, escape(settings_text(row)))
     console.print(table)
 
 
@@ -84,12 +85,12 @@ def _print_comparison(console: Console, rows: pd.DataFrame, metric: str, descrip
         table.add_column("level")
         for column in (metric, "accuracy", "macro F1"):
             table.add_column(column, justify="right")
-        table.add_column(f"minus {reference}, points (95 %)", justify="right")
+        table.add_column(escape(f"minus {reference}, points (95 %)"), justify="right")
         for column in ("p Holm", "MMACs", "ms"):
             table.add_column(column, justify="right")
         for _, row in chosen.iterrows():
             table.add_row(
-                row["level"],
+                escape(row["level"]),
                 *(_share(row[name]) for name in (metric, "accuracy", "macro_f1")),
                 _difference(row),
                 "" if pd.isna(row["p_holm"]) else f"{row['p_holm']:.3f}",
@@ -103,12 +104,12 @@ def _print_comparison(console: Console, rows: pd.DataFrame, metric: str, descrip
 def _print_transfer(console: Console, rows: pd.DataFrame, metric: str) -> None:
     if rows.empty:
         return
-    table = _table(f"Transfer to {rows['data'].iloc[0]}: pooled over folds")
+    table = _table(escape(f"Transfer to {rows['data'].iloc[0]}: pooled over folds"))
     for column in ("level", "way", "accuracy", metric, "minus scratch, points (95 %)"):
         table.add_column(column, justify="left" if column in ("level", "way") else "right")
     for _, row in rows.iterrows():
         scores = (_share(row["accuracy"]), _share(row[metric]))
-        table.add_row(row["level"], row["way"].replace("_", "-"), *scores, _difference(row))
+        table.add_row(escape(row["level"]), row["way"].replace("_", "-"), *scores, _difference(row))
     console.print(table)
 
 

@@ -27,7 +27,7 @@ from search.studyfolder import StudyFolder
 from search.tables import read_table
 
 # Whatever a study has from its start, without which it cannot be compared.
-_DESCRIBED = ("arguments", "levels", "plan", "origin", "data", "environment")
+_DESCRIBED = ("arguments", "factor", "levels", "reference", "plan", "origin", "data", "environment")
 _TITLES = {"tuned": "each level at its best settings", "equal": "all at the same settings"}
 
 
@@ -56,12 +56,10 @@ def print_compared(console: Console, path_a: Path, path_b: Path) -> None:
 
 
 def _read(path: Path) -> StudyTables:
-    description = StudyFolder.open(path).description
-    lacking = [name for name in _DESCRIBED if not description.get(name)]
-    if lacking:
-        raise InputError(f"{path / 'study.json'}: it describes no study (no {lacking[0]})")
+    folder = StudyFolder.open(path)
+    folder.require(*_DESCRIBED)
     return StudyTables(
-        description=description,
+        description=folder.description,
         predictions=read_table(path, "predictions", ["phase", "repeat", "fold", "image"]),
         **{name: read_table(path, name) for name in ("trials", "comparison", "folds", "transfer")},
     )

@@ -18,6 +18,14 @@ from search.tables import write_text
 
 LIBRARIES = ("ray", "torch", "torchvision", "optuna", "scikit-learn", "numpy", "pandas", "pyarrow")
 
+# What a study's description says from the study's start.
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("arguments", "plan", "data", "origin", "environment"), dict),
+    **dict.fromkeys(("levels", "phases_done"), list),
+    **dict.fromkeys(("question", "reference", "started"), str),
+    "factor": (str, type(None)),
+}
+
 
 class StudyFolder:
     """Paths of a study, and its description as a dictionary that is written whenever it changes."""
@@ -55,11 +63,21 @@ class StudyFolder:
             description = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise InputError(f"{path}: there is no study in it (no study.json)") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{file}: it cannot be read: {error}") from error
         if not isinstance(description, dict):
             raise InputError(f"{file}: it describes no study")
         return cls(path, description)
+
+    def require(self, *names: str) -> None:
+        """Make sure that the description says what a reader needs.
+
+        Raises:
+            InputError: it does not; names the first thing it lacks.
+        """
+        for name in names:
+            if name not in self.description or not isinstance(self.description[name], _KINDS[name]):
+                raise InputError(f"{self.path / 'study.json'}: it describes no study (no {name})")
 
     @property
     def optuna_journal(self) -> Path:

@@ -12,7 +12,10 @@ from search.report.figures.draw import draw_all
 from search.report.page.build import build_page
 from search.report.page.figurefiles import read_figures
 from search.report.reading import read_results
+from search.studyfolder import StudyFolder
 from search.tables import write_text
+
+_DESCRIBED = ("arguments", "question", "factor", "levels", "reference", "plan", "data", "started", "phases_done")
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -21,6 +24,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 def main(study: Annotated[Path, typer.Argument(help="A study's folder.")]) -> None:
     """Draw what a study's tables hold so far into its folder, and put it on one page, report.html."""
     console = make_console()
+    StudyFolder.open(study).require(*_DESCRIBED)
     results = read_results(study)
     for file in draw_all(results):
         console.print(escape(str(file)), soft_wrap=True)

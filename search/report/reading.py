@@ -82,7 +82,7 @@ def _log_parameters(journal: Path) -> set[str]:
         trials = [
             trial for study in storage.get_all_studies() for trial in storage.get_all_trials(study._study_id)
         ]
-    except (OSError, ValueError) as error:
-        raise InputError(f"{journal}: it cannot be read: {error}") from error
+    except Exception as error:  # of Optuna's own, which takes a journal's lines on trust
+        raise InputError(f"{journal}: it cannot be read: {type(error).__name__}: {error}") from error
     scales = [item for trial in trials for item in trial.distributions.items()]
     return {name for name, scale in scales if getattr(scale, "log", False)}

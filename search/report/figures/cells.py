@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from search.columns import KEY_COLUMNS
+from search.errors import InputError
 from search.report.figures.style import WIDTH_INCHES, new_figure, styled
 
+LARGEST_PX = 4096
 SHEET_COLUMNS = 6
 ATTENTION_COLUMNS = 5
 MAPS_PER_STAGE = 3
@@ -38,9 +40,18 @@ def with_predictions(cells: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataF
 
 
 def pixels(png: bytes) -> NDArray[np.uint8]:
-    """An image of the cells table as uint8 RGB, shape (side_px, side_px, 3)."""
-    with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
-        return np.array(image.convert("RGB"))
+    """An image of the cells table as uint8 RGB, shape (side_px, side_px, 3).
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
+            if max(image.size) <= LARGEST_PX:
+                return np.array(image.convert("RGB"))
+    except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError("cells.parquet: an image in it cannot be read") from error
+    raise InputError(f"cells.parquet: an image in it is of over {LARGEST_PX} px")
 
 
 @styled

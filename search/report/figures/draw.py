@@ -1,6 +1,7 @@
 """All figures of a study as files; how each is drawn is the business of the other modules here."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from search.data.decode import resize_square
+from search.errors import StudyFailedError
 from search.insides import class_activation, feature_maps
 from search.modelfiles import TrainedModel
 from search.report.figures.cells import draw_attention, draw_features, draw_mistakes, pixels, with_predictions
@@ -37,13 +39,13 @@ def draw_all(results: Results) -> list[Path]:
     Raises:
         StudyFailedError: a file cannot be written.
     """
-    written = []
+    folder, written = results.path / "figures", []
     for name, figure in _figures(results):
-        (results.path / "figures" / f"{name}.jpg").unlink(missing_ok=True)  # as a published study may have it
+        _remove(folder / f"{name}.jpg")  # as a published study may have it
         for kind, metadata in _METADATA.items():
-            file = results.path / "figures" / f"{name}.{kind}"
+            file = folder / f"{name}.{kind}"
             if figure is None:
-                file.unlink(missing_ok=True)
+                _remove(file)
             else:
                 _save(figure, file, kind, metadata)
                 figure.set_layout_engine("none")  # the next form is arranged as this one
@@ -98,6 +100,20 @@ def _inputs(cells: pd.DataFrame, model: TrainedModel) -> NDArray[np.uint8]:
 
 
 def _save(figure: Figure, file: Path, kind: str, metadata: dict[str, Any]) -> None:
-    file.parent.mkdir(exist_ok=True)
+    with _writing(file.parent):
+        file.parent.mkdir(exist_ok=True)
     with matplotlib.rc_context(STYLE):
         replace_file(file, lambda partial: figure.savefig(partial, format=kind, metadata=metadata))
+
+
+def _remove(file: Path) -> None:
+    with _writing(file), suppress(NotADirectoryError):  # then there is no such file
+        file.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StudyFailedError(f"{path}: {error.strerror}") from error
