@@ -18,6 +18,7 @@ from search.insides import class_activation, feature_maps
 from search.modelfiles import TrainedModel
 from search.phases.cells import MOST_MISTAKES, MOST_PX, MOST_TEST_MISTAKES, choose_cells, keep_cells
 from search.report.figures.cells import (
+    LARGEST_PX,
     MAPS_PER_STAGE,
     draw_attention,
     draw_features,
@@ -291,8 +292,17 @@ def test_figures_of_the_network_show_every_cell(ledger, tmp_path, images):
     assert draw_attention(tested.iloc[:0], heat[:0]) is None
 
 
-def test_a_png_is_taken_for_nothing_else():
-    other = io.BytesIO()
-    Image.new("RGB", (4, 4)).save(other, "bmp")
-    with pytest.raises(OSError, match="cannot identify"):
-        pixels(other.getvalue())
+def image_file(side=4, kind="PNG"):
+    file = io.BytesIO()
+    Image.new("RGB", (side, side)).save(file, kind)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"xx", None, image_file(100)[:60], image_file(LARGEST_PX + 1), image_file(kind="BMP")],
+    ids=["no image", "null", "cut off", "too large", "another kind"],
+)
+def test_an_image_that_is_no_png_of_a_cell_is_named(data):
+    with pytest.raises(InputError, match=r"cells\.parquet"):
+        pixels(data)

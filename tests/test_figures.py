@@ -16,7 +16,6 @@ from written_study import write_study as write_whole_study
 from search.columns import KEY_COLUMNS
 from search.errors import InputError, StudyFailedError
 from search.metrics import METRIC_NAMES
-from search.report.figures.cells import LARGEST_PX, pixels
 from search.report.figures.confusion import (
     calibration_bins,
     draw_confusion,
@@ -42,13 +41,6 @@ METRIC = "balanced_accuracy"
 
 def drawn(study):
     return draw_all(read_results(study))
-
-
-def png_of(side):
-    """A white image as PNG."""
-    file = io.BytesIO()
-    Image.new("L", (side, side), 255).save(file, "PNG")
-    return file.getvalue()
 
 
 def keyed(rows, **key):
@@ -248,14 +240,6 @@ def test_a_file_in_the_place_of_the_figures_is_named(tmp_path):
     (study / "figures").touch()
     with pytest.raises(StudyFailedError, match="figures"):
         drawn(study)
-
-
-@pytest.mark.parametrize(
-    "data", [b"xx", None, png_of(100)[:60], png_of(LARGEST_PX + 1)], ids=["no", "null", "cut", "large"]
-)
-def test_an_image_of_the_cells_that_is_none_is_named(data):
-    with pytest.raises(InputError, match=r"cells\.parquet"):
-        pixels(data)
 
 
 def test_what_is_not_a_study_or_not_a_table_is_named(tmp_path):
