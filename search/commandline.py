@@ -1,5 +1,6 @@
 """How every command ends: 0 done, 1 failed, 2 bad arguments or input, 130 interrupted; one line says why."""
 
+import io
 import shlex
 import signal
 import sys
@@ -20,7 +21,8 @@ def run_app(app: typer.Typer) -> None:
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may lack a character
+        if isinstance(stream, io.TextIOWrapper):  # a closed one is None
+            stream.reconfigure(errors="replace")  # a terminal may lack a character
     sys.exit(exit_code(app))
 
 

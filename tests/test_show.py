@@ -32,7 +32,10 @@ def test_names_are_shown_as_they_are(study):
 
 
 def test_a_narrow_terminal_loses_no_table(study):
-    assert all(len(line) <= 40 for line in shown(study, width=40).splitlines() if "parquet" not in line)
+    text = shown(study, width=40)
+    assert all(len(line) <= 40 for line in text.splitlines() if "parquet" not in line)
+    for title in ("Best trials", "Comparison, each level", "Comparison, all", "Transfer to", "Winner "):
+        assert title in text
 
 
 @pytest.mark.parametrize("description", ["{}", '{"arguments": 5}', "[" * 100_000, "[]", "not JSON"])
