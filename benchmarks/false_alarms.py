@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from rich.table import Table
 from scipy import optimize
 
-from search.commandline import run_app
-from search.console import make_console
+from search.analysis.statistics import compare_levels, wilson
+from search.analysis.verdict import ALPHA
+from search.common.commandline import run_app
+from search.common.console import make_console
 from search.data.splits import Split, stratified_folds
-from search.report.statistics import compare_levels, wilson
-from search.report.verdict import ALPHA
 
 # The development set of a study of 2172 images with the classes of healthy blood, whose rarest is a basophil.
 CLASS_COUNTS = (24, 58, 432, 96, 1128)

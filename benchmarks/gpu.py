@@ -31,9 +31,9 @@ from benchmarks.gpu_measures import (
     training_rates,
     tutorial_rate,
 )
-from search.commandline import run_app
-from search.console import duration, make_console
-from search.device import prepare_worker
+from search.common.commandline import run_app
+from search.common.console import duration, make_console
+from search.training.device import prepare_worker
 from wbcmodels.config import PLACEMENTS, ModelConfig
 from wbcmodels.cost import macs
 

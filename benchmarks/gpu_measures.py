@@ -17,12 +17,12 @@ from torch.nn import functional as F
 
 from benchmarks.patterns.dataloader import train as train_as_in_the_tutorial
 from benchmarks.patterns.workload import Images, Point, Workload
-from search.device import Device, prepare_worker
-from search.sgd import SGD
 from search.space import TrainingConfig
-from search.step import TrainingStep
-from search.tasks import Normalisation
-from search.training import evaluate, fit, on_device
+from search.training.device import Device, prepare_worker
+from search.training.fit import evaluate, fit, on_device
+from search.training.sgd import SGD
+from search.training.step import TrainingStep
+from search.training.types import Normalisation
 from wbcmodels.config import ModelConfig
 from wbcmodels.family import build
 
@@ -84,7 +84,7 @@ def tutorial_rate(shape: Shape, device: Device) -> float:
 
 def plain_step_rate(shape: Shape, device: Device) -> float:
     """Of this project's step when its kernels are launched one by one."""
-    with patch("search.training.training_step", TrainingStep):
+    with patch("search.training.fit.training_step", TrainingStep):
         return training_rates(shape, device)[0]
 
 

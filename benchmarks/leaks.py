@@ -24,16 +24,16 @@ from rich.table import Table
 
 from benchmarks.studies import image_set, study_of
 from benchmarks.throughput_measures import process_mb, process_tree
-from search.arguments import Arguments, Resources
-from search.commandline import run_app
-from search.console import make_console
+from search.common.commandline import run_app
+from search.common.console import make_console
 from search.data.imageset import ImageSet
-from search.opening import open_session
-from search.phases.context import Study
-from search.phases.searching import Search
+from search.records.arguments import Arguments, Resources
 from search.space import Configuration, Profile, Space, Suggester, TrainingConfig
-from search.tasks import Step
-from search.tuning.jobs import probed_speed
+from search.study.context import Study
+from search.study.opening import open_session
+from search.study.searching import Search
+from search.training.types import Step
+from search.tuning.pool import probed_speed
 from wbcmodels.config import ModelConfig
 
 SIDE, N_IMAGES, CLASSES, SLOTS = 12, 60, ("a", "b", "c"), 2

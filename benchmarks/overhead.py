@@ -17,15 +17,16 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from search.columns import Key
-from search.commandline import run_app
-from search.console import make_console
+from search.common.commandline import run_app
+from search.common.console import make_console
+from search.common.metrics import METRIC_NAMES, Metrics
 from search.data.imageset import ImageSet
-from search.metrics import METRIC_NAMES, Metrics
-from search.records import FoldRecorder, trial_row
+from search.records.ledger import Ledger
+from search.records.recorder import FoldRecorder
+from search.records.schema import Key
 from search.space import Configuration, Profile, Space, Suggester, TrainingConfig
-from search.tables import Ledger
-from search.tasks import EpochResult, EpochScore, FoldScore, Normalisation, Step
+from search.study.searching import trial_row
+from search.training.types import EpochResult, EpochScore, FoldScore, Normalisation, Step
 from search.tuning.book import EndedTrial, TrialBook
 from search.tuning.storage import journal_storage
 from search.tuning.studies import Rules

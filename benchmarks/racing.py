@@ -37,11 +37,11 @@ from benchmarks.replay import (
     replay,
     round_the_levels,
 )
-from search.arguments import Pruner
-from search.commandline import run_app
-from search.console import make_console
-from search.errors import InputError
-from search.seeds import derive_seed
+from search.common.commandline import run_app
+from search.common.console import make_console
+from search.common.errors import InputError
+from search.common.seeds import derive_seed
+from search.records.arguments import Pruner
 from search.tuning.samplers import make_sampler
 
 RECORDING = Path(__file__).parent / "recorded" / "pbc2172_grid.parquet"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from search.arguments import Pruner
+from search.records.arguments import Pruner
 from search.space import Params
 from search.tuning.racing import Progress, should_stop
 

@@ -6,14 +6,14 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from search.console import Reporter
+from search.common.console import Reporter
 from search.data.imageset import ImageSet
-from search.observers import Observers
-from search.opening import Session
-from search.phases.context import Study
-from search.studyfolder import StudyFolder
-from search.tables import Ledger
-from search.tuning.jobs import Workers
+from search.records.ledger import Ledger
+from search.records.observers import Observers
+from search.records.studyfolder import StudyFolder
+from search.study.context import Study
+from search.study.opening import Session
+from search.tuning.pool import Workers
 
 Kind = TypeVar("Kind", bound=Study)
 

@@ -37,12 +37,12 @@ from rich.table import Table
 from benchmarks.patterns.workload import Images, Workload, draw_points
 from benchmarks.throughput_measures import run_pattern
 from benchmarks.throughput_precision import print_precision
-from search.arguments import at_least, one_of
-from search.commandline import run_app
-from search.console import make_console
+from search.common.commandline import run_app
+from search.common.console import make_console
 from search.data.imageset import ImageSet
 from search.data.sources import SYNTHETIC, open_source
 from search.data.splits import stratified_folds
+from search.records.arguments import at_least, one_of
 from search.space import Configuration, TrainingConfig
 from wbcmodels.config import PLACEMENTS, ModelConfig
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.patterns.workload import EVENTS, SLOTS, Workload
-from search.errors import StudyFailedError
+from search.common.errors import StudyFailedError
 
 # Looking at Ray's twenty processes takes 40 ms of a core that trains: it is done for a fiftieth of the time.
 PAUSE = 50

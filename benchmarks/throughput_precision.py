@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from search.analysis.statistics import Difference, Interval, interval_over_folds, paired_difference
+from search.common.seeds import derive_seed
 from search.data.imageset import ImageSet
 from search.data.splits import stratified_folds
-from search.device import Device
-from search.report.statistics import Difference, Interval, interval_over_folds, paired_difference
-from search.seeds import derive_seed
 from search.space import Configuration
-from search.tasks import Images, Task
-from search.trial import run_task
+from search.training.device import Device
+from search.training.folds import run_task
+from search.training.types import Images, Task
 
 N_FOLDS = 10
 

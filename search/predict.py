@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from rich.markup import escape
 from rich.table import Table
 
-from search.columns import field_of
-from search.commandline import run_app
-from search.console import make_console
+from search.common.commandline import run_app
+from search.common.console import make_console
+from search.common.errors import InputError
+from search.common.files import write_atomically
 from search.data.decode import files_below, read_rgb, resize_square
-from search.errors import InputError
-from search.modelfiles import load_model
-from search.tables import write_atomically
+from search.records.schema import field_of
+from search.training.trainedmodel import load_model
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 

@@ -1,14 +1,18 @@
 """`python -m search.run`: the command line of a study."""
 
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, cast
 
 import typer
+from rich.markup import escape
 
-from search.arguments import Arguments, Pruner, Resources, parse_share
-from search.commandline import run_app
-from search.errors import InputError
+from search.common.commandline import run_app
+from search.common.console import make_console
+from search.common.errors import InputError
+from search.records.arguments import Arguments, Pruner, Resources, parse_share
 
 DEFAULT_SPACE = "residual_placement"
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -113,19 +117,39 @@ def main(
         finalists=finalists,
     )
     # Ray takes seconds to import, and a wrong argument should be told at once.
-    from search.resume import Extension
-    from search.session import new_study, plan_only, resumed_study
+    from search.study.launch import new_study, plan_only, resumed_study
+    from search.study.resume import Extension
 
     if force and resume is None:
         raise InputError("--force: it goes with --resume")
     if resume is not None:
         _refuse_beside_resume(arguments, name)
         extension = Extension(trials=trials, repeats=None if repeats == 1 else repeats)
-        resumed_study(resume, resources, extension, force=force)
+        _show(resumed_study(resume, resources, extension, force=force))
     elif dry_run:
         plan_only(arguments, resources)
     else:
-        new_study(arguments, resources, output, name)
+        _show(new_study(arguments, resources, output, name))
+
+
+def _show(path: Path) -> None:
+    """Print a finished study's tables, and make its figures and page.
+
+    The page is made in a process of its own, since it takes torch; a study that has finished stays so whatever
+    becomes of it.
+    """
+    from search.report.terminal import print_results
+
+    console = make_console()
+    print_results(console, path)
+    command = [sys.executable, "-m", "search.report", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode == 0:
+        console.print(f"[bold]report[/bold]  {escape(str(path / 'report.html'))}", soft_wrap=True)
+    else:
+        reason = done.stderr.strip().rpartition("\n")[2]
+        again = f"python -m search.report {path}"
+        console.print(f"[yellow]note[/yellow]  no report: {escape(reason)}; {escape(again)} tries again")
 
 
 def _refuse_beside_resume(arguments: Arguments, name: str | None) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, Protocol
 
-from search.errors import InputError
+from search.common.errors import InputError
+from search.common.installation import SPACES
 from wbcmodels.config import ModelConfig
 
 # Levels that stand beside those of every space: the paper's networks at its settings.
@@ -242,12 +243,11 @@ def space_file(name_or_path: str) -> Path:
 
 
 def _named_file(name: str) -> Path:
-    folder = Path(__file__).parent.parent / "spaces"
-    known = sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
+    known = sorted(path.stem for path in SPACES.glob("*.py") if path.stem != "__init__")
     if name not in known:
         raise InputError(f"--space {name}: there is no such space; there are {', '.join(known)}, or FILE.py")
     # By file and not by package name: another distribution is also called `spaces`.
-    return folder / f"{name}.py"
+    return SPACES / f"{name}.py"
 
 
 def _import_file(path: Path) -> ModuleType:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from tiny_study import SPACE, draw_folder
 
-from search.tables import Ledger
+from search.records.ledger import Ledger
 
 
 def pytest_addoption(parser):

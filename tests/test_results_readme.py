@@ -14,8 +14,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from search.columns import COLUMNS, KEY_COLUMNS, TABLES, Key
-from search.tables import Ledger
+from search.records.ledger import Ledger
+from search.records.schema import COLUMNS, KEY_COLUMNS, TABLES, Key
 
 README = Path(__file__).parent.parent / "results" / "README.md"
 STUDY = "residual_placement-pbc2172-lisc255"

@@ -9,7 +9,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from search.errors import InputError
+from search.common.errors import InputError
 from search.space import (
     Configuration,
     FixedSuggester,

@@ -1,5 +1,7 @@
 """What a network costs, by formula: known for every placement before anything is trained."""
 
+from dataclasses import replace
+
 from wbcmodels.config import FC1_UNITS, ModelConfig, StageGeometry
 
 
@@ -22,6 +24,12 @@ def macs(config: ModelConfig) -> int:
         weights * stage.conv_px**2 for stage in config.geometry() for weights in _conv_weights(stage, config)
     )
     return convolutions + _fc1_weights(config) + FC1_UNITS * config.n_classes
+
+
+def model_size(model: ModelConfig, n_classes: int) -> dict[str, int]:
+    """Columns on a network's cost."""
+    model = replace(model, n_classes=n_classes)
+    return {"n_parameters": n_parameters(model), "macs": macs(model)}
 
 
 def _conv_weights(stage: StageGeometry, config: ModelConfig) -> list[int]:

@@ -6,12 +6,12 @@ import torch
 
 from benchmarks.patterns.processes import on_every_core
 from benchmarks.patterns.workload import Workload
-from search.data.normalise import measure
-from search.device import prepare_worker
-from search.metrics import score
-from search.sgd import SGD
+from search.common.metrics import score
 from search.space import TrainingConfig
-from search.training import evaluate, fit, on_device
+from search.training.batches import measure
+from search.training.device import prepare_worker
+from search.training.fit import evaluate, fit, on_device
+from search.training.sgd import SGD
 from wbcmodels.config import ModelConfig
 from wbcmodels.family import build
 

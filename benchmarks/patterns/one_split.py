@@ -9,9 +9,9 @@ import search.tuning.tune
 from benchmarks.patterns.workload import Images, Workload
 from benchmarks.studies import image_set, study_of
 from search.data.splits import Split
-from search.opening import Session
-from search.phases.context import Study
-from search.phases.searching import Search
+from search.study.context import Study
+from search.study.opening import Session
+from search.study.searching import Search
 from search.tuning.actor import TrialActor
 
 
@@ -43,7 +43,7 @@ def timed_actor(workload: Workload) -> type[TrialActor]:
 
     class TimedActor(TrialActor):
         def setup(self, config: dict[str, Any], *given: Any, **shared: Any) -> None:
-            import search.trial as trial  # imports torch, for which the driver does not wait
+            import search.training.folds as trial  # imports torch, for which the driver does not wait
 
             self._fit = trial.fit
             trial.fit = self._timed_fit

@@ -2,9 +2,9 @@
 
 from benchmarks.patterns.points import SPACE_FILE
 from benchmarks.patterns.workload import Workload
-from search.arguments import Arguments, Resources
-from search.header import print_estimate, print_plan
-from search.opening import open_session
+from search.records.arguments import Arguments, Resources
+from search.study.header import print_estimate, print_plan
+from search.study.opening import open_session
 
 
 def run(workload: Workload) -> None:

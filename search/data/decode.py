@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from search.common.errors import InputError
 from search.data.imageset import ImageSet, Listing
-from search.errors import InputError
 
 EXTENSIONS = (".tif", ".tiff", ".bmp", ".png", ".jpg", ".jpeg")
 _FORMATS = ("TIFF", "BMP", "PNG", "JPEG")

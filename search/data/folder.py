@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from search.common.errors import InputError
 from search.data.decode import EXTENSIONS, decode_listing, files_below, read_rgb
 from search.data.imageset import ImageSet, Listing
-from search.errors import InputError
 
 _TABLES = (".csv", ".tsv")
 _PASSED_OVER = re.compile(r"thumbs\.db$|desktop\.ini$|read_?me|.*\.(txt|md)$|[^.]*$", re.IGNORECASE)

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from search.errors import InputError
+from search.common.errors import InputError
 
 Indices = NDArray[np.int64]
+
+# Share of the source's images that the locked test set takes.
+TEST_SHARE = 0.2
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,14 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from search.commandline import run_app
-from search.console import make_console
+from search.common.commandline import run_app
+from search.common.console import make_console
+from search.common.files import write_text
+from search.records.results import read_results
+from search.records.studyfolder import StudyFolder
 from search.report.figures.draw import draw_all
 from search.report.page.build import build_page
 from search.report.page.figurefiles import read_figures
-from search.report.reading import read_results
-from search.studyfolder import StudyFolder
-from search.tables import write_text
 
 _DESCRIBED = ("arguments", "question", "factor", "levels", "reference", "plan", "data", "started", "phases_done")
 

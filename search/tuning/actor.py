@@ -8,9 +8,9 @@ from typing import Any
 
 from ray import tune
 
-from search.checkpoint import Checkpoint
 from search.data.splits import Split
-from search.tasks import Images, Step
+from search.training.checkpoint import Checkpoint
+from search.training.types import Images, Step
 from search.tuning.gauges import MemoryGauge
 from search.tuning.worker import Watch, failure_of
 
@@ -40,7 +40,7 @@ class TrialActor(tune.Trainable):
         study: str,
     ) -> None:
         """Start a trial in a new process."""
-        from search.device import prepare_worker  # the driver imports this module too, and needs no torch
+        from search.training.device import prepare_worker  # the driver imports this module too, and needs no torch
 
         self._device = prepare_worker(n_threads, gpu_share=gpu_share)
         self._memory = MemoryGauge(study) if self._device.device.type == "cuda" else None
@@ -50,7 +50,7 @@ class TrialActor(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start another trial in the same process, which has torch imported and the images at hand."""
-        from search.trial import run_trial
+        from search.training.folds import run_trial
 
         with suppress(OSError):
             Path(self.logdir).rmdir()  # Tune makes one for every trial, and nothing is written to it
@@ -67,7 +67,7 @@ class TrialActor(tune.Trainable):
             None if saved is None else Checkpoint.from_bytes(saved),
         )
         if new_config["trace"]:
-            from search.tuning.trace import with_trace
+            from search.training.trace import with_trace
 
             self._steps = with_trace(self._steps, self._device)
         return True

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 
 import optuna
 
-from search.metrics import Metrics
+from search.common.metrics import Metrics
 from search.space import Configuration, Params
-from search.tasks import Step
+from search.training.types import Step
 from search.tuning.racing import Progress, should_stop
 from search.tuning.studies import Asked, KnownTrial, LevelStudies, Rules, State
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from search.errors import InputError, StudyFailedError
+from search.common.errors import InputError, StudyFailedError
 
 # Read by Ray at import or start: no metrics prompts, no files of Tune's own loggers, no signal handler that
 # swallows Ctrl-C, no rebuilt environments under `uv run`.

@@ -13,9 +13,9 @@ from typing import Any
 import ray
 from ray.util.metrics import Gauge
 
-from search.columns import Key
-from search.observers import Training
-from search.tasks import EpochScore
+from search.records.observers import Training
+from search.records.schema import Key
+from search.training.types import EpochScore
 
 WINDOW_S = 60.0
 SET_EVERY_S = 1.0
@@ -43,7 +43,7 @@ class StudyGauges:
 
     Args:
         study: name of its folder.
-        metric: the score, one of `search.metrics.Metrics`.
+        metric: the score, one of `search.common.metrics.Metrics`.
         trials: rows of the trials table, of earlier runs.
     """
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from search.space import Configuration
 from search.tuning.cluster import Cluster
-from search.tuning.jobs import memory_share, probed_speed, start_probe
+from search.tuning.pool import memory_share, probed_speed, start_probe
 
 SHARES = (1.0, 0.5, 0.25, 0.125)
 # What more trials side by side must gain in all; each is slower by itself, and racing waits for it.

@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from search.arguments import Pruner
+from search.records.arguments import Pruner
 
 MARGIN, WIDE_MARGIN = 0.063, 0.2
 RUNGS_IN_FIRST_FOLD, ETA = (0.2, 0.5), 3

@@ -5,7 +5,7 @@ from typing import Any
 
 import optuna
 
-from search.errors import InputError
+from search.common.errors import InputError
 from search.space import Profile, RandomSuggester, Space
 
 LOOKED_AT = 40

@@ -8,7 +8,7 @@ from pathlib import Path
 import optuna
 from optuna.storages.journal import JournalFileBackend
 
-from search.errors import InputError
+from search.common.errors import InputError
 
 
 def journal_storage(path: Path) -> optuna.storages.JournalStorage:

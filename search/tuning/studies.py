@@ -9,9 +9,9 @@ from typing import Literal
 import optuna
 from optuna.trial import TrialState
 
-from search.arguments import Pruner
-from search.metrics import Metrics
-from search.seeds import derive_seed
+from search.common.metrics import Metrics
+from search.common.seeds import derive_seed
+from search.records.arguments import Pruner
 from search.space import Configuration, Params, Profile, Space
 from search.tuning.samplers import make_sampler
 
@@ -26,7 +26,7 @@ class Rules:
 
     Attributes:
         n_trials: over all levels; a multiple of their number.
-        metric: name of one of `search.metrics.Metrics`, to be maximised; trials are stopped by it.
+        metric: name of one of `search.common.metrics.Metrics`, to be maximised; trials are stopped by it.
         directions: maximize or minimize, for each objective; the first is the metric.
         objectives: of a finished configuration, from its pooled metrics.
         seed: of the study; what is suggested depends on it and the trial's number alone.

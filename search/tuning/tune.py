@@ -18,7 +18,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from search.data.splits import Split
-from search.tasks import Step
+from search.training.types import Step
 from search.tuning.actor import Saved, TrialActor
 from search.tuning.book import TrialBook
 from search.tuning.cluster import Cluster

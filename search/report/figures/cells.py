@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from search.columns import KEY_COLUMNS
-from search.errors import InputError
+from search.common.errors import InputError
+from search.records.schema import KEY_COLUMNS
 from search.report.figures.style import WIDTH_INCHES, new_figure, styled
 
 LARGEST_PX = 4096

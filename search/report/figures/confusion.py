@@ -6,9 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from search.metrics import confusion_matrix
+from search.analysis.statistics import wilson
+from search.common.metrics import confusion_matrix
 from search.report.figures.style import BLUE, WIDTH_INCHES, new_figure, styled
-from search.report.statistics import wilson
 
 N_BINS = 10
 

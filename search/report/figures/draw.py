@@ -11,10 +11,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from search.common.errors import StudyFailedError
+from search.common.files import replace_file
 from search.data.decode import resize_square
-from search.errors import StudyFailedError
-from search.insides import class_activation, feature_maps
-from search.modelfiles import TrainedModel
+from search.records.results import Results, winner
 from search.report.figures.cells import draw_attention, draw_features, draw_mistakes, pixels, with_predictions
 from search.report.figures.confusion import draw_confusion, draw_reliability
 from search.report.figures.curves import draw_curves
@@ -23,8 +23,8 @@ from search.report.figures.levels import draw_costs, draw_differences, draw_scor
 from search.report.figures.parameters import draw_importance, draw_parallel
 from search.report.figures.style import STYLE
 from search.report.figures.transfer import draw_transfer
-from search.report.reading import Results, winner
-from search.tables import replace_file
+from search.training.featuremaps import class_activation, feature_maps
+from search.training.trainedmodel import TrainedModel
 
 # What a file says of when it was made is left out: the same study gives the same files.
 _METADATA: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}}

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from search.analysis.statistics import wilson
+from search.analysis.verdict import Finding, Verdict, level_name, nearest_rival, p_text, signed
+from search.records.results import Results
+from search.report.format import large, metric_name, milliseconds, missing, times
 from search.report.page.caveats import FEW_IMAGES
-from search.report.page.cells import large, metric_name, milliseconds, missing, times
-from search.report.reading import Results
-from search.report.statistics import wilson
-from search.report.verdict import Finding, Verdict, level_name, nearest_rival, p_text, signed
 
 STAGES = ("1", "2", "3")
 

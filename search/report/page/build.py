@@ -10,17 +10,17 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from search.analysis.paper import beside_paper
+from search.analysis.verdict import Verdict, level_name, verdict
+from search.records.results import Results, tuned_row
+from search.report.format import Table, day, settings_text
 from search.report.page.answer import answer, test_predictions
 from search.report.page.caveats import caveats, is_drawn
-from search.report.page.cells import Table, day, settings_text
 from search.report.page.curves import curves
 from search.report.page.figurefiles import FigureImage
 from search.report.page.making import making
 from search.report.page.progress import progress
 from search.report.page.tables import class_table, comparison_tables, transfer_table, trials_table
-from search.report.paper import beside_paper
-from search.report.reading import Results, tuned_row
-from search.report.verdict import Verdict, level_name, verdict
 
 HERE = Path(__file__).parent
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from search.plan import TEST_SHARE
-from search.report.page.cells import listed
-from search.report.reading import Results
+from search.data.splits import TEST_SHARE
+from search.records.results import Results
+from search.report.format import listed
 
 FEW_IMAGES = 30
 

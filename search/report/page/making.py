@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from search.console import duration
-from search.report.page.cells import day, listed
-from search.timing import PARTS
+from search.common.console import duration
+from search.records.timing import PARTS
+from search.report.format import day, listed
 
 
 def making(description: Mapping[str, Any]) -> list[tuple[str, str]]:

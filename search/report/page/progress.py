@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from search.report.reading import Results
+from search.records.results import Results
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from search.arguments import METRICS
-from search.columns import COLUMNS
-from search.report.page.cells import (
+from search.analysis.statistics import wilson
+from search.records.arguments import METRICS
+from search.records.schema import COLUMNS
+from search.report.format import (
     Cell,
     Column,
     Table,
@@ -21,7 +22,6 @@ from search.report.page.cells import (
     text,
     with_interval,
 )
-from search.report.statistics import wilson
 from search.space import PAPER_LEVELS
 
 _POOLED = "Scores are pooled over folds, differences are means over folds"

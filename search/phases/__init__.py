@@ -1,1 +1,0 @@
-"""The phases of a study, a module each; `search.study` runs them in order."""

@@ -1,0 +1,178 @@
+"""The columns of all tables: what a name means, in which unit, and which table has it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from search.common.metrics import METRIC_NAMES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """What a row is about; None where a column means nothing.
+
+    Attributes:
+        phase: search, confirm, compare, test or transfer.
+        number: of the trial, in search and confirm.
+        level: value of the factor, or `paper_plain` or `paper_wbcsnet2`.
+        settings: tuned (the level at its best) or equal (the same settings for all levels).
+        way: scratch, frozen or fine_tuned.
+        data: name of the data set that is trained and scored on.
+        repeat: number of the repetition of a whole partition, from 0.
+        seed: of the training's weights, batches and augmentation.
+        fold: number of the split, from 0.
+    """
+
+    phase: str
+    number: int | None = None
+    level: str | None = None
+    settings: str | None = None
+    way: str | None = None
+    data: str | None = None
+    repeat: int | None = None
+    seed: int | None = None
+    fold: int | None = None
+
+
+KEY_COLUMNS = tuple(Key.__dataclass_fields__)
+
+_SCORES = {
+    "accuracy": "share of images classified rightly",
+    "balanced_accuracy": "mean over classes of the share of their images classified rightly",
+    "macro_f1": "mean over classes of F1",
+    "sensitivity": "mean over classes of TP / (TP + FN), each class against the rest",
+    "specificity": "mean over classes of TN / (TN + FP), each class against the rest",
+    "log_loss": "mean negative logarithm of the probability given to the true class",
+}
+
+# name -> (type, meaning, unit). A column of this name means this in whichever table it stands.
+COLUMNS: dict[str, tuple[pa.DataType, str, str]] = {
+    "phase": (pa.string(), "search, confirm, compare, test or transfer", ""),
+    "number": (pa.int64(), "number of the trial", ""),
+    "level": (pa.string(), "value of the factor, or one of the paper's networks", ""),
+    "settings": (pa.string(), "tuned: the level at its best; equal: the same settings for all levels", ""),
+    "way": (pa.string(), "scratch, frozen (new head only) or fine_tuned", ""),
+    "data": (pa.string(), "data set trained and scored on", ""),
+    "repeat": (pa.int64(), "repetition of the whole partition, from 0", ""),
+    "seed": (pa.int64(), "seed of weights, batches and augmentation", ""),
+    "fold": (pa.int64(), "number of the split, from 0", ""),
+    "trial_id": (pa.string(), "name of the trial in Ray", ""),
+    "state": (pa.string(), "COMPLETE, PRUNED (stopped early) or FAIL", ""),
+    "value": (pa.float64(), "searched metric: pooled over all search folds, or where the trial stopped", ""),
+    "confirmed_value": (pa.float64(), "searched metric on fresh seeds and folds", ""),
+    "datetime_start": (pa.timestamp("us", tz="UTC"), "start", ""),
+    "datetime_complete": (pa.timestamp("us", tz="UTC"), "end", ""),
+    "duration_s": (pa.float64(), "from start to end", "s"),
+    "epochs": (pa.int64(), "epochs trained, over all folds", ""),
+    "folds_done": (pa.int64(), "folds finished", ""),
+    **{name: (pa.float64(), meaning, "") for name, meaning in _SCORES.items()},
+    "n_parameters": (pa.int64(), "trainable parameters", ""),
+    "macs": (pa.int64(), "multiply-accumulates of one image's forward pass", ""),
+    "train_s": (pa.float64(), "time in training, without validation", "s"),
+    "data_s": (pa.float64(), "part of the time in training that went into turning and normalising images", "s"),
+    "val_s": (pa.float64(), "time in validation", "s"),
+    "images_per_s": (pa.float64(), "images trained per second of training", "1/s"),
+    "error": (pa.string(), "why the trial failed", ""),
+    "epoch": (pa.int64(), "number of the epoch, from 1", ""),
+    "lr": (pa.float64(), "learning rate at the start of the epoch", ""),
+    "train_loss": (pa.float64(), "mean loss of the epoch's batches", ""),
+    "train_accuracy": (pa.float64(), "accuracy on the epoch's batches", ""),
+    "val_loss": (pa.float64(), "log loss on the validation images after the epoch", ""),
+    "val_accuracy": (pa.float64(), "accuracy on the validation images after the epoch", ""),
+    "val_balanced_accuracy": (pa.float64(), "balanced accuracy on the validation images after the epoch", ""),
+    "val_macro_f1": (pa.float64(), "macro F1 on the validation images after the epoch", ""),
+    "n_train": (pa.int64(), "training images", ""),
+    "n_val": (pa.int64(), "validation images", ""),
+    "image": (pa.string(), "the image's path in its data set", ""),
+    "label": (pa.string(), "true class", ""),
+    "predicted": (pa.string(), "most probable class", ""),
+    "png": (pa.binary(), "the image's centre square as a PNG file, at most 128 px a side", ""),
+    "n_images": (pa.int64(), "images that are scored, each once per repeat", ""),
+    **{f"{name}_mean": (pa.float64(), f"mean over folds: {meaning}", "") for name, meaning in _SCORES.items()},
+    **{
+        f"{name}{end}": (pa.float64(), f"end of the 95 % interval of {name}_mean", "")
+        for name in METRIC_NAMES
+        for end in ("_low", "_high")
+    },
+    **{
+        f"difference_{rival}{end}": (
+            pa.float64(),
+            f"searched metric minus that of {whom}{what}",
+            "",
+        )
+        for rival, whom in (("reference", "the reference level"), ("best", "whichever network has the best mean"))
+        for end, what in (
+            ("", ", mean over folds"),
+            ("_low", ": 95 % interval"),
+            ("_high", ": 95 % interval"),
+        )
+    },
+    "p_holm": (
+        pa.float64(),
+        "corrected resampled t-test against the reference, Holm over the levels; in transfer, over its ways",
+        "",
+    ),
+    "p_mcnemar": (pa.float64(), "exact McNemar test against the reference on pooled predictions", ""),
+    "p_better": (pa.float64(), "probability that the level beats the reference by over 1 point", ""),
+    "p_equal": (pa.float64(), "probability that it is within 1 point of the reference", ""),
+    "p_worse": (pa.float64(), "probability that it is over 1 point behind the reference", ""),
+    "latency_ms": (pa.float64(), "one image's forward pass on the study's machine, median", "ms"),
+}
+
+_COMPARISON = (
+    "n_images",
+    *METRIC_NAMES,
+    *(f"{name}{end}" for name in METRIC_NAMES for end in ("_mean", "_low", "_high")),
+    *(f"difference_{rival}{end}" for rival in ("reference", "best") for end in ("", "_low", "_high")),
+    "p_holm",
+    "p_mcnemar",
+    "p_better",
+    "p_equal",
+    "p_worse",
+    "n_parameters",
+    "macs",
+    "latency_ms",
+)
+
+# table -> columns beside the key. `params_<name>` and `probability_<class>` come with the space and the data.
+TABLES: dict[str, tuple[str, ...]] = {
+    "trials": (
+        *("trial_id", "state", "value", "confirmed_value", "datetime_start", "datetime_complete"),
+        *("duration_s", "epochs", "folds_done", *METRIC_NAMES),
+        *("n_parameters", "macs", "train_s", "images_per_s", "error"),
+    ),
+    "epochs": (
+        *("epoch", "lr", "train_loss", "train_accuracy"),
+        *("val_loss", "val_accuracy", "val_balanced_accuracy", "val_macro_f1", "train_s", "data_s", "val_s"),
+    ),
+    "folds": ("n_train", "n_val", *METRIC_NAMES, "train_s"),
+    "predictions": ("image", "label", "predicted"),
+    "cells": ("image", "png"),
+    "comparison": _COMPARISON,
+    "transfer": _COMPARISON,
+    "pareto": ("value", *METRIC_NAMES, "n_parameters", "macs"),
+}
+# Written only where a study has rows for them.
+OPTIONAL = ("cells", "pareto")
+
+
+def field_of(name: str) -> pa.Field | None:
+    """The column of this name with its meaning and unit; None if the name says only a prefix."""
+    if name.startswith("probability_"):
+        type_, meaning, unit = pa.float64(), f"probability of class {name.removeprefix('probability_')}", ""
+    elif name in COLUMNS:
+        type_, meaning, unit = COLUMNS[name]
+    else:
+        return None
+    return pa.field(name, type_, metadata={"description": meaning, "unit": unit})
+
+
+def params_field(name: str, values: Sequence[Any]) -> pa.Field:
+    """The column of a parameter, typed by its values: text unless all are of one simpler type."""
+    kinds = {type(value) for value in values if value is not None} or {type(None)}
+    kind = kinds.pop() if len(kinds) == 1 else str
+    types = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), type(None): pa.null()}
+    meaning = f"parameter {name.removeprefix('params_')} of the space"
+    return pa.field(name, types.get(kind, pa.string()), metadata={"description": meaning, "unit": ""})

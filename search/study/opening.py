@@ -1,0 +1,133 @@
+"""What is known before anything is decoded or trained: space, data, machine and plan."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from threading import Thread
+from typing import Any
+
+from rich.console import Console
+
+from search.common.console import make_console
+from search.data.imageset import Source
+from search.data.sources import SYNTHETIC, open_source
+from search.records.arguments import Arguments, Resources
+from search.space import Profile, Space, load_space
+from search.study.plan import Plan, Request, image_cost, largest_configurations, make_plan, typical_configuration
+from search.study.resume import profile_of
+from search.tuning.cluster import Cluster, ray_cluster
+from search.tuning.packing import packed
+from search.tuning.pool import start_probe
+from search.tuning.samplers import check_sampler
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """What is known before anything is decoded or trained.
+
+    Attributes:
+        probe: of the training speed, under way in every slot; see `search.tuning.pool.probed_speed`.
+    """
+
+    arguments: Arguments
+    space: Space
+    source: Source
+    target: Source | None
+    cluster: Cluster
+    request: Request
+    plan: Plan
+    probe: list[Any]
+    console: Console
+
+
+@contextmanager
+def open_session(
+    arguments: Arguments,
+    resources: Resources,
+    began_with: Mapping[str, Any] | None = None,
+    name: str = "study",
+) -> Iterator[Session]:
+    """Open the data, start Ray or join it, and plan; Ray is left at the end.
+
+    Args:
+        began_with: description of a study that goes on; its profile is kept.
+        name: of the study, in Ray's dashboard.
+    Raises:
+        InputError: bad data, space, sampler or resources.
+    """
+    _, space = load_space(arguments.space)
+    profile = None if began_with is None else profile_of(began_with, space)
+    source = open_source(
+        arguments.data,
+        microscope="first",
+        seed=arguments.seed,
+        class_names=arguments.class_name_of,
+        groups=arguments.groups,
+    )
+    target = _open_target(arguments)
+    Thread(target=_import_libraries).start()
+    with ray_cluster(
+        address=resources.address,
+        cpus_per_trial=resources.cpus_per_trial,
+        gpus_per_trial=resources.gpus_per_trial,
+        max_concurrent=resources.max_concurrent,
+        timeout_s=resources.trial_timeout_s,
+        profile_trace=resources.profile_trace,
+        study=name,
+    ) as cluster:
+        request = _request(arguments, source, target, profile, gpu=cluster.gpus > 0)
+        plan = make_plan(space, request)
+        check_sampler(arguments.sampler, space, plan.profile, len(arguments.objective_names))
+        typical = typical_configuration(space, plan.profile)
+        if resources.gpus_per_trial == "auto" and cluster.gpus:
+            largest = max(largest_configurations(space, plan.profile).values(), key=image_cost)
+            cluster = packed(cluster, typical, largest)
+        yield Session(
+            arguments=arguments,
+            space=space,
+            source=source,
+            target=target,
+            cluster=cluster,
+            request=request,
+            plan=plan,
+            probe=start_probe(typical, cluster),
+            console=make_console(),
+        )
+
+
+def _import_libraries() -> None:
+    """Import what a study needs later while Ray starts; nothing that imports Ray, which is at it itself."""
+    for name in ("pandas", "scipy.stats", "sklearn.metrics", "sklearn.model_selection"):
+        import_module(name)
+
+
+def _open_target(arguments: Arguments) -> Source | None:
+    if arguments.transfer_data == "none":
+        return None
+    return open_source(
+        arguments.transfer_data,
+        microscope="second",
+        seed=arguments.seed,
+        class_names=arguments.class_name_of,
+        groups=arguments.transfer_groups,
+    )
+
+
+def _request(
+    arguments: Arguments, source: Source, target: Source | None, profile: Profile | None, *, gpu: bool
+) -> Request:
+    synthetic = arguments.data == SYNTHETIC
+    quick = arguments.profile == "quick" or (arguments.profile == "auto" and (synthetic or not gpu))
+    return Request(
+        profile_name="quick" if quick else "paper",
+        synthetic=synthetic,
+        n_images=len(source.listing.labels),
+        n_target=None if target is None else len(target.listing.labels),
+        n_trials=arguments.trials,
+        search_folds=arguments.search_folds,
+        finalists=arguments.finalists,
+        folds=arguments.folds,
+        repeats=arguments.repeats,
+        profile=profile,
+    )

@@ -1,0 +1,236 @@
+"""What a study will do and what it costs at most, known before it does anything.
+
+The plan depends on the space, the arguments and the number of images alone, never on a measured speed, so that
+the same command plans the same study every time.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from search.data.splits import TEST_SHARE
+from search.space import PAPER_LEVELS, Configuration, FixedSuggester, Profile, Space, TrainingConfig, sample
+from wbcmodels.config import PAPER_WBCSNET, PAPER_WBCSNET2
+from wbcmodels.cost import macs, n_parameters
+
+# The paper gives SGD, 40 epochs, mini-batches of 32 and an initial learning rate of 0.001; MATLAB's `sgdm` keeps
+# that rate unless told otherwise.
+PAPER_TRAINING = TrainingConfig(epochs=40, lr=0.001, schedule="constant")
+
+# A training step reads and updates every parameter. Fitted to the time per image of six placements at 24 to
+# 40 px, quarter width, batches of 32, bf16 on one core: cost per image = MACs + 14 * parameters, within 15 %.
+MACS_PER_PARAMETER = 14
+# Validation does no backward pass and no update.
+VALIDATION_SHARE = 0.3
+# Nor does a network whose stages and FC1 are frozen, but for its small FC2.
+FROZEN_SHARE = 0.33
+# One such core by itself does 1.0e11 of that cost in a second; two at once do less than twice as much.
+QUICK_COST_PER_S = 1.7e11
+QUICK_S = {"synthetic": 245.0, "own": 2900.0}
+SAMPLES = 40
+# In the journal and in Parquet together: 121 and 158 a prediction, 220 and 277 an epoch in two studies of five
+# classes.
+BYTES_PER_PREDICTION, BYTES_PER_EPOCH = 160, 280
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """A phase's trainings at most; `cost` is in MACs of a forward pass, see `image_cost`."""
+
+    name: str
+    trainings: int
+    epochs: int
+    cost: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a study does.
+
+    Attributes:
+        n_trials: over all levels, a multiple of their number.
+        phases: in order, each at its worst: nothing stopped early, every level at its largest network.
+    """
+
+    profile_name: str
+    profile: Profile
+    n_trials: int
+    search_folds: int
+    finalists: int
+    folds: int
+    repeats: int
+    phases: tuple[Phase, ...]
+
+    @property
+    def cost(self) -> float:
+        """Of all phases."""
+        return sum(phase.cost for phase in self.phases)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a plan is made for; None leaves it to the profile.
+
+    Attributes:
+        profile: of a study that goes on; else one is chosen.
+    """
+
+    profile_name: Literal["quick", "paper"]
+    synthetic: bool
+    n_images: int
+    n_target: int | None
+    n_trials: int | None
+    search_folds: int | None
+    finalists: int | None
+    folds: int
+    repeats: int
+    profile: Profile | None = None
+
+
+def make_plan(space: Space, request: Request) -> Plan:
+    """Plan a study: of the quick profiles, the first whose worst case fits its time, else the last."""
+    if request.profile is not None:
+        return _plan(space, request.profile, request)
+    if request.profile_name == "paper":
+        return _plan(space, space.paper, request)
+    budget = QUICK_S["synthetic" if request.synthetic else "own"] * QUICK_COST_PER_S
+    plans = [_plan(space, profile, request) for profile in space.quick]
+    return next((plan for plan in plans if plan.cost <= budget), plans[-1])
+
+
+def paper_configuration(level: str, profile: Profile) -> Configuration:
+    """One of PAPER_LEVELS at a profile's width, epochs and largest input."""
+    network = {"paper_plain": PAPER_WBCSNET, "paper_wbcsnet2": PAPER_WBCSNET2}[level]
+    return Configuration(
+        model=replace(network, width=profile.width, input_px=max(profile.input_px)),
+        training=replace(PAPER_TRAINING, epochs=profile.epochs),
+    )
+
+
+def level_configuration(space: Space, level: str, profile: Profile, params: dict[str, object]) -> Configuration:
+    """The configuration that parameters stand for at a level.
+
+    Raises:
+        KeyError: the level asks for a parameter that is not among them.
+    """
+    if level in PAPER_LEVELS:
+        return paper_configuration(level, profile)
+    return space.configure(FixedSuggester(params), level, profile)
+
+
+def for_transfer(configuration: Configuration, profile: Profile) -> Configuration:
+    """The configuration with the epochs of a training on the target."""
+    return replace(configuration, training=replace(configuration.training, epochs=profile.transfer_epochs))
+
+
+def image_cost(configuration: Configuration) -> float:
+    """Cost of training on one image, in MACs of a forward pass."""
+    return macs(configuration.model) + MACS_PER_PARAMETER * n_parameters(configuration.model)
+
+
+def training_cost(configuration: Configuration, n_train: float, n_val: float) -> float:
+    """Cost of one training with a validation after every epoch, in MACs of a forward pass."""
+    per_image = image_cost(configuration)
+    return configuration.training.epochs * per_image * (n_train + VALIDATION_SHARE * n_val)
+
+
+def input_sides(space: Space, profile: Profile) -> tuple[int, ...]:
+    """Every input side, in px, that a study of this profile may ask for, ascending."""
+    sides = set(profile.input_px)
+    for level in space.levels:
+        sides |= {configuration.model.input_px for configuration in _candidates(space, level, profile)}
+    return tuple(sorted(sides))
+
+
+def _plan(space: Space, profile: Profile, request: Request) -> Plan:
+    n_levels = len(space.levels)
+    wanted = request.n_trials or profile.trials_per_level * n_levels
+    n_trials = n_levels * math.ceil(wanted / n_levels)
+    search_folds = request.search_folds or profile.search_folds
+    finalists = min(request.finalists or profile.finalists, n_trials // n_levels)
+    development = request.n_images * (1 - TEST_SHARE)
+    largest = {level: _largest(space, level, profile) for level in space.levels}
+    paper = [paper_configuration(level, profile) for level in PAPER_LEVELS]
+    winner = max(largest.values(), key=image_cost)
+
+    def cross_validated(name: str, networks: Sequence[Configuration], n: float, folds: int, times: int) -> Phase:
+        costs = (training_cost(c, n * (folds - 1) / folds, n / folds) for c in networks)
+        epochs = sum(c.training.epochs for c in networks)
+        n_trainings = folds * times
+        return Phase(
+            name=name,
+            trainings=n_trainings * len(networks),
+            epochs=n_trainings * epochs,
+            cost=n_trainings * sum(costs),
+        )
+
+    levels = list(largest.values())
+    settings = 2 if space.factor is not None else 1
+    phases = [
+        cross_validated("search", levels, development, search_folds, n_trials // n_levels),
+        *([cross_validated("confirm", levels, development, search_folds, finalists)] if finalists > 1 else []),
+        cross_validated("compare", levels * settings + paper, development, request.folds, request.repeats),
+        Phase(
+            name="test",
+            trainings=1 + (len(paper) if request.n_target else 0),
+            epochs=winner.training.epochs * (1 + (len(paper) if request.n_target else 0)),
+            cost=sum(
+                training_cost(c, development, 0) for c in ([winner, *paper] if request.n_target else [winner])
+            ),
+        ),
+    ]
+    if request.n_target:
+        networks = [for_transfer(configuration, profile) for configuration in (winner, *paper)]
+        once = cross_validated("transfer", networks, request.n_target, request.folds, request.repeats)
+        phases.append(
+            replace(
+                once,
+                trainings=3 * once.trainings,
+                epochs=3 * once.epochs,
+                cost=(2 + FROZEN_SHARE) * once.cost,
+            )
+        )
+    return Plan(
+        profile_name=request.profile_name,
+        profile=profile,
+        n_trials=n_trials,
+        search_folds=search_folds,
+        finalists=finalists,
+        folds=request.folds,
+        repeats=request.repeats,
+        phases=tuple(phases),
+    )
+
+
+def _largest(space: Space, level: str, profile: Profile) -> Configuration:
+    """The costliest of many configurations of a level."""
+    return max(_candidates(space, level, profile), key=lambda c: image_cost(c) * c.training.epochs)
+
+
+def _candidates(space: Space, level: str, profile: Profile) -> Iterator[Configuration]:
+    yield from sample(space, level, profile, SAMPLES)
+    for params in space.first_points(level, profile):
+        yield space.configure(FixedSuggester(params), level, profile)
+
+
+def typical_configuration(space: Space, profile: Profile) -> Configuration:
+    """The configuration of median cost among samples of all levels."""
+    candidates = [c for level in space.levels for c in _candidates(space, level, profile)]
+    return sorted(candidates, key=image_cost)[len(candidates) // 2]
+
+
+def largest_configurations(space: Space, profile: Profile) -> dict[str, Configuration]:
+    """For each level, and for the paper's networks, the costliest configuration."""
+    own = {level: _largest(space, level, profile) for level in space.levels}
+    return own | {level: paper_configuration(level, profile) for level in PAPER_LEVELS}
+
+
+def disk_mb(plan: Plan, request: Request) -> float:
+    """Disk that the study's folder will take, in MB, roughly: predictions make up nearly all of it."""
+    development = request.n_images * (1 - TEST_SHARE)
+    cross_validated = {"search": development / plan.search_folds, "compare": development / plan.folds}
+    cross_validated["confirm"] = development / plan.search_folds
+    cross_validated["transfer"] = (request.n_target or 0) / plan.folds
+    rows = sum(phase.trainings * cross_validated.get(phase.name, 0) for phase in plan.phases)
+    return (rows * BYTES_PER_PREDICTION + sum(phase.epochs for phase in plan.phases) * BYTES_PER_EPOCH) / 1e6

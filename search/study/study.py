@@ -1,0 +1,57 @@
+"""A study's phases in order: search -> confirm -> compare -> test -> transfer.
+
+Each goes on where an earlier run stopped.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from search.data.splits import small_class_warnings
+from search.records.studyfolder import now
+from search.study.comparing import compare, winner
+from search.study.confirming import confirm
+from search.study.context import Study
+from search.study.searching import search
+from search.study.transferring import test, transfer
+
+
+def run_study(study: Study) -> None:
+    """Run every phase that is not done, and leave complete tables.
+
+    Raises:
+        StudyFailedError: what failed, and why.
+    """
+    study.share_images()
+    _run_phase(study, "search", lambda: search(study))
+    if study.plan.finalists > 1:
+        _run_phase(study, "confirm", lambda: confirm(study))
+    _run_phase(study, "compare", lambda: compare(study))
+    best = winner(study)
+    _run_phase(study, "test", lambda: test(study, best))
+    target = study.target
+    if target is not None:
+        _run_phase(study, "transfer", lambda: transfer(study, best, target))
+    study.folder.update(finished=now())
+
+
+def small_classes(study: Study) -> list[str]:
+    """Warnings on classes with too few images for the folds, of the source and of the target."""
+    most_folds = max(study.plan.search_folds, study.plan.folds)
+    source, target = study.source, study.target
+    lines = small_class_warnings(source.classes, source.labels, study.development, most_folds)
+    if target is not None:
+        everything = np.arange(len(target.labels))
+        for line in small_class_warnings(target.classes, target.labels, everything, most_folds):
+            lines.append(f"{target.source}: {line}")
+    return lines
+
+
+def _run_phase(study: Study, name: str, run: Callable[[], None]) -> None:
+    if not study.folder.is_done(name):
+        run()
+        study.ledger.flush()
+        study.checkpoints.clear()
+        study.folder.finish(name)
+    names = [phase.name for phase in study.plan.phases]
+    study.reporter.reach(sum(phase.cost for phase in study.plan.phases[: names.index(name) + 1]))

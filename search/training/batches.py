@@ -1,0 +1,75 @@
+"""Batches of images as a network takes them: augmented and normalised on the device, many at a time."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from search.training.device import Device
+from search.training.types import Normalisation
+
+MEASURED_AT_ONCE = 256
+# Batches are turned and normalised many at a time, which takes fewer calls: 32 MB of numbers in float32.
+PREPARED_AT_ONCE = 2**23
+
+
+def prepared(
+    images_NHWC: Tensor,
+    batches: tuple[Tensor, ...],
+    normalisation: Normalisation,
+    generator: torch.Generator,
+    device: Device,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of image indices, each with its images turned and normalised, (N, 3, side, side)."""
+    n_values = len(batches[0]) * images_NHWC[0].numel()
+    at_once = max(1, PREPARED_AT_ONCE // n_values)
+    for first in range(0, len(batches), at_once):
+        some = batches[first : first + at_once]
+        turned = flips_and_quarter_turns(images_NHWC[torch.cat(some)], generator)
+        images = normalise(turned, normalisation)
+        images = images.bfloat16() if device.bf16 else images
+        yield from zip(some, images.split([len(batch) for batch in some]), strict=True)
+
+
+def flips_and_quarter_turns(images_NHWC: Tensor, generator: torch.Generator) -> Tensor:
+    """Give every image one of the eight orientations of a square, drawn evenly.
+
+    Args:
+        images_NHWC: uint8, (N, side, side, C), on any device.
+        generator: a CPU generator, so that the same seed gives the same draws on every device.
+    Returns:
+        A new tensor of the same shape.
+    """
+    orientation = torch.randint(8, (len(images_NHWC),), generator=generator)
+    turned = torch.empty_like(images_NHWC)
+    for k in range(8):
+        chosen = (orientation == k).nonzero().flatten().to(images_NHWC.device)
+        if len(chosen) == 0:
+            continue
+        part = images_NHWC[chosen]
+        if k >= 4:
+            part = part.flip(2)
+        turned[chosen] = torch.rot90(part, k % 4, dims=(1, 2))
+    return turned
+
+
+def measure(images_NHWC: Tensor, indices: Tensor) -> Normalisation:
+    """Measure the uint8 images (N, side, side, 3) at the indices, and no others."""
+    # Histograms are exact, and adding them up needs no float copy of all the images.
+    histogram = torch.zeros(3, 256, dtype=torch.float64)
+    for part in indices.split(MEASURED_AT_ONCE):
+        channels = images_NHWC[part].flatten(0, 2).T
+        histogram += torch.stack([torch.bincount(c, minlength=256).cpu() for c in channels])
+    share = histogram / histogram.sum(1, keepdim=True)
+    values = torch.arange(256, dtype=torch.float64)
+    mean = (share * values).sum(1)
+    variance = (share * (values - mean[:, None]) ** 2).sum(1)
+    # A channel without any variation must not be divided by zero.
+    red, green, blue = variance.sqrt().clamp(min=1.0).tolist()
+    return Normalisation(mean=(float(mean[0]), float(mean[1]), float(mean[2])), std=(red, green, blue))
+
+
+def normalise(images_NHWC: Tensor, normalisation: Normalisation) -> Tensor:
+    """uint8 (N, side, side, 3) -> float32 (N, 3, side, side) in channels-last order."""
+    mean, std = (torch.tensor(v, device=images_NHWC.device) for v in (normalisation.mean, normalisation.std))
+    return ((images_NHWC - mean) / std).permute(0, 3, 1, 2)

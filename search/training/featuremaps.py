@@ -1,0 +1,48 @@
+"""What a network computes on the way to its answer: feature maps and class activation; images in, arrays out."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from search.training.batches import normalise
+from search.training.trainedmodel import TrainedModel
+
+
+def feature_maps(model: TrainedModel, images_NHWC: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
+    """Compute the output of every stage.
+
+    Args:
+        images_NHWC: shape (n_images, input_px, input_px, 3).
+    Returns:
+        stage -> shape (n_images, n_channels, side_px, side_px), after the stage's ReLU and pooling.
+    """
+    network = model.build().eval()
+    with torch.no_grad():
+        outputs = network.stage_outputs(normalise(torch.from_numpy(images_NHWC), model.normalisation))
+    return {stage: maps.numpy() for stage, maps in outputs.items()}
+
+
+def class_activation(model: TrainedModel, images_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Compute which places of the last stage speak for the class that is named, by Grad-CAM.
+
+    Args:
+        images_NHWC: shape (n_images, input_px, input_px, 3).
+    Returns:
+        Shape (n_images, side_px, side_px) of the last stage, from 0 to 1 in each image; all 0 where nothing
+        speaks for the class.
+    Source: R. R. Selvaraju et al., Grad-CAM, ICCV (2017); the network has fully connected layers after its last
+    stage, so that the class activation maps of B. Zhou et al. (2016) are not defined.
+    """
+    network = model.build().eval().requires_grad_(False)
+    images_NCHW = normalise(torch.from_numpy(images_NHWC), model.normalisation)
+    kept: list[torch.Tensor] = []
+    network.stage3.register_forward_hook(lambda _module, _inputs, maps: kept.append(maps.requires_grad_()))
+    network(images_NCHW).max(dim=1).values.sum().backward()
+    maps_NCHW, gradient = kept[0], kept[0].grad
+    assert gradient is not None  # the logits follow from the maps
+    weights = gradient.mean(dim=(2, 3), keepdim=True)
+    speaks_for = torch.relu((weights * maps_NCHW).sum(dim=1)).detach()
+    most = speaks_for.amax(dim=(1, 2), keepdim=True)
+    return torch.where(most > 0, speaks_for / most, speaks_for).numpy()

@@ -1,0 +1,138 @@
+"""Fit a network and evaluate it: tensors in, numbers out; no files, no console."""
+
+import math
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from search.common.seeds import derive_seed
+from search.space import Schedule, TrainingConfig
+from search.training.batches import normalise, prepared
+from search.training.device import Device
+from search.training.sgd import SGD, HalvedLinear
+from search.training.step import DivergedError, forward, training_step
+from search.training.types import EpochResult, Normalisation
+from wbcmodels.family import WBCsNet
+
+EVALUATION_BATCH = 256
+# With few epochs a rate that is high enough to get anywhere throws an untrained network off course.
+WARM_UP_SHARE = 0.2
+
+
+def fit(
+    model: WBCsNet,
+    optimizer: SGD,
+    images_NHWC: Tensor,
+    labels: Tensor,
+    indices: Tensor,
+    config: TrainingConfig,
+    normalisation: Normalisation,
+    *,
+    n_classes: int,
+    seed: int,
+    device: Device,
+    epochs_done: int = 0,
+) -> Iterator[EpochResult]:
+    """Train the optimizer's parameters, and yield after every epoch.
+
+    Args:
+        model: on the device; trained in place.
+        optimizer: of the model's parameters, see `SGD`; its learning rate is set here.
+        images_NHWC: uint8, (N, side, side, 3), on the device; shared, never written.
+        labels: int64, (N,), on the device.
+        indices: int64, (n_train,), on the device: the images to train on.
+        seed: of batch order, augmentation and dropout.
+        epochs_done: with model and optimizer as they were after so many epochs, training goes on as if it had
+            never been interrupted.
+    Raises:
+        DivergedError: a loss that is not finite; the parameters are not updated with it.
+    """
+    # Batches as equal as can be: a last batch of one image would be trained on with a full step.
+    n_batches = -(-len(indices) // config.batch_size)
+    n_steps = config.epochs * n_batches
+    class_weights = _class_weights(labels[indices], n_classes) if config.class_weighting == "balanced" else None
+
+    step = training_step(model, optimizer, class_weights, device)
+
+    for epoch in range(epochs_done + 1, config.epochs + 1):
+        started, data_s = time.perf_counter(), 0.0
+        model.train()
+        # An epoch has random streams of its own, so that one can be the first after a restart. Dropout draws
+        # from torch's global generator.
+        torch.manual_seed(derive_seed(seed, "epoch", epoch))
+        generator = torch.Generator().manual_seed(derive_seed(seed, "batches", epoch))
+        order = torch.randperm(len(indices), generator=generator).to(device.device)
+        first_step = (epoch - 1) * n_batches
+        step.begin(epoch)
+        batches = prepared(images_NHWC, indices[order].tensor_split(n_batches), normalisation, generator, device)
+        for number in range(first_step, first_step + n_batches):
+            asked = time.perf_counter()
+            batch, images = next(batches)
+            data_s += time.perf_counter() - asked
+            step(images, labels[batch], config.lr * learning_rate_share(config.schedule, number, n_steps))
+        loss_sum, n_correct = step.finish()
+        yield EpochResult(
+            epoch=epoch,
+            lr=config.lr * learning_rate_share(config.schedule, first_step, n_steps),
+            train_loss=loss_sum / len(indices),
+            train_accuracy=n_correct / len(indices),
+            train_s=time.perf_counter() - started,
+            data_s=data_s,
+        )
+
+
+def learning_rate_share(schedule: Schedule, step: int, n_steps: int) -> float:
+    """Share of the configured learning rate that a step is made with.
+
+    Args:
+        schedule: "cosine" rises in a straight line over the first fifth of the steps and then falls along a half
+            cosine to zero; "constant" is 1 throughout.
+        step: from 0 to n_steps - 1.
+    """
+    if schedule == "constant":
+        return 1.0
+    warm_up = max(1, round(WARM_UP_SHARE * n_steps))
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_up + 1) / (n_steps - warm_up + 1)))
+
+
+@torch.inference_mode()
+def evaluate(
+    model: WBCsNet, images_NHWC: Tensor, indices: Tensor, normalisation: Normalisation, device: Device
+) -> NDArray[np.float64]:
+    """Class probabilities, shape (n_indices, n_classes), of the uint8 images (N, side, side, 3) at the indices.
+
+    Raises:
+        DivergedError: a probability that is not finite.
+    """
+    model.eval()
+    logits = torch.cat(
+        [
+            forward(model, normalise(images_NHWC[part], normalisation), device)
+            for part in indices.split(EVALUATION_BATCH)
+        ]
+    )
+    probabilities = torch.softmax(logits.double(), dim=1).cpu().numpy()
+    if not np.isfinite(probabilities).all():
+        raise DivergedError("the network's output is not finite")
+    return probabilities
+
+
+def on_device(model: WBCsNet, device: Device) -> WBCsNet:
+    """Move a network to its device, in the memory order and with the layers that it is fastest with there."""
+    model = model.to(device.device).to(memory_format=torch.channels_last)
+    if device.bf16 and device.device.type == "cpu":
+        model.fc1 = HalvedLinear(model.fc1)
+    return model
+
+
+def _class_weights(labels: Tensor, n_classes: int) -> Tensor:
+    """sqrt(n_images / (classes present * images of the class)), shape (n_classes,); 0 for an absent class."""
+    counts = torch.bincount(labels, minlength=n_classes).float()
+    weights = (len(labels) / ((counts > 0).sum() * counts)).sqrt()
+    return torch.where(counts > 0, weights, 0.0)

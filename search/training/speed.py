@@ -1,0 +1,69 @@
+"""Short measurements on random images: how fast a configuration trains, how long one image takes."""
+
+import statistics
+import time
+from dataclasses import replace
+
+import torch
+
+from search.space import Configuration
+from search.training.batches import normalise
+from search.training.device import Device
+from search.training.fit import fit, on_device
+from search.training.sgd import SGD
+from search.training.step import forward
+from search.training.types import Normalisation
+from wbcmodels.config import ModelConfig
+from wbcmodels.family import build
+
+PROBE_BATCHES, WARM_UP_BATCHES = 8, 3
+LATENCY_RUNS, LATENCY_WARM_UP = 30, 5
+NORMALISATION = Normalisation(mean=(128.0, 128.0, 128.0), std=(64.0, 64.0, 64.0))
+
+
+def training_speed(configuration: Configuration, device: Device) -> float:
+    """Images trained per second, over a few batches after as few to warm up."""
+    side, batch_size = configuration.model.input_px, configuration.training.batch_size
+    model = on_device(build(configuration.model, seed=0), device)
+    # The speed does not depend on the rate, and on noise a high one may diverge.
+    slow_learner = replace(configuration.training, lr=1e-6)
+    rates = []
+    for n_batches in (WARM_UP_BATCHES, PROBE_BATCHES):
+        n_images = n_batches * batch_size
+        images = torch.randint(256, (n_images, side, side, 3), dtype=torch.uint8, device=device.device)
+        epochs = fit(
+            model,
+            SGD(model, slow_learner),
+            images,
+            torch.arange(n_images, device=device.device) % configuration.model.n_classes,
+            torch.arange(n_images, device=device.device),
+            slow_learner,
+            NORMALISATION,
+            n_classes=configuration.model.n_classes,
+            seed=0,
+            device=device,
+        )
+        rates.append(n_images / next(epochs).train_s)
+    return rates[-1]
+
+
+def memory_share(configuration: Configuration, device: Device) -> float:
+    """Share of a GPU's memory that is taken while a configuration is trained, by whomever; 0 on a CPU."""
+    training_speed(configuration, device)
+    if device.device.type != "cuda":
+        return 0.0
+    free, total = torch.cuda.mem_get_info()
+    return 1 - free / total
+
+
+@torch.inference_mode()
+def latency_ms(config: ModelConfig, device: Device) -> float:
+    """Median time of one image's forward pass, in ms."""
+    model = on_device(build(config, seed=0), device).eval()
+    image = torch.zeros((1, config.input_px, config.input_px, 3), dtype=torch.uint8, device=device.device)
+    times = []
+    for _ in range(LATENCY_WARM_UP + LATENCY_RUNS):
+        started = time.perf_counter()
+        forward(model, normalise(image, NORMALISATION), device).cpu()
+        times.append(1000 * (time.perf_counter() - started))
+    return statistics.median(times[LATENCY_WARM_UP:])

@@ -1,0 +1,36 @@
+"""What a worker did, instruction by instruction, for a person to look at."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from torch.profiler import ProfilerActivity, profile
+
+from search.training.device import Device
+from search.training.types import Step
+
+
+def with_trace(steps: Iterator[Step], device: Device) -> Iterator[Step]:
+    """The same steps; the second, where there is one, carries a trace of itself.
+
+    The first is no example of the others: it finds out what is fastest, and makes buffers.
+    """
+    yield from islice(steps, 1)
+    activities = [ProfilerActivity.CPU]
+    if device.device.type == "cuda":
+        activities.append(ProfilerActivity.CUDA)
+    with profile(activities=activities) as profiler:
+        step = next(steps, None)
+    if step is not None:
+        yield replace(step, trace=_exported(profiler))
+    yield from steps
+
+
+def _exported(profiler: profile) -> bytes:
+    """A gzipped Chrome trace."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trace.json.gz"
+        profiler.export_chrome_trace(str(path))
+        return path.read_bytes()

@@ -1,0 +1,122 @@
+"""A trained network as files: weights as safetensors, and a `config.json` that says how to use them."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, deserialize
+
+from search.common.errors import InputError
+from search.common.files import replace_file, write_text
+from search.training.types import Normalisation
+from wbcmodels.config import ModelConfig
+
+if TYPE_CHECKING:  # a study's driver writes these files and needs no torch
+    from wbcmodels.family import WBCsNet
+
+WEIGHTS, CONFIG = "weights.safetensors", "config.json"
+# The order of FC1's inputs. Weights of another order have the same shape, and would give other classes in silence.
+FC1_READS = "height, width, channel"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedModel:
+    """A network with what its input needs and what its outputs mean."""
+
+    config: ModelConfig
+    normalisation: Normalisation
+    classes: tuple[str, ...]
+    weights: bytes
+
+    def build(self) -> "WBCsNet":
+        """The network on the CPU, with its weights."""
+        from safetensors.torch import load
+
+        from wbcmodels.family import build
+
+        model = build(self.config, seed=0)
+        model.load_state_dict(load(self.weights))
+        return model
+
+    def predict(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Class probabilities, (N, n_classes), of images (N, input_px, input_px, 3), on the CPU."""
+        import torch
+
+        from search.training.device import choose_device
+        from search.training.fit import evaluate, on_device
+
+        images = torch.from_numpy(pixels_NHWC)
+        device = choose_device(gpu=False)
+        network = on_device(self.build(), device)
+        return evaluate(network, images, torch.arange(len(images)), self.normalisation, device)
+
+
+def save_model(folder: Path, model: TrainedModel, about: dict[str, Any]) -> None:
+    """Write a network into a folder, which is made.
+
+    Args:
+        about: further entries of `config.json`, such as the level and the settings it was trained with.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_file(folder / WEIGHTS, lambda partial: partial.write_bytes(model.weights))
+    description = {
+        "architecture": asdict(model.config),
+        "fc1_reads": FC1_READS,
+        "input_px": model.config.input_px,
+        "normalisation": asdict(model.normalisation),
+        "classes": model.classes,
+        **about,
+    }
+    write_text(folder / CONFIG, json.dumps(description, indent=2) + "\n")
+
+
+def load_model(folder: Path) -> TrainedModel:
+    """Read a network.
+
+    Raises:
+        InputError: a file is missing or is not what it should be; names it.
+    """
+    path = folder / CONFIG
+    with _named(path):
+        description = json.loads(path.read_text(encoding="utf-8"))
+        mean, std = description["normalisation"]["mean"], description["normalisation"]["std"]
+        config = ModelConfig(**description["architecture"])
+        classes = tuple(description["classes"])
+        if len(classes) != config.n_classes or len(mean) != 3 or len(std) != 3:
+            raise ValueError(f"{len(classes)} classes, {len(mean)} means and {len(std)} standard deviations")
+        normalisation = Normalisation(mean=tuple(mean), std=tuple(std))
+        if description.get("fc1_reads") != FC1_READS:
+            raise InputError(f"{path}: the network is of an earlier version, with FC1's inputs in another order")
+    weights = read_weights(folder)
+    model = TrainedModel(config=config, normalisation=normalisation, classes=classes, weights=weights)
+    with _named(folder / WEIGHTS):
+        model.build()
+    return model
+
+
+def read_weights(folder: Path) -> bytes:
+    """Read a network's weights alone, as safetensors, and make sure that they are whole.
+
+    Raises:
+        InputError: the file is missing or is not what it should be; names it.
+    """
+    with _named(folder / WEIGHTS):
+        weights = (folder / WEIGHTS).read_bytes()
+        deserialize(weights)
+    return weights
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Turn what goes wrong with a file into an InputError that names it."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no such file; has the study come that far?") from error
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"{path}: it is damaged: {type(error).__name__}: {error}") from error

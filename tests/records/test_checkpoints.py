@@ -1,0 +1,150 @@
+"""Tests of search.records.checkpoints: one file for a training, whatever its level is called."""
+
+import itertools
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from search.common.errors import StudyFailedError
+from search.records.checkpoints import CheckpointFolder
+from search.records.schema import Key
+
+KEY = Key(phase="compare", level="1+2", settings="tuned", data="synthetic", repeat=0, seed=7, fold=3)
+LEVELS = (
+    *("1", "1+2", "none", "a/b", "a\\b", "..", ".", "../../up", "/root", ".hidden", "a b", "ä", "白血球", "a\nb"),
+    *("", "%", "%2F", "a%2Fb", "*", "?", "[x]", "~", "CON", "a_b", "_", "a__b", "tuned", "_tuned", "a\0b"),
+)
+
+
+@pytest.fixture(autouse=True)
+def quick_disk(monkeypatch):
+    """These tests write hundreds of files, and no power fails while they run."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return CheckpointFolder(tmp_path / "checkpoints")
+
+
+def files(tmp_path):
+    """Every file below, so that none outside the checkpoints' own folder goes unseen."""
+    return sorted(path for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_what_is_kept_is_loaded_until_it_is_removed(folder):
+    assert folder.load(KEY) is None
+    folder.keep(KEY, b"one")
+    assert folder.load(KEY) == b"one"
+    folder.keep(KEY, b"another")
+    assert folder.load(KEY) == b"another"
+    folder.remove(KEY)
+    assert folder.load(KEY) is None
+    folder.remove(KEY)
+
+
+def test_folder_is_made_when_the_first_is_kept(folder, tmp_path):
+    folder.load(KEY)
+    folder.remove(KEY)
+    folder.clear()
+    assert list(tmp_path.iterdir()) == []
+    folder.keep(KEY, b"x")
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]
+
+
+def test_another_process_finds_them(folder, tmp_path):
+    folder.keep(KEY, b"x")
+    assert CheckpointFolder(tmp_path / "checkpoints").load(KEY) == b"x"
+
+
+def test_the_seed_follows_from_the_rest_of_the_key(folder):
+    folder.keep(KEY, b"x")
+    assert folder.load(replace(KEY, seed=None)) == b"x"
+
+
+@pytest.mark.parametrize(
+    "level",
+    [*LEVELS, "白" * 40],
+    ids=repr,
+)
+def test_any_level_name_is_a_file_in_the_folder(folder, tmp_path, level):
+    key = replace(KEY, level=level)
+    folder.keep(key, level.encode())
+    assert folder.load(key) == level.encode()
+    assert [path.parent for path in files(tmp_path)] == [tmp_path / "checkpoints"]
+    folder.remove(key)
+    assert files(tmp_path) == []
+
+
+def keys():
+    """Trials and trainings as studies have them, with all kinds of names."""
+    for level in LEVELS:
+        for number in (0, 1, 10):
+            yield Key(phase="search", number=number, level=level, data="d", seed=0)
+            for fold in (0, 1):
+                yield Key(phase="confirm", number=number, level=level, data="d", repeat=0, fold=fold)
+        for settings, repeat, fold in itertools.product(("tuned", "equal"), (0, 1), (0, 1, 10)):
+            yield Key(phase="compare", level=level, settings=settings, data="d", repeat=repeat, fold=fold)
+        yield Key(phase="test", level=level, settings="tuned", way="scratch", data="d")
+        for way in ("scratch", "frozen", "fine_tuned"):
+            yield Key(phase="transfer", level=level, settings="tuned", way=way, data="d", repeat=0, fold=0)
+
+
+def test_no_two_trainings_share_a_file(folder, tmp_path):
+    every = list(keys())
+    for number, key in enumerate(every):
+        folder.keep(key, str(number).encode())
+    assert len(files(tmp_path)) == len(every)
+    for number, key in enumerate(every):
+        assert folder.load(key) == str(number).encode()
+
+
+def test_a_checkpoint_is_replaced_as_a_whole_and_never_stands_in_three_files(folder, tmp_path, monkeypatch):
+    folder.keep(KEY, b"old")
+    seen = []
+    original = Path.replace
+
+    def watched(path, target):
+        seen.append([file.read_bytes() for file in files(tmp_path)])
+        assert folder.load(KEY) == (b"old" if len(seen) == 1 else b"new")
+        return original(path, target)
+
+    monkeypatch.setattr(Path, "replace", watched)
+    folder.keep(KEY, b"new")
+    folder.keep(KEY, b"newest")
+    assert [sorted(contents) for contents in seen] == [[b"new", b"old"], [b"new", b"newest"]]
+    assert [file.read_bytes() for file in files(tmp_path)] == [b"newest"]
+
+
+def full_disk(*args, **options):
+    raise OSError(28, "No space left on device")
+
+
+def test_the_old_one_stands_when_the_disk_is_full(folder, tmp_path, monkeypatch):
+    folder.keep(KEY, b"old")
+    (file,) = files(tmp_path)
+    for name in ("os.fsync", "pathlib.Path.write_bytes", "pathlib.Path.replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(name, full_disk)
+            with pytest.raises(StudyFailedError) as caught:
+                folder.keep(KEY, b"new")
+        assert str(caught.value) == f"{file}: No space left on device"
+        assert folder.load(KEY) == b"old"
+        assert files(tmp_path) == [file]
+
+
+def test_clear_removes_all_and_whatever_is_half_written(folder, tmp_path):
+    for fold in range(3):
+        folder.keep(replace(KEY, fold=fold), b"x")
+    (whole, *_) = files(tmp_path)
+    whole.with_name(f".{whole.name}.partial").write_bytes(b"ha")
+    beside = tmp_path / "beside"
+    beside.write_bytes(b"x")
+    folder.clear()
+    assert files(tmp_path) == [beside]
+    folder.clear()
+    assert folder.load(KEY) is None
+    folder.keep(KEY, b"x")
+    assert folder.load(KEY) == b"x"

@@ -1,0 +1,314 @@
+"""Tests of search.records.ledger: what a study that goes on finds, and what it takes back."""
+
+import json
+import os
+from dataclasses import asdict, replace
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from search.records.ledger import JOURNAL, Ledger, _matches
+from search.records.schema import KEY_COLUMNS, OPTIONAL, TABLES, Key, field_of
+
+ALWAYS = tuple(name for name in TABLES if name not in OPTIONAL)
+N_FOLDS, N_EPOCHS = 3, 3
+
+
+def train(ledger, key, folds=N_FOLDS, epochs=N_EPOCHS):
+    """Enter what a trial, or else a training, leaves on record after so many epochs of its last fold."""
+    keys = [replace(key, repeat=0, fold=fold) for fold in range(folds)] if key.phase == "search" else [key]
+    for own in map(asdict, keys):
+        last = epochs if own["fold"] == folds - 1 else N_EPOCHS
+        numbers = list(range(1, last + 1))
+        ledger.add("epochs", own, {"epoch": numbers, "lr": [0.1] * last, "train_loss": [1 / n for n in numbers]})
+        if last == N_EPOCHS:
+            images = {"image": ["a.png", "ä, \u2028b.png"], "label": ["x", "y"], "predicted": ["x", "x"]}
+            ledger.add("predictions", own, {**images, "probability_x": [0.9, 0.6]})
+            ledger.add_row("folds", own, {"n_train": 10, "n_val": 2, "accuracy": 0.5})
+
+
+def trial(number, **changes):
+    return Key(**{"phase": "search", "number": number, "level": "1+2", "data": "synthetic", "seed": 0} | changes)
+
+
+def training(fold, **changes):
+    given = {"phase": "compare", "level": "1+2", "settings": "tuned", "data": "synthetic", "repeat": 0, "seed": 0}
+    return Key(**given | {"fold": fold} | changes)
+
+
+def fill(ledger):
+    """Trials that ended, and trainings of every kind."""
+    for number in range(3):
+        train(ledger, trial(number))
+        ledger.add_row("trials", asdict(trial(number)), {"state": "COMPLETE", "value": 0.1 * number})
+    for fold in range(2):
+        for changes in (
+            {},
+            {"repeat": 1},
+            {"settings": "equal"},
+            {"level": "none"},
+            {"phase": "confirm", "number": 1},
+        ):
+            train(ledger, training(fold, **changes))
+    for level in ("1+2", "none"):
+        train(ledger, training(None, phase="test", repeat=None, level=level))
+
+
+def tables_of(ledger):
+    return {name: ledger.read(name) for name in TABLES}
+
+
+def rows_of(ledger):
+    return {name: ledger.read(name).to_pylist() for name in TABLES}
+
+
+def journal(folder):
+    return (folder / JOURNAL).read_bytes()
+
+
+def hidden(folder):
+    return [path.name for path in folder.iterdir() if path.name.startswith(".") or "partial" in path.name]
+
+
+@pytest.fixture(autouse=True)
+def quick_disk(monkeypatch):
+    """These tests write thousands of lines, and no power fails while they run."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.fixture
+def filled(tmp_path):
+    """A folder with a ledger in it that was filled and closed."""
+    ledger = Ledger(tmp_path)
+    fill(ledger)
+    ledger.close()
+    return tmp_path
+
+
+# What is taken back
+
+
+def left(rows, key, beyond):
+    """What should be left of all rows, by the words of `forget`."""
+
+    def lies_beyond(row):
+        position = (row["fold"] or 0, row["epoch"] - 1) if "epoch" in row else ((row["fold"] or 0), float("inf"))
+        return position >= beyond
+
+    def is_its(row):
+        names = [name for name in KEY_COLUMNS if name != "seed"]
+        if key.fold is None:
+            names = [name for name in names if name not in ("fold", "repeat")]
+        return all(row[name] == getattr(key, name) for name in names)
+
+    return {
+        name: [
+            row
+            for row in rows[name]
+            if name not in ("epochs", "folds", "predictions") or not (is_its(row) and lies_beyond(row))
+        ]
+        for name in rows
+    }
+
+
+SUBJECTS = {
+    "a trial": trial(1),
+    "a trial of another seed": trial(1, seed=None),
+    "the first fold": training(0),
+    "another fold": training(1),
+    "another repeat": training(1, repeat=1),
+    "equal settings": training(1, settings="equal"),
+    "a finalist": training(1, phase="confirm", number=1),
+    "all folds": training(None, repeat=None),
+    "null fold": training(None, phase="test", repeat=None),
+}
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+@pytest.mark.parametrize("beyond", [(0, 0), (0, 1), (0, 2), (1, 0), (1, 2), (2, 1), (3, 0)], ids=str)
+def test_what_lies_beyond_is_forgotten_and_nothing_else(open_ledger, subject, beyond):
+    ledger, key = open_ledger(), SUBJECTS[subject]
+    fill(ledger)
+    before = rows_of(ledger)
+    ledger.forget(key, beyond)
+    assert rows_of(ledger) == left(before, key, beyond)
+    assert rows_of(open_ledger()) == rows_of(ledger)
+
+
+def test_all_of_a_training_is_forgotten_by_default(open_ledger):
+    ledger = open_ledger()
+    fill(ledger)
+    for key in SUBJECTS.values():
+        ledger.forget(key)
+    for name in ("epochs", "folds", "predictions"):
+        assert not any(row["number"] == 1 and row["phase"] == "search" for row in ledger.read(name).to_pylist())
+    assert ledger.read("trials").num_rows == 3
+    assert ledger.read("epochs").num_rows < 3 * 3 * 3 + 12 * 3
+
+
+@pytest.mark.parametrize("fold", [0, 1, 4])
+def test_a_fold_that_goes_on_keeps_its_own_epochs_alone(open_ledger, fold):
+    # A training's position counts from its own fold; see `Study.take_back`.
+    ledger = open_ledger()
+    for other in range(5):
+        train(ledger, training(other))
+    ledger.forget(training(fold), beyond=(fold, 2))
+    epochs = ledger.read("epochs").to_pandas().groupby("fold").size().to_dict()
+    assert epochs == {other: 2 if other == fold else 3 for other in range(5)}
+    for name in ("folds", "predictions"):
+        assert set(ledger.read(name)["fold"].to_pylist()) == set(range(5)) - {fold}
+
+
+@pytest.mark.parametrize("done", [(0, 2), (1, 1), (2, 0), (2, 2)])
+def test_a_trial_that_is_trained_on_has_every_row_once(open_ledger, done):
+    # It was killed some way beyond its checkpoint.
+    ledger, (folds, epochs) = open_ledger(), done
+    train(ledger, trial(0), folds=3, epochs=2)
+    unbroken = open_ledger()
+    ledger = open_ledger()
+    ledger.forget(trial(0), beyond=done)
+    kept = [(row["fold"], row["epoch"]) for row in ledger.read("epochs").to_pylist()]
+    assert kept == [(f, e) for f in range(3) for e in (1, 2, 3) if (f, e) <= (folds, epochs)]
+    assert ledger.read("folds")["fold"].to_pylist() == list(range(folds))
+    assert ledger.read("predictions").num_rows == 2 * folds
+    assert unbroken.read("folds").num_rows == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "beyond"),
+    [
+        (trial(7), (0, 0)),
+        (trial(1, level="none"), (0, 0)),
+        (trial(1, data=None), (0, 0)),
+        (trial(1, settings="tuned"), (0, 0)),
+        (trial(None), (0, 0)),
+        (trial(1), (3, 0)),
+        (trial(1), (2, 3)),
+        (training(5), (0, 0)),
+        (training(1, repeat=2), (0, 0)),
+        (training(None, phase="test", way="scratch"), (0, 0)),
+    ],
+    ids=str,
+)
+def test_nothing_is_written_where_nothing_matches(open_ledger, tmp_path, key, beyond):
+    ledger = open_ledger()
+    fill(ledger)
+    ledger.flush()
+    before, rows = journal(tmp_path), rows_of(ledger)
+    for path in tmp_path.glob("*.parquet"):
+        path.unlink()
+    ledger.forget(key, beyond)
+    ledger.flush()
+    assert journal(tmp_path) == before
+    assert rows_of(ledger) == rows
+    assert list(tmp_path.glob("*.parquet")) == []
+
+
+def test_an_empty_ledger_forgets_without_a_word(open_ledger, tmp_path):
+    open_ledger().forget(trial(0))
+    assert journal(tmp_path) == b""
+
+
+def test_all_trainings_with_a_value_are_forgotten_finished_or_not(open_ledger):
+    ledger = open_ledger()
+    fill(ledger)
+    before = rows_of(ledger)
+    for wanted in ({"phase": "confirm"}, {"phase": "compare", "level": "1+2"}, {"way": None, "phase": "test"}):
+        ledger.forget_all(**wanted)
+        for name in ("epochs", "folds", "predictions"):
+            before[name] = [row for row in before[name] if any(row[k] != value for k, value in wanted.items())]
+        assert rows_of(ledger) == before == rows_of(open_ledger())
+    ledger.forget_all(phase="nonsense")
+    assert rows_of(ledger) == before
+
+
+@pytest.mark.parametrize("name", ["epochs", "folds", "predictions"])
+@pytest.mark.parametrize("value", [None, 0])
+def test_nothing_matches_in_an_empty_table(name, value):
+    fields = [field_of(column) for column in (*KEY_COLUMNS, *TABLES[name])]
+    found = _matches(pa.schema(fields).empty_table(), {"phase": "search", "number": value}, (0, 0))
+    assert (len(found), found.true_count) == (0, 0)
+
+
+# What stands in the journal
+
+
+def test_journal_gives_the_same_tables_again(open_ledger, filled):
+    ledger = open_ledger()
+    before = tables_of(ledger)
+    for name in ALWAYS:
+        assert before[name].equals(pq.read_table(filled / f"{name}.parquet"))
+    ledger.close()
+    again = open_ledger()
+    for name, table in tables_of(again).items():
+        assert table.equals(before[name], check_metadata=True)
+    again.close()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_rows_come_back_after_every_reopening(open_ledger, seed):
+    rng = np.random.default_rng(seed)
+    written = []
+    for _ in range(3):
+        ledger = open_ledger()
+        for _ in range(int(rng.integers(1, 6))):
+            row = {"n_train": int(rng.integers(1000)), "n_val": None, "accuracy": float(rng.random())}
+            key = asdict(Key(phase="compare", fold=len(written)))
+            ledger.add_row("folds", key, row)
+            if rng.random() < 0.3:
+                ledger.flush()
+            written.append((len(written), row["n_train"], row["accuracy"]))
+        if rng.random() < 0.5:  # otherwise the process dies here
+            ledger.close()
+    rows = open_ledger().read("folds").to_pylist()
+    assert [(row["fold"], row["n_train"], row["accuracy"]) for row in rows] == written
+
+
+def test_rows_are_on_disk_before_parquet_is(open_ledger, tmp_path):
+    ledger = open_ledger()
+    fill(ledger)
+    assert list(tmp_path.glob("*.parquet")) == []
+    assert open_ledger().read("trials").num_rows == 3  # nothing was closed or flushed
+
+
+def test_a_replaced_table_is_there_after_reopening(open_ledger, tmp_path):
+    ledger = open_ledger()
+    ledger.replace("comparison", [{**asdict(Key(phase="compare", level="1")), "accuracy": 0.75}])
+    ledger.flush()
+    again = open_ledger()
+    assert again.read("comparison").num_rows == 1
+    again.flush()
+    assert len(pd.read_parquet(tmp_path / "comparison.parquet")) == 1
+
+
+def test_journal_is_one_json_object_a_line(filled):
+    entries = [json.loads(line) for line in (filled / JOURNAL).read_text(encoding="utf-8").split("\n")[:-1]]
+    assert [set(entry) for entry in entries] == [{"do", "table", "key", "columns"}] * len(entries)
+    n_trainings = 3 * N_FOLDS + 2 * 5 + 2
+    assert len(entries) == 3 + 3 * n_trainings
+
+
+# What stands on the disk
+
+
+def test_half_written_files_are_removed_at_the_start(open_ledger, filled):
+    for name in ("trials.parquet", "study.json"):
+        (filled / f".{name}.partial").write_bytes(b"ha")
+    (filled / ".other").write_bytes(b"")
+    open_ledger()
+    assert hidden(filled) == [".other"]
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", None], ids=["empty", "junk", "lost"])
+@pytest.mark.parametrize("name", ALWAYS)
+def test_damaged_parquet_file_is_written_anew(open_ledger, filled, name, content):
+    path = filled / f"{name}.parquet"
+    whole = pq.read_table(path)
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    open_ledger().flush()
+    assert pq.read_table(path).equals(whole, check_metadata=True)

@@ -1,0 +1,323 @@
+import dataclasses
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from search.space import (
+    PAPER_PROFILE,
+    Configuration,
+    FixedSuggester,
+    Profile,
+    RandomSuggester,
+    Space,
+    TrainingConfig,
+    load_space,
+    sample,
+)
+from search.study.plan import (
+    PAPER_LEVELS,
+    QUICK_COST_PER_S,
+    QUICK_S,
+    Request,
+    disk_mb,
+    image_cost,
+    input_sides,
+    largest_configurations,
+    level_configuration,
+    make_plan,
+    paper_configuration,
+    training_cost,
+    typical_configuration,
+)
+from wbcmodels.config import PAPER_WBCSNET, PAPER_WBCSNET2, ModelConfig
+
+NAMES = sorted(p.stem for p in (Path(__file__).parents[2] / "spaces").glob("*.py") if p.stem != "__init__")
+SPACES = {name: load_space(name)[1] for name in NAMES}
+PLACEMENT = SPACES["residual_placement"]
+
+
+def request(**changes):
+    return replace(
+        Request(
+            profile_name="quick",
+            synthetic=True,
+            n_images=1000,
+            n_target=None,
+            n_trials=None,
+            search_folds=None,
+            finalists=None,
+            folds=10,
+            repeats=1,
+        ),
+        **changes,
+    )
+
+
+PHASES = ("search", "confirm", "compare", "test", "transfer")
+
+
+def random_request(seed):
+    rng = np.random.default_rng(seed)
+    return request(
+        profile_name=rng.choice(["quick", "paper"]),
+        synthetic=bool(rng.integers(2)),
+        n_images=int(10 ** rng.uniform(1.5, 5)),
+        n_target=None if rng.integers(2) else int(10 ** rng.uniform(1.5, 4)),
+        n_trials=None if rng.integers(2) else int(rng.integers(1, 100)),
+        search_folds=None if rng.integers(2) else int(rng.integers(2, 6)),
+        finalists=None if rng.integers(2) else int(rng.integers(1, 6)),
+        folds=int(rng.integers(2, 12)),
+        repeats=int(rng.integers(1, 4)),
+    )
+
+
+def of_one_level(space):
+    """The space with its first level alone, which plans faster."""
+    return replace(space, levels=space.levels[:1])
+
+
+@pytest.mark.parametrize("n_trials", [1, 2, 7, 8, 9, 16, 17, 100])
+@pytest.mark.parametrize("name", NAMES)
+def test_trials_are_rounded_up_to_a_multiple_of_the_levels(name, n_trials):
+    space = replace(SPACES[name], quick=SPACES[name].quick[-1:])
+    plan = make_plan(space, request(n_trials=n_trials))
+    n_levels = len(space.levels)
+    assert plan.n_trials % n_levels == 0
+    assert n_trials <= plan.n_trials < n_trials + n_levels
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_plan_follows_the_request(seed):
+    asked = random_request(seed)
+    plan = make_plan(PLACEMENT, asked)
+    assert plan == make_plan(PLACEMENT, asked)
+    profile, n_levels = plan.profile, len(PLACEMENT.levels)
+    assert plan.profile_name == asked.profile_name
+    assert profile in ((PLACEMENT.paper,) if asked.profile_name == "paper" else PLACEMENT.quick)
+    if asked.n_trials is None:
+        assert plan.n_trials == n_levels * profile.trials_per_level
+    assert plan.search_folds == (asked.search_folds or profile.search_folds)
+    assert (plan.folds, plan.repeats) == (asked.folds, asked.repeats)
+
+    phases = {phase.name: phase for phase in plan.phases}
+    folds = asked.folds * asked.repeats
+    trainings = {"search": plan.n_trials * plan.search_folds, "compare": (2 * n_levels + 2) * folds, "test": 1}
+    if plan.finalists > 1:
+        trainings["confirm"] = plan.finalists * n_levels * plan.search_folds
+    if asked.n_target:
+        trainings |= {"test": 3, "transfer": 3 * 3 * folds}
+    assert {name: phase.trainings for name, phase in phases.items()} == trainings
+    assert list(phases) == [name for name in PHASES if name in trainings]
+    for phase in plan.phases:
+        assert phase.cost > 0
+        epochs = profile.transfer_epochs if phase.name == "transfer" else profile.epochs
+        assert phase.epochs == phase.trainings * epochs
+    assert plan.cost == pytest.approx(sum(phase.cost for phase in plan.phases))
+    assert disk_mb(plan, asked) > 0
+
+
+@pytest.mark.parametrize("own", [1, 2, 3, 7])
+@pytest.mark.parametrize("wanted", [None, 1, 2, 3, 50])
+@pytest.mark.parametrize("n_trials", [None, 1, 2, 3, 4, 9])
+def test_finalists_are_confirmed_where_there_are_several(own, wanted, n_trials):
+    space = replace(of_one_level(PLACEMENT), levels=PLACEMENT.levels[:2])
+    profile = replace(space.quick[-1], finalists=own)
+    space = replace(space, quick=(profile,))
+    plan = make_plan(space, request(n_trials=n_trials, finalists=wanted))
+    per_level = plan.n_trials // 2
+    assert plan.finalists == min(wanted or own, per_level)
+    costs = {phase.name: phase.cost for phase in plan.phases}
+    assert ("confirm" in costs) == (plan.finalists > 1)
+    if plan.finalists > 1:
+        assert costs["confirm"] == pytest.approx(costs["search"] * plan.finalists / per_level)
+        fewer = make_plan(space, request(n_trials=n_trials, finalists=1))
+        assert disk_mb(plan, request()) > disk_mb(fewer, request())
+        assert plan.cost == pytest.approx(fewer.cost + costs["confirm"])
+
+
+def test_the_papers_profile_confirms_and_quick_ones_do_not():
+    space = of_one_level(PLACEMENT)
+    assert make_plan(space, request(profile_name="paper")).finalists == PAPER_PROFILE.finalists > 1
+    assert make_plan(space, request(profile_name="quick")).finalists == 1
+
+
+@pytest.mark.parametrize("name", ["quick", "paper"])
+@pytest.mark.parametrize("profile", [PLACEMENT.paper, *PLACEMENT.quick, replace(PLACEMENT.paper, epochs=3)])
+def test_the_profile_of_a_study_that_goes_on_is_kept(name, profile):
+    # Whatever it costs: more trials or repeats must not choose a poorer one.
+    space = of_one_level(PLACEMENT)
+    asked = request(profile_name=name, profile=profile, n_images=10**6, n_trials=500, repeats=9)
+    plan = make_plan(space, asked)
+    assert plan.profile is profile
+    assert plan.profile_name == name
+    assert (plan.n_trials, plan.repeats) == (500, 9)
+    chosen = make_plan(replace(space, quick=(profile,)), replace(asked, profile=None, profile_name="quick"))
+    assert replace(chosen, profile_name=name) == plan
+
+
+def test_extending_a_plan_keeps_what_it_has():
+    space = of_one_level(PLACEMENT)
+    plan = make_plan(space, request())
+    extended = make_plan(space, request(profile=plan.profile, n_trials=plan.n_trials + 3, repeats=2))
+    assert replace(extended, n_trials=plan.n_trials, repeats=plan.repeats, phases=plan.phases) == plan
+    assert make_plan(space, request(profile=plan.profile, n_trials=plan.n_trials)) == plan
+
+
+def test_a_space_without_a_factor_has_no_equal_settings():
+    plan = make_plan(SPACES["wbcsnet2"], request())
+    assert {phase.name: phase.trainings for phase in plan.phases}["compare"] == (1 + 2) * 10
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_quick_takes_the_richest_profile_that_fits(seed):
+    rng = np.random.default_rng(seed)
+    space = PLACEMENT
+    synthetic = bool(rng.integers(2))
+    asked = request(
+        synthetic=synthetic, n_images=int(10 ** rng.uniform(2, 5)), n_target=int(rng.integers(50, 500))
+    )
+    budget = QUICK_S["synthetic" if synthetic else "own"] * QUICK_COST_PER_S
+    alone = [make_plan(replace(space, quick=(profile,)), asked) for profile in space.quick]
+    fitting = [plan for plan in alone if plan.cost <= budget]
+    assert make_plan(space, asked) == (fitting[0] if fitting else alone[-1])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_more_to_do_never_gives_a_richer_profile(name):
+    space = of_one_level(SPACES[name])
+    space = replace(space, quick=space.quick[::2] + space.quick[-1:])
+    chosen = [space.quick.index(make_plan(space, request(n_images=2**n)).profile) for n in range(6, 22)]
+    assert chosen == sorted(chosen)
+    assert chosen[0] == 0
+    assert space.quick[chosen[-1]] == space.quick[-1]
+
+
+@pytest.mark.parametrize(
+    "field", ["n_images", "n_target", "n_trials", "search_folds", "finalists", "folds", "repeats"]
+)
+def test_more_of_anything_costs_more(field):
+    space = of_one_level(PLACEMENT)
+    given = {"n_images": 500, "n_target": 300, "n_trials": 4, "search_folds": 3, "finalists": 2, "folds": 4}
+    few = request(profile_name="paper", repeats=2, **given)
+    more = replace(few, **{field: 2 * getattr(few, field)})
+    assert make_plan(space, more).cost > make_plan(space, few).cost
+
+
+def test_paper_profile_is_that_of_the_paper():
+    for space in SPACES.values():
+        plan = make_plan(of_one_level(space), request(profile_name="paper", n_images=10**6))
+        assert plan.profile is space.paper
+        assert (plan.profile.epochs, plan.profile.width) == (40, 1.0)
+        assert max(plan.profile.input_px) == 70
+
+
+@pytest.mark.parametrize("profile", [PLACEMENT.paper, *PLACEMENT.quick])
+def test_paper_networks_take_a_profiles_size_and_nothing_else(profile):
+    for level, network in zip(PAPER_LEVELS, (PAPER_WBCSNET, PAPER_WBCSNET2), strict=True):
+        configuration = paper_configuration(level, profile)
+        assert replace(configuration.model, width=1.0, input_px=70) == network
+        assert (configuration.model.width, configuration.model.input_px) == (profile.width, max(profile.input_px))
+        training = configuration.training
+        assert (training.epochs, training.lr, training.batch_size) == (profile.epochs, 0.001, 32)
+        assert (training.schedule, training.class_weighting) == ("constant", "none")
+        # Parameters, whichever, do not touch it.
+        assert level_configuration(PLACEMENT, level, profile, {"norm": "group"}) == configuration
+
+
+def test_unknown_paper_level_is_an_error():
+    with pytest.raises(KeyError, match="none"):
+        paper_configuration("none", PLACEMENT.paper)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_level_configuration_needs_every_parameter(name):
+    space = SPACES[name]
+    profile = space.quick[0]
+    for level in space.levels:
+        drawn = {}
+
+        class Remembering(RandomSuggester):
+            def suggest_float(self, name, *args, drawn=drawn, **options):
+                return drawn.setdefault(name, super().suggest_float(name, *args, **options))
+
+            def suggest_categorical(self, name, choices, drawn=drawn):
+                return drawn.setdefault(name, super().suggest_categorical(name, choices))
+
+        configuration = space.configure(Remembering(0), level, profile)
+        assert level_configuration(space, level, profile, drawn) == configuration
+        for missing in drawn:
+            rest = {key: value for key, value in drawn.items() if key != missing}
+            with pytest.raises(KeyError, match=missing):
+                level_configuration(space, level, profile, rest)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_cost_is_positive_and_adds_up(seed):
+    rng = np.random.default_rng(seed)
+    space = SPACES[NAMES[seed % len(NAMES)]]
+    configuration = sample(space, space.levels[-1], space.quick[0], seed + 1)[-1]
+    a, b, v, w = rng.integers(1, 10**4, 4)
+    assert image_cost(configuration) > 0
+    whole = training_cost(configuration, a + b, v + w)
+    assert whole == pytest.approx(training_cost(configuration, a, v) + training_cost(configuration, b, w))
+    assert training_cost(configuration, a, v) > training_cost(configuration, a, 0) > 0
+    twice = replace(configuration, training=replace(configuration.training, epochs=2 * space.quick[0].epochs))
+    assert training_cost(twice, a, v) == pytest.approx(2 * training_cost(configuration, a, v))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_largest_configuration_is_no_smaller_than_any_other(name):
+    space, profile = SPACES[name], SPACES[name].quick[0]
+    largest = largest_configurations(space, profile)
+    assert list(largest) == [*space.levels, *PAPER_LEVELS]
+    for level in space.levels:
+        assert all(image_cost(c) <= image_cost(largest[level]) for c in sample(space, level, profile, 40))
+    costs = sorted(image_cost(largest[level]) for level in space.levels)
+    assert image_cost(typical_configuration(space, profile)) <= costs[-1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_input_sides_cover_every_configuration(name):
+    space = SPACES[name]
+    for profile in (space.paper, *space.quick):
+        sides = input_sides(space, profile)
+        assert list(sides) == sorted(set(sides))
+        asked = [c for level in space.levels for c in sample(space, level, profile, 60)]
+        asked += [level_configuration(space, level, profile, {}) for level in PAPER_LEVELS]
+        for level in space.levels:
+            asked += [
+                space.configure(FixedSuggester(params), level, profile)
+                for params in space.first_points(level, profile)
+            ]
+        assert {configuration.model.input_px for configuration in asked} <= set(sides)
+
+
+def own_space(ask_side, **changes):
+    """A space with an input side of its own, whatever the profile lists."""
+
+    def configure(suggest, level, profile):
+        return Configuration(
+            model=ModelConfig(placement=level, width=profile.width, input_px=ask_side(suggest)),
+            training=TrainingConfig(epochs=profile.epochs, lr=0.01),
+        )
+
+    return Space(question="own?", configure=configure, levels=("none", "1"), **changes)
+
+
+def test_input_sides_hold_what_a_space_chooses_beside_the_profile():
+    space = own_space(lambda suggest: suggest.suggest_categorical("side", (20, 24, 44)))
+    assert {20, 24, 44} <= set(input_sides(space, PAPER_PROFILE))
+
+
+def test_input_sides_hold_those_of_first_points():
+    space = own_space(
+        lambda suggest: suggest.suggest_int("side", 16, 512), first_points=lambda *_: ({"side": 333},)
+    )
+    assert 333 in input_sides(space, PAPER_PROFILE)
+
+
+def test_plan_can_be_written_down():
+    plan = dataclasses.asdict(make_plan(of_one_level(PLACEMENT), request()))
+    assert plan["profile"]["epochs"] == Profile(**plan["profile"]).epochs

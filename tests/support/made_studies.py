@@ -1,0 +1,92 @@
+"""Small studies to hold against each other: a description and rows of tables, all made up."""
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+
+from search.analysis.statistics import interval_over_folds
+from search.common.metrics import METRIC_NAMES
+from search.records.arguments import Arguments
+from search.records.ledger import Ledger
+
+METRIC = "balanced_accuracy"
+LEVELS = ("none", "1", "2")
+PAPER = ("paper_plain", "paper_wbcsnet2")
+SIZES = {"n_parameters": 1_234_567, "macs": 23_400_000, "latency_ms": 1.25}
+
+
+def describe(*, levels, images, n_folds, repeats, seed, fingerprint, metric, tested):
+    arguments = Arguments(space="residual_placement", data="cells", seed=seed, metric=metric)
+    data = {"fingerprint": fingerprint, "n_images": images, "classes": {"a": images - 9, "b": 9}}
+    description = {
+        "arguments": asdict(arguments),
+        "factor": "placement", "levels": levels, "reference": "none",
+        "plan": {
+            "profile_name": "quick", "profile": {"width": 0.25, "epochs": 8, "input_px": (24, 28)},
+            "n_trials": 6, "search_folds": 3, "finalists": 1, "folds": n_folds, "repeats": repeats,
+        },
+        "origin": {"space": "5face" * 8, "code": "c0de" * 8},
+        "data": {"cells": data, "others": {**data, "fingerprint": "target"}},
+        "environment": {"python": "3.11", "platform": "Linux", "commit": "abc", "versions": {"torch": "2.15"}},
+    }  # fmt: skip
+    if tested:
+        description |= {"winner": {"level": "1"}, "test": dict.fromkeys(METRIC_NAMES, 0.75)}
+    return json.loads(json.dumps(description))
+
+
+def make_study(
+    *, levels=LEVELS, network=0, images=60, n_folds=10, repeats=1, seed=0, fingerprint="same", metric=METRIC,
+    tested=True,
+):  # fmt: skip
+    """A study's description, and the rows of its tables by name.
+
+    Args:
+        network: two studies of the same network have the same scores on the same folds.
+        seed: of the partition into folds.
+        tested: it is finished; without, it was interrupted after the comparison.
+    """
+    rows = {"trials": [], "folds": [], "predictions": [], "comparison": [], "transfer": []}
+    for number in range(2 * len(levels)):
+        trial = {"number": number, "level": levels[number % len(levels)], "state": "COMPLETE"}
+        value = 0.5 + 0.01 * number + 0.1 * network
+        rows["trials"].append({"phase": "search", **trial, "value": value, metric: value})
+    rivals = [(level, settings) for settings in ("tuned", "equal") for level in levels]
+    for nth, (level, settings) in enumerate([*rivals, *((level, None) for level in PAPER)]):
+        key = {"phase": "compare", "level": level, "settings": settings, "data": "cells"}
+        folds = []
+        for repeat in range(repeats):
+            of_fold = np.random.default_rng([seed, repeat]).permutation(images) % n_folds
+            scores = np.random.default_rng([network, nth, repeat]).uniform(0.8, 0.95, n_folds)
+            for fold, value in enumerate(scores.tolist()):
+                where = {**key, "repeat": repeat, "fold": fold}
+                n_val = int((of_fold == fold).sum())
+                sizes = {"n_train": images - n_val, "n_val": n_val}
+                folds.append({**where, **sizes, **dict.fromkeys(METRIC_NAMES, value)})
+                names = [f"{image}.png" for image in np.flatnonzero(of_fold == fold)]
+                rows["predictions"] += [{**where, "image": name} for name in names]
+        rows["folds"] += folds
+        scores = np.array([fold[metric] for fold in folds])
+        found = interval_over_folds(scores, images * (1 - 1 / n_folds), images / n_folds)
+        row = {**key, **SIZES, **dict.fromkeys(METRIC_NAMES, found.mean + 0.001)}
+        ends = {f"{name}_{end}": getattr(found, end) for name in METRIC_NAMES for end in ("mean", "low", "high")}
+        rows["comparison"].append(row | ends)
+    if tested:
+        key = {"phase": "test", "level": "1", "settings": "tuned", "data": "cells"}
+        rows["predictions"] += [{**key, "image": f"locked {image}.png"} for image in range(9)]
+        key |= {"phase": "transfer", "data": "others"}
+        for way, value in (("scratch", 0.7), ("frozen", 0.6), ("fine_tuned", 0.8)):
+            rows["transfer"].append({**key, "way": way, **dict.fromkeys(METRIC_NAMES, value)})
+    plan = {"levels": levels, "images": images, "n_folds": n_folds, "repeats": repeats, "seed": seed}
+    return describe(**plan, fingerprint=fingerprint, metric=metric, tested=tested), rows
+
+
+def write_study(folder, **options):
+    folder.mkdir()
+    description, rows = make_study(**options)
+    (folder / "study.json").write_text(json.dumps(description), encoding="utf-8")
+    ledger = Ledger(folder)
+    for name in rows:
+        ledger.replace(name, rows[name])
+    ledger.close()
+    return folder

@@ -1,0 +1,399 @@
+"""Tests of search.training.checkpoint, and that trainings go on from one as if they had never been interrupted."""
+
+import io
+import pickle
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save
+
+import search.training.folds
+from search.common.metrics import score
+from search.data.splits import Split
+from search.space import Configuration, TrainingConfig
+from search.training.checkpoint import Checkpoint
+from search.training.device import Device
+from search.training.fit import on_device
+from search.training.folds import CHECKPOINT_BYTES_PER_S, restore, run_task, run_trial, state_of
+from search.training.sgd import SGD
+from search.training.types import Images, Task
+from wbcmodels.config import PAPER_WBCSNET, PAPER_WBCSNET2, ModelConfig
+from wbcmodels.cost import n_parameters
+from wbcmodels.family import build
+
+CPU = Device(torch.device("cpu"), bf16=False)
+SIDE, N_IMAGES, N_CLASSES, EPOCHS = 12, 40, 3, 4
+WAYS = ("scratch", "frozen", "fine_tuned")
+IMAGES = Images(
+    pixels={SIDE: np.random.default_rng(0).integers(0, 256, (N_IMAGES, SIDE, SIDE, 3), dtype=np.uint8)},
+    labels=np.arange(N_IMAGES) % N_CLASSES,
+    n_classes=N_CLASSES,
+)
+SPLITS = [Split(train=np.setdiff1d(np.arange(N_IMAGES), val), val=val) for val in np.arange(30).reshape(3, 10)]
+
+
+def configuration(placement="1+2", epochs=EPOCHS, **changes):
+    model = {"placement": placement, "width": 0.125, "input_px": SIDE, "dropout": 0.5, "norm": "batch"}
+    return Configuration(
+        model=ModelConfig(**model | changes),
+        training=TrainingConfig(epochs=epochs, lr=0.02, batch_size=8, schedule="cosine"),
+    )
+
+
+def task(**changes):
+    given = {"configuration": configuration(), "train": SPLITS[0].train, "val": SPLITS[0].val, "seed": 3}
+    return Task(**given | {"keep_weights": True} | changes)
+
+
+def loaded(step):
+    return Checkpoint.from_bytes(step.checkpoint)
+
+
+def values(step):
+    """All that a step holds but the times."""
+    fold_score, checkpoint = step.score, step.checkpoint
+    training = {**asdict(step.epoch.training), "train_s": 0, "data_s": 0}
+    if fold_score is not None:
+        fold_score = {**asdict(fold_score), "probabilities": fold_score.probabilities.tolist(), "train_s": 0}
+    if checkpoint is not None:
+        checkpoint = replace(loaded(step), train_s=0).to_bytes()
+    return step.fold, training, step.epoch.validation, fold_score, step.pooled, checkpoint
+
+
+def all_values(steps):
+    # Nothing may depend on what torch's global generator has been used for.
+    torch.seed()
+    return [values(step) for step in steps]
+
+
+@pytest.fixture(scope="module")
+def weights():
+    """Of a network for as many classes as another data set has."""
+    torch.set_num_threads(1)
+    *_, last = run_task(task(configuration=configuration(epochs=1)), replace(IMAGES, n_classes=5), CPU)
+    return last.score.weights
+
+
+@pytest.fixture(params=WAYS)
+def training(request, weights):
+    """A task, and the weights that it starts from."""
+    return task(way=request.param), None if request.param == "scratch" else weights
+
+
+# A training that goes on
+
+
+def test_a_task_goes_on_after_any_epoch_as_if_unbroken(training):
+    one, start = training
+    steps = list(run_task(one, IMAGES, CPU, start))
+    unbroken = all_values(steps)
+    for done, step in enumerate(steps[:-1], start=1):
+        checkpoint = loaded(step)
+        rest = list(run_task(one, IMAGES, CPU, start, checkpoint))
+        assert all_values(rest) == unbroken[done:]
+        assert rest[-1].score.train_s == checkpoint.train_s + sum(s.epoch.training.train_s for s in rest)
+
+
+@pytest.mark.parametrize("changes", [{"norm": "group"}, {"norm": "none"}, {"placement": "none"}], ids=str)
+def test_so_does_a_task_of_any_network(changes):
+    one = task(configuration=configuration(**changes), validate_once=True)
+    steps = list(run_task(one, IMAGES, CPU))
+    rest = run_task(one, IMAGES, CPU, checkpoint=loaded(steps[1]))
+    assert all_values(rest) == all_values(steps)[2:]
+
+
+@pytest.mark.parametrize("lost", ["weights", "momentum", "statistics", "epoch"])
+def test_every_part_of_a_checkpoint_counts(lost):
+    # Else the tests above would show nothing.
+    steps = list(run_task(task(), IMAGES, CPU))
+    checkpoint = loaded(steps[1])
+    changed = {
+        "weights": {"weights": {name: np.asarray(value * 1.01) for name, value in checkpoint.weights.items()}},
+        "momentum": {"momentum": {}},
+        "statistics": {
+            "weights": {n: value + 1 if "running" in n else value for n, value in checkpoint.weights.items()}
+        },
+        "epoch": {"epoch": 1},
+    }[lost]
+    rest = run_task(task(), IMAGES, CPU, checkpoint=replace(checkpoint, **changed))
+    assert all_values(rest)[-1] != values(steps[-1])
+
+
+def test_a_checkpoint_of_no_epoch_is_the_beginning():
+    whole = all_values(run_task(task(), IMAGES, CPU))
+    assert all_values(run_task(task(), IMAGES, CPU, checkpoint=Checkpoint(epoch=0))) == whole
+
+
+def test_a_trial_goes_on_after_any_step_as_if_unbroken():
+    steps = list(run_trial(configuration(epochs=3), SPLITS, IMAGES, 0, CPU))
+    unbroken = all_values(steps)
+    assert len(unbroken) == 3 * len(SPLITS)
+    for done, step in enumerate(steps[:-1], start=1):
+        checkpoint = loaded(step)
+        assert checkpoint.position == divmod(done, 3)
+        rest = run_trial(configuration(epochs=3), SPLITS, IMAGES, 0, CPU, checkpoint)
+        assert all_values(rest) == unbroken[done:]
+
+
+def test_a_trial_carries_the_probabilities_of_its_finished_folds():
+    finished = []
+    *steps, last = run_trial(configuration(epochs=2), SPLITS, IMAGES, 0, CPU)
+    for step in steps:
+        if step.score is not None:
+            finished.append(step.score.probabilities)
+        checkpoint = loaded(step)
+        assert len(checkpoint.finished) == len(finished)
+        assert all(map(np.array_equal, checkpoint.finished, finished))
+        assert all(probabilities.dtype == np.float64 for probabilities in checkpoint.finished)
+        # Between folds there is no network.
+        assert bool(checkpoint.weights) == bool(checkpoint.momentum) == (step.score is None)
+    labels = np.concatenate([IMAGES.labels[split.val] for split in SPLITS])
+    assert last.pooled == score(labels, np.concatenate([*finished, last.score.probabilities]))
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_only_the_last_step_has_no_checkpoint(epochs):
+    one = task(configuration=configuration(epochs=epochs))
+    for steps in (
+        list(run_task(one, IMAGES, CPU)),
+        list(run_trial(one.configuration, SPLITS, IMAGES, 0, CPU)),
+    ):
+        assert [step.checkpoint is None for step in steps] == [False] * (len(steps) - 1) + [True]
+
+
+def test_going_on_does_not_change_a_checkpoint_already_given():
+    steps = run_task(task(), IMAGES, CPU)
+    first = next(steps)
+    before = values(first)
+    list(steps)
+    assert values(first) == before
+
+
+# Large networks
+
+
+@pytest.fixture
+def every_epoch_takes(monkeypatch):
+    """A clock that stands still but for so many seconds an epoch."""
+    clock = SimpleNamespace(now=1000.0, monotonic=lambda: clock.now, perf_counter=lambda: clock.now)
+    monkeypatch.setattr(search.training.folds, "time", clock)
+    original = search.training.folds.fit
+
+    def start(seconds):
+        def fit(*args, **options):
+            for epoch in original(*args, **options):
+                clock.now += seconds
+                yield epoch
+
+        monkeypatch.setattr(search.training.folds, "fit", fit)
+
+    return start
+
+
+def saved(steps):
+    return [step.epoch.training.epoch for step in steps if step.checkpoint is not None]
+
+
+@pytest.fixture(autouse=True)
+def every_network_is_small(monkeypatch):
+    """A checkpoint after every epoch, unless a test says otherwise."""
+    monkeypatch.setattr(search.training.folds, "SMALL_CHECKPOINT_BYTES", 10**9)
+
+
+@pytest.fixture
+def twelve_s(monkeypatch):
+    """Limits at which the task's network is large, and is saved every 12 seconds."""
+    taken = 2 * 4 * n_parameters(replace(task().configuration.model, n_classes=N_CLASSES))
+    monkeypatch.setattr(search.training.folds, "SMALL_CHECKPOINT_BYTES", taken - 1)
+    monkeypatch.setattr(search.training.folds, "CHECKPOINT_BYTES_PER_S", taken / 12)
+    return taken
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.0, 3.0, 5.9, 6.0, 11.0, 12.0, 100.0])
+def test_large_networks_are_saved_now_and_then(twelve_s, every_epoch_takes, seconds):
+    every_epoch_takes(seconds)
+    between = int(-(-12 // seconds)) if seconds else 100
+    steps = run_task(task(configuration=configuration(epochs=8)), IMAGES, CPU)
+    assert saved(steps) == list(range(between, 8, between))
+
+
+def test_a_fold_that_ends_is_saved_whatever_the_network(twelve_s, every_epoch_takes):
+    every_epoch_takes(0.0)
+    *steps, _ = run_trial(configuration(epochs=2), SPLITS, IMAGES, 0, CPU)
+    assert [step.checkpoint is not None for step in steps] == [step.score is not None for step in steps]
+
+
+def test_small_networks_are_saved_after_every_epoch(twelve_s, monkeypatch, every_epoch_takes):
+    monkeypatch.setattr(search.training.folds, "SMALL_CHECKPOINT_BYTES", twelve_s)
+    every_epoch_takes(0.0)
+    steps = list(run_task(task(configuration=configuration(epochs=8)), IMAGES, CPU))
+    assert saved(steps) == list(range(1, 8))
+    # Batch norm's statistics and the names take a little.
+    assert twelve_s < len(steps[0].checkpoint) < 1.05 * twelve_s
+
+
+def test_the_papers_networks_are_saved_every_few_minutes():
+    for network in (PAPER_WBCSNET, PAPER_WBCSNET2):
+        assert 120 < 8 * n_parameters(replace(network, input_px=70)) / CHECKPOINT_BYTES_PER_S < 180
+        assert 8 * n_parameters(replace(network, width=0.25, input_px=28)) / CHECKPOINT_BYTES_PER_S < 10
+
+
+# Bytes
+
+
+def checkpoint(seed=0, folds=2):
+    rng = np.random.default_rng(seed)
+    return Checkpoint(
+        epoch=int(rng.integers(1, 50)),
+        train_s=float(rng.random()),
+        weights={
+            "conv.weight": rng.random((4, 5, 5, 3), np.float32).transpose(0, 3, 1, 2),  # in another memory order
+            "norm.num_batches_tracked": np.array(7),
+            "fc.bias": rng.random(3, np.float32),
+        },
+        momentum={"conv.weight": rng.random((4, 3, 5, 5), np.float32)},
+        finished=tuple(rng.random((n, 3)) for n in range(folds)),  # the first has no images
+    )
+
+
+def is_same(one, other):
+    assert (one.epoch, one.train_s, one.position) == (other.epoch, other.train_s, other.position)
+    for name in ("weights", "momentum"):
+        arrays, others = getattr(one, name), getattr(other, name)
+        assert set(arrays) == set(others)
+        for key in arrays:
+            assert arrays[key].dtype == others[key].dtype
+            assert np.array_equal(arrays[key], others[key])
+    return all(np.array_equal(a, b) for a, b in zip(one.finished, other.finished, strict=True))
+
+
+@pytest.mark.parametrize("folds", [0, 1, 2, 12])
+def test_bytes_hold_all_of_it(folds):
+    one = checkpoint(folds, folds)
+    again = Checkpoint.from_bytes(one.to_bytes())
+    assert is_same(one, again)
+    assert again.to_bytes() == one.to_bytes()
+    assert again.position == (folds, one.epoch)
+
+
+def test_what_was_loaded_can_be_written_to():
+    # A network trains in the tensors that it loaded, and folds are pooled.
+    again = Checkpoint.from_bytes(checkpoint().to_bytes())
+    again.weights["fc.bias"][:] += 1
+    again.finished[1][:] = 0
+
+
+def test_names_of_a_network_cannot_be_taken_for_the_checkpoints_own():
+    names = ("epoch", "train_s", "weights.x", "momentum.x", "finished.0000")
+    weights, momentum = ({name: np.random.default_rng(k).random(1) for name in names} for k in range(2))
+    one = Checkpoint(epoch=3, weights=weights, momentum=momentum)
+    assert is_same(one, Checkpoint.from_bytes(one.to_bytes()))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"x", b"\0" * 64, b"\xff" * 64, b"{}", b"garbage" * 100, b"\x02\0\0\0\0\0\0\0{}", save({})],
+    ids=lambda data: repr(data[:12]),
+)
+def test_other_bytes_are_no_checkpoint(data):
+    with pytest.raises(ValueError, match="no checkpoint"):
+        Checkpoint.from_bytes(data)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_bytes_are_no_checkpoint(seed):
+    rng = np.random.default_rng(seed)
+    with pytest.raises(ValueError, match="no checkpoint"):
+        Checkpoint.from_bytes(rng.bytes(int(rng.integers(1, 2000))))
+
+
+def test_a_piece_of_a_checkpoint_is_none():
+    data = checkpoint().to_bytes()
+    for length in [*range(16), *range(16, len(data), 37), len(data) - 1]:
+        with pytest.raises(ValueError, match="no checkpoint"):
+            Checkpoint.from_bytes(data[:length])
+    with pytest.raises(ValueError, match="no checkpoint"):
+        Checkpoint.from_bytes(data + b"x")
+
+
+@pytest.mark.parametrize("missing", ["epoch", "train_s"])
+def test_safetensors_of_something_else_are_no_checkpoint(missing):
+    tensors = {"epoch": torch.tensor(1), "train_s": torch.tensor(1.0), "weights.x": torch.ones(2)}
+    del tensors[missing]
+    with pytest.raises(ValueError, match="no checkpoint"):
+        Checkpoint.from_bytes(save(tensors))
+
+
+class Touch:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def torch_saved(value):
+    data = io.BytesIO()
+    torch.save(value, data)
+    return data.getvalue()
+
+
+@pytest.mark.parametrize("write", [pickle.dumps, torch_saved])
+def test_a_pickle_is_refused_and_never_run(tmp_path, write):
+    data = write(Touch(tmp_path / "run"))
+    with pytest.raises(ValueError, match="no checkpoint"):
+        Checkpoint.from_bytes(data)
+    assert not (tmp_path / "run").exists()
+    if data[:2] != b"PK":
+        pickle.loads(data)
+        assert (tmp_path / "run").exists()  # it would have been
+
+
+# Networks
+
+
+def network(seed=0, **changes):
+    """A network and its optimizer, with a step made."""
+    config = configuration(**{"n_classes": N_CLASSES} | changes)
+    model = on_device(build(config.model, seed), CPU)
+    optimizer = SGD(model, config.training)
+    model(torch.randn(4, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(seed))).sum().backward()
+    optimizer.step()
+    return model, optimizer
+
+
+def test_restored_networks_are_the_same_in_the_same_memory_order():
+    model, optimizer = network(0)
+    other, other_optimizer = network(1)
+    restore(state_of(model, optimizer, epoch=1, train_s=0.5), other, other_optimizer)
+    one, again = (state_of(*pair, epoch=1, train_s=0.5) for pair in ((model, optimizer), (other, other_optimizer)))
+    assert is_same(one, again)
+    assert set(one.momentum) == {name for name, _ in model.named_parameters()}
+    for name, parameter in other.named_parameters():
+        assert other_optimizer.momentum[name].stride() == parameter.stride()
+
+
+def test_a_frozen_network_has_momentum_of_its_head_alone():
+    config = configuration(n_classes=N_CLASSES)
+    model = build(config.model, 0)
+    model.freeze_features()
+    optimizer = SGD(model, config.training)
+    model(torch.zeros(2, 3, SIDE, SIDE)).sum().backward()
+    optimizer.step()
+    assert set(state_of(model, optimizer, epoch=1, train_s=0.0).momentum) == {"fc2.weight", "fc2.bias"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"placement": "1"}, {"placement": "none"}, {"width": 0.25}, {"n_classes": 4}, {"norm": "none"}],
+    ids=str,
+)
+def test_another_networks_checkpoint_is_refused(changes):
+    with pytest.raises(RuntimeError):
+        restore(state_of(*network(), epoch=1, train_s=0.0), *network(**changes))
