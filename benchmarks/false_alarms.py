@@ -1,14 +1,16 @@
-"""How often a study finds a difference that is not there, and how often one of two points that is.
+"""False alarms and power of a study: differences found where there is none, and where there are two points.
 
     python -m benchmarks.false_alarms --studies 2000
 
-Seen, n = 2000 studies of 1738 images on ten folds: a false alarm among eight equals in 1.1 % (95 % interval 0.8 to
-1.7) by accuracy and 0.3 % (0.1 to 0.7) by balanced accuracy; two points of accuracy found in 8.2 % (7.1 to 9.5).
+Measured, n = 2000 studies of 1738 images on ten folds: a false alarm among eight equals in 1.1 % (95 % interval
+0.8 to 1.7) by accuracy and 0.3 % (0.1 to 0.7) by balanced accuracy; two points of accuracy found in 8.2 % (7.1
+to 9.5).
 
 Each study draws fresh images of five classes as unequal as in blood, splits them into folds, fits eight
-classifiers on every fold anew, and asks the report's own test. The classifiers are nearest class means; each sees
-features that all share and features of its own, drawn alike for all: none is better by construction, and their
-errors are correlated, as those of networks on the same images are. For the power one sees a stronger signal.
+classifiers to every fold and applies the test that studies use. The classifiers are nearest class means. Each sees
+features shared by all and features of its own, drawn from the same distribution: none is better by construction,
+and their errors are correlated, like those of networks on the same images. To measure power, one classifier gets a
+stronger signal.
 """
 
 from collections.abc import Sequence
@@ -27,11 +29,11 @@ from search.common.commandline import run_app
 from search.common.console import make_console
 from search.data.splits import Split, stratified_folds
 
-# The development set of a study of 2172 images with the classes of healthy blood, whose rarest is a basophil.
+# The development set of a study of 2172 images with the classes of healthy blood; basophils are the rarest.
 CLASS_COUNTS = (24, 58, 432, 96, 1128)
 N_LEVELS, N_FOLDS = 8, 10
 N_SHARED, N_OWN = 4, 4
-# Scale of the class means, in standard deviations of a feature: 93 % are classified rightly.
+# Scale of the class means, in standard deviations of a feature: 93 % of the images are classified correctly.
 SIGNAL = 2.0
 METRICS = ("accuracy", "balanced_accuracy")
 
@@ -53,7 +55,7 @@ def draw_images(
 
     Args:
         centres: class means of a level's features, shape (n_classes, N_SHARED + N_OWN).
-        gain: of the last level's own signal over that of the others.
+        gain: factor by which the last level's own signal exceeds that of the others.
     """
     labels = np.repeat(np.arange(len(class_counts)), class_counts)
     n_images = len(labels)
@@ -65,7 +67,7 @@ def draw_images(
 
 
 def predictions(images: Images, train: NDArray[Any], features: NDArray[Any]) -> NDArray[np.int64]:
-    """Fit every level's class means on some images, and classify others: shape (n_levels, n_others)."""
+    """Classes of other images by every level's class means, fitted to `train`: shape (n_levels, n_others)."""
     one_hot = np.eye(images.labels.max() + 1)[images.labels[train]]
     means = np.einsum("ik,lid->lkd", one_hot, images.features[:, train], optimize=True) / one_hot.sum(0)[:, None]
     closeness = features @ means.transpose(0, 2, 1) - 0.5 * (means**2).sum(2)[:, None]
@@ -86,14 +88,14 @@ def fold_scores(images: Images, splits: Sequence[Split]) -> dict[str, NDArray[np
 
 
 def adjusted_p(images: Images, seed: int, repeats: int = 1) -> dict[str, NDArray[np.float64]]:
-    """One study's p values of the levels against the first, adjusted by Holm, shape (n_levels - 1,), by metric."""
+    """Holm-adjusted p values of the levels against the first in one study, shape (n_levels - 1,), by metric."""
     splits = [
         split
         for repeat in range(repeats)
         for split in stratified_folds(images.labels, None, n_folds=N_FOLDS, seed=seed * repeats + repeat)
     ]
     names = [str(level) for level in range(N_LEVELS)]
-    untold = {name: np.zeros(0, dtype=bool) for name in names}  # McNemar's test decides nothing, and is left out
+    untold = {name: np.zeros(0, dtype=bool) for name in names}  # McNemar's test decides nothing and is left out
     n_train, n_test = (np.mean([len(getattr(split, part)) for split in splits]) for part in ("train", "val"))
     adjusted = {}
     for metric, scores in fold_scores(images, splits).items():
@@ -110,9 +112,9 @@ def class_centres(n_classes: int) -> NDArray[np.float64]:
 
 
 def true_gain(gain: float, metric: str, class_counts: Sequence[int]) -> float:
-    """How much better the last level is than the first, fitted to a fold's images, on very many others.
+    """True advantage of the last level over the first: fitted to a fold's images, scored on very many others.
 
-    The same draws serve every gain, so that it changes steadily.
+    Every gain uses the same draws, so that the result varies smoothly with the gain.
     """
     rng, n_classes = np.random.default_rng(1), len(class_counts)
     centres = class_centres(n_classes)
@@ -130,7 +132,7 @@ def true_gain(gain: float, metric: str, class_counts: Sequence[int]) -> float:
 
 
 def gain_of(points: float, metric: str, class_counts: Sequence[int]) -> float:
-    """The gain that makes the last level truly better by so many points."""
+    """The gain that makes the last level truly better by this many points."""
     found = optimize.brentq(lambda gain: 100 * true_gain(gain, metric, class_counts) - points, 1.0, 2.0, xtol=1e-3)
     return float(found)
 
@@ -142,8 +144,8 @@ def study(seed: int, class_counts: Sequence[int], gain: float = 1.0, repeats: in
 
 
 @app.command()
-def main(studies: Annotated[int, typer.Option(help="Simulated studies of each kind.")] = 2000) -> None:
-    """Simulate studies, and print how often they raise a false alarm and how often they find two points."""
+def main(studies: Annotated[int, typer.Option(help="Number of simulated studies of each kind.")] = 2000) -> None:
+    """Simulate studies and print how often they raise a false alarm and how often they find two points."""
     console = make_console()
     table = Table(title=f"{studies} studies of {N_LEVELS} levels on {N_FOLDS} folds", title_justify="left")
     for column in ("images", "repeats", "metric", "any false alarm, %", "2 points found, %"):

@@ -1,14 +1,14 @@
-"""What a GPU makes of the trainings, on images drawn at random; needs no Ray.
+"""Training rates on one GPU, on images drawn at random; needs no Ray.
 
     python -m benchmarks.gpu                        the paper's study: 8 placements, 2172 images of 70 x 70 px
-    python -m benchmarks.gpu --smallest             see that it runs, on a CPU too
+    python -m benchmarks.gpu --smallest             a short run to see that it works, also on a CPU
 
-In one run, for one placement: the training function of Ray Tune's tutorial (called without Ray), this project's
-step as plain calls, and as the recorded graph that it is on a GPU; then several trainings side by side, each in a
-process of its own, and the folds of a cross-validation stacked into one network with a leading dimension
-(torch.func.vmap). Then every placement by itself, from which the time of the whole placement study (8 placements
-x 10 folds x 40 epochs) is projected, with the best number of trainings side by side. Use is what the trainings
-multiply and add, three times a forward pass, over what the card does in a plain bfloat16 product of matrices.
+For one placement it measures the training function of Ray Tune's tutorial (called without Ray); this project's
+step as plain calls and as the CUDA graph that is used on a GPU; several trainings side by side, each in a
+process of its own; and the folds of a cross-validation stacked into one network with a leading dimension
+(torch.func.vmap). It then measures every placement and projects the time of the whole placement study (8
+placements x 10 folds x 40 epochs) with the best number of trainings side by side. Use is the operations of the
+training, three times a forward pass, relative to what the card reaches in a plain bfloat16 matrix product.
 """
 
 from dataclasses import replace
@@ -45,14 +45,14 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 @app.command()
 def main(
-    placement: Annotated[str, typer.Option(help="Of the comparison of ways.")] = "1",
-    images: Annotated[int, typer.Option(min=20, help="Images of a study.")] = 2172,
+    placement: Annotated[str, typer.Option(help="Placement for which the ways are compared.")] = "1",
+    images: Annotated[int, typer.Option(min=20, help="Number of images of a study.")] = 2172,
     side: Annotated[int, typer.Option(min=8, help="Input side in px.")] = 70,
-    width: Annotated[float, typer.Option(help="Of the networks.")] = 1.0,
-    output: Annotated[Path | None, typer.Option(help="A Parquet file, a row a measurement.")] = None,
-    smallest: Annotated[bool, typer.Option("--smallest", help="See that it runs; overrides sizes.")] = False,
+    width: Annotated[float, typer.Option(help="Width of the networks.")] = 1.0,
+    output: Annotated[Path | None, typer.Option(help="Parquet file to write, one row per measurement.")] = None,
+    smallest: Annotated[bool, typer.Option("--smallest", help="Run at tiny sizes, to see that it works.")] = False,
 ) -> None:
-    """Measure ways to train on one GPU, and project the placement study."""
+    """Measure ways to train on one GPU and project the time of the placement study."""
     side_by_side, stacked = list(SIDE_BY_SIDE), list(STACKED)
     if smallest:
         images, side, width, side_by_side, stacked = 40, 12, 0.125, [1, 2], [1, 2]
@@ -99,7 +99,7 @@ def main(
         table.add_row(row["way"], row["placement"], count, f"{row['images_per_s']:.0f}", f"{100 * row['use']:.2g}")
     console.print(table)
     speed = frame["images_per_s"][frame["way"] == "side by side"].max() / frame["images_per_s"].iloc[0]
-    console.print(f"the best number side by side trains {speed:.2g} times the images of the tutorial's function")
+    console.print(f"the best number side by side is {speed:.2g} times as fast as the tutorial's function")
     console.print(
         f"the placement study, {len(PLACEMENTS)} x {FOLDS} folds x {EPOCHS} epochs: {duration(alone_s / gain)} by "
         f"projection; matrix products in bfloat16 reach {peak / 1e12:.3g} TFLOP/s"

@@ -1,4 +1,4 @@
-"""Rates of training, in images per second, in the ways that `benchmarks.gpu` compares."""
+"""Training rates, in images per second, of the ways that `benchmarks.gpu` compares."""
 
 import multiprocessing
 import tempfile
@@ -27,13 +27,13 @@ from wbcmodels.config import ModelConfig
 from wbcmodels.family import build
 
 N_CLASSES = 5
-LR = 1e-6  # on noise a higher one may diverge, and the speed does not depend on it
+LR = 1e-6  # a higher one may diverge on noise, and the speed does not depend on it
 NORMALISATION = Normalisation(mean=(128.0, 128.0, 128.0), std=(64.0, 64.0, 64.0))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What is trained; nine images in ten are, as in ten folds, and the tenth is validated."""
+    """Size of a training: nine images in ten are trained on, as with ten folds, and the tenth is validated."""
 
     placement: str
     side: int
@@ -48,19 +48,19 @@ class Shape:
 
     @property
     def n_train(self) -> int:
-        """Images trained on."""
+        """Number of training images."""
         return self.n_images - self.n_images // 10
 
 
 def matrix_flops(device: Device, n: int) -> float:
-    """Operations a second of a product of two bfloat16 matrices, (n, n)."""
+    """Operations per second in the product of two (n, n) bfloat16 matrices."""
     a = torch.randn(n, n, device=device.device).bfloat16()
     seconds = _seconds(lambda: a @ a, device, warm_up=3, times=10)
     return 2 * n**3 / seconds
 
 
 def tutorial_rate(shape: Shape, device: Device) -> float:
-    """Of the tutorial's training function, in its second epoch."""
+    """Rate of the tutorial's training function in its second epoch."""
     with tempfile.TemporaryDirectory() as folder:
         workload = Workload(
             folder=Path(folder),
@@ -83,13 +83,13 @@ def tutorial_rate(shape: Shape, device: Device) -> float:
 
 
 def plain_step_rate(shape: Shape, device: Device) -> float:
-    """Of this project's step when its kernels are launched one by one."""
+    """Rate of this project's step with its kernels launched one by one."""
     with patch("search.training.fit.training_step", TrainingStep):
         return training_rates(shape, device)[0]
 
 
 def training_rates(shape: Shape, device: Device) -> tuple[float, float]:
-    """Of this project's training, and images validated a second, both in the second epoch."""
+    """Rates of this project's training and validation, both in the second epoch."""
     model, epochs, (pixels, _) = _training(shape, device)
     next(epochs)
     trained = shape.n_train / next(epochs).train_s
@@ -99,7 +99,7 @@ def training_rates(shape: Shape, device: Device) -> tuple[float, float]:
 
 
 def memory_mb(shape: Shape, device: Device) -> float:
-    """Of the card that one training takes at most; NaN without a card."""
+    """Peak memory of the card in one training; NaN without a card."""
     if device.device.type != "cuda":
         return float("nan")
     torch.cuda.empty_cache()
@@ -110,17 +110,17 @@ def memory_mb(shape: Shape, device: Device) -> float:
 
 
 def side_by_side_rate(shape: Shape, n: int) -> float:
-    """Of n trainings together, each in a process of its own."""
+    """Total rate of n trainings at once, each in a process of its own."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(n, _share_barrier, (context.Barrier(n), n)) as pool:
         return sum(pool.map(_rate_beside_others, [shape] * n, chunksize=1))
 
 
 def stacked_rate(shape: Shape, device: Device, n: int) -> float:
-    """Of n trainings of one architecture in one process, as networks with a leading dimension of n."""
+    """Total rate of n trainings of one architecture in one process, stacked along a leading dimension of n."""
     models = [build(shape.model, seed).to(device.device).train() for seed in range(n)]
     params, buffers = stack_module_state(models)
-    # Batch norm takes no mixture of precisions under vmap, so all is in one here.
+    # Batch norm under vmap accepts no mixed precision, so everything is in one precision here.
     precision = torch.bfloat16 if device.bf16 else torch.float32
     buffers = {
         name: value.to(precision) if value.is_floating_point() else value for name, value in buffers.items()
@@ -173,7 +173,7 @@ def _cells(shape: Shape) -> tuple[Tensor, Tensor]:
 
 
 def _seconds(run: Callable[[], object], device: Device, *, warm_up: int, times: int) -> float:
-    """Of one run, on average over several."""
+    """Mean seconds of one run over several."""
     for _ in range(warm_up):
         run()
     _wait(device)
@@ -202,5 +202,5 @@ def _rate_beside_others(shape: Shape) -> float:
     device = prepare_worker(1, gpu_share=1 / _n)
     _, epochs, _ = _training(shape, device)
     next(epochs)
-    _barrier.wait()  # none is to have the card for itself
+    _barrier.wait()  # so that none has the card to itself
     return shape.n_train / next(epochs).train_s

@@ -1,10 +1,11 @@
-"""A grid to record once and replay: twelve configurations of every placement, searched in full.
+"""Grid of twelve configurations per placement, each trained in full, recorded once to be replayed.
 
     python -m search.run --space benchmarks/grid_space.py --data CELLS --profile quick \
         --trials 96 --search-folds 5 --pruner none
 
-All of them are first points, so no sampler chooses. Norm, class weighting and learning rate make a full grid, on
-which a sampler can be replayed too; half of it, without a norm, is worse by far, as much of a real space is.
+All of them are first points, so no sampler is involved. Norm, class weighting and learning rate form a full
+grid, so samplers can be replayed on it as well. The half without a norm is far worse, as much of a real space
+is.
 """
 
 from itertools import product
@@ -29,7 +30,7 @@ RECORDED = Profile(
 
 
 def configure(suggest: Suggester, level: str, profile: Profile) -> Configuration:
-    """A point of the grid, or between its points."""
+    """A point on the grid, or between its points."""
     return Configuration(
         model=ModelConfig(
             placement=level,
@@ -47,7 +48,7 @@ def configure(suggest: Suggester, level: str, profile: Profile) -> Configuration
 
 
 SPACE = Space(
-    question="What do the configurations of a grid reach, each trained in full?",
+    question="What do the configurations of a grid reach when each is trained in full?",
     factor="placement",
     levels=PLACEMENTS,
     reference="none",

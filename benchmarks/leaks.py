@@ -1,10 +1,10 @@
-"""Whether a long search holds on to more and more: memory, Ray's object store, and files.
+"""Growth of memory, Ray's object store and files over a long search.
 
     python -m benchmarks.leaks
 
-Short trials of a tiny network run through the project's own search on real workers, with its journals, tables and
-checkpoints; some are stopped early. The growth is the slope of a straight line through the second half.
-Linux only, for its /proc.
+Short trials of a tiny network go through the project's own search on real workers, with its journals, tables and
+checkpoints; some are stopped early. Growth is the slope of a straight line through the second half.
+Linux only: it reads /proc.
 """
 
 import gc
@@ -46,12 +46,12 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 @app.command()
 def main(
-    trials: Annotated[int, typer.Option(min=10, help="Of the search.")] = 500,
-    output: Annotated[Path | None, typer.Option(help="A Parquet file, a row a sample.")] = None,
+    trials: Annotated[int, typer.Option(min=10, help="Number of trials.")] = 500,
+    output: Annotated[Path | None, typer.Option(help="Parquet file to write, one row per sample.")] = None,
 ) -> None:
-    """Search, and print what grows."""
+    """Search and print what grows."""
     with tempfile.TemporaryDirectory() as folder:
-        tempfile.tempdir = folder  # Tune's scratch directory is made there
+        tempfile.tempdir = folder  # Tune creates its scratch directory there
         samples = pd.DataFrame(watched_search(Path(folder), trials))
     if output is not None:
         samples.to_parquet(output, index=False)
@@ -60,12 +60,12 @@ def main(
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """What a search holds after so many trials have begun.
+    """Resources a search holds once a number of trials have started.
 
     Attributes:
-        driver_mb, worker_mb: memory of the driver, and of the largest of the workers.
-        steps: epochs with their checkpoints that the driver holds in memory.
-        store_mb: used of Ray's object store.
+        driver_mb, worker_mb: memory of the driver and of the largest worker.
+        steps: epochs, with their checkpoints, that the driver holds in memory.
+        store_mb: used part of Ray's object store.
         scratch_files, session_files, study_files: files and folders in Tune's scratch directory, among the
             artifacts of Ray's session, and in the study's folder.
     """
@@ -81,7 +81,7 @@ class Sample:
 
 
 class WatchedSearch(Search):
-    """A search that takes samples as it goes."""
+    """Search that takes samples while it runs."""
 
     def __init__(self, study: Study) -> None:
         super().__init__(study)
@@ -90,25 +90,25 @@ class WatchedSearch(Search):
         self._every = max(1, study.plan.n_trials // SAMPLES)
 
     def step(self, number: int, step: Step) -> None:
-        """Count the trials; their numbers follow one another."""
+        """Count the trials, which are numbered consecutively."""
         super().step(number, step)
         self._begun = max(self._begun, number + 1)
 
     def tick(self) -> None:
-        """Take a sample where one is due."""
+        """Take a sample if one is due."""
         super().tick()
         if self._begun >= self._every * (len(self.samples) + 1):
             self.samples.append(_sample(self._begun, self._study.folder.path))
 
 
 def watched_search(folder: Path, n_trials: int) -> list[Sample]:
-    """Search on noise, in a study's folder below the given one."""
+    """Search on noise, in a study's folder inside the given one."""
     space = folder / "space.py"
     space.write_text(SPACE_FILE)
-    # asha stops trials in the middle of a fold, where the last that is known of them is a whole network.
+    # asha stops trials in the middle of a fold, when their last step holds a whole network.
     arguments = Arguments(space=str(space), profile="quick", trials=n_trials, search_folds=2, pruner="asha")
     with open_session(arguments, Resources(gpus_per_trial=0.0, max_concurrent=SLOTS)) as session:
-        probed_speed(session.probe)  # its processes have ended their work
+        probed_speed(session.probe)  # now its processes are done
         study = study_of(Study, session, _images(), folder / "study")
         study.share_images()
         search = WatchedSearch(study)
@@ -118,7 +118,7 @@ def watched_search(folder: Path, n_trials: int) -> list[Sample]:
 
 
 def tiny_space() -> Space:
-    """Networks that take a moment to train."""
+    """Space of networks that train in a moment."""
     profile = Profile(
         width=0.125,
         epochs=2,
@@ -173,7 +173,7 @@ def _workers() -> Iterator[int]:
     for process in process_tree(os.getpid()):
         try:
             command = Path(f"/proc/{process}/cmdline").read_text()
-        except OSError:  # it has just ended
+        except OSError:  # it has just exited
             continue
         if "TrialActor" in command:
             yield process
@@ -185,7 +185,7 @@ def _count(files: Iterator[Path]) -> int:
 
 def _print(samples: pd.DataFrame) -> None:
     later = samples[len(samples) // 2 :]
-    table = Table(title="What a search holds", title_justify="left")
+    table = Table(title="Resources held by a search", title_justify="left")
     for column in ("", *(f"after {n} trials" for n in _shown(samples)["trials"]), "growth per 100 trials"):
         table.add_column(column, justify="right" if column else "left")
     for field in fields(Sample)[1:]:

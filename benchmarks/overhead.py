@@ -1,9 +1,10 @@
-"""What a trial costs besides its training: searcher, journals and tables, with an objective that takes no time.
+"""Cost of a trial besides its training: search, journals and tables, with an objective that takes no time.
 
     python -m benchmarks.overhead
 
-Trials of one fold and two epochs run through the study's own book, Optuna's journal and the ledger, round eight
-levels, with TPE and racing; milliseconds are per trial, as means over the last tenth of so many.
+Trials of one fold and two epochs go through the study's own trial book, Optuna's journal and the ledger, over
+eight levels, with TPE and racing. Times are milliseconds per trial, as means over all trials and over the last
+tenth.
 """
 
 import statistics
@@ -49,9 +50,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 @app.command()
 def main(
-    trials: Annotated[list[int] | None, typer.Option(help="How many trials; may be given again.")] = None,
+    trials: Annotated[list[int] | None, typer.Option(help="Number of trials; may be repeated.")] = None,
 ) -> None:
-    """Run searches whose trainings take no time, and print what is left."""
+    """Run searches with instant trainings and print the time that remains."""
     console = make_console()
     table = Table(title="Overhead per trial, ms", title_justify="left")
     for column in ("trials", "all", "last tenth", "book and Optuna", "ledger", "final flush, s"):
@@ -63,7 +64,7 @@ def main(
 
 
 def measure(folder: Path, n_trials: int) -> list[str]:
-    """One search; the columns of its row."""
+    """Run one search; returns the columns of its row."""
     search = InstantSearch(folder, n_trials)
     took = []
     while True:
@@ -81,7 +82,7 @@ def measure(folder: Path, n_trials: int) -> list[str]:
 
 
 class InstantSearch:
-    """A search whose trials are scored by a formula."""
+    """Search with trials scored by a formula."""
 
     def __init__(self, folder: Path, n_trials: int) -> None:
         space = Space(question="How long?", factor="placement", levels=PLACEMENTS, configure=_configure)
@@ -116,7 +117,7 @@ class InstantSearch:
         )
 
     def run_next(self) -> bool:
-        """Run one trial; False when there is none."""
+        """Run one trial; False if there is none left."""
         trial = self._book.ask()
         if trial is None:
             return False

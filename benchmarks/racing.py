@@ -1,12 +1,12 @@
-"""What racing saves and what it costs, in replays of a recorded grid of configurations trained in full.
+"""Savings and costs of racing, in replays of a recorded grid of configurations trained in full.
 
     python -m benchmarks.racing
     python -m benchmarks.racing --extract STUDY_FOLDER
 
-The second makes the recording anew, of a study of `benchmarks/grid_space.py`. Epochs are a share of those of the
-whole grid; regret is the value of the best configuration minus that of the one chosen, in points of five-fold
-balanced accuracy. Each placement is searched for itself and regret is its mean over placements, or the whole grid
-is one search.
+The second command makes a new recording from a study of `benchmarks/grid_space.py`. Epochs are a share of those
+of the whole grid. Regret is the value of the best configuration minus that of the one chosen, in points of
+five-fold balanced accuracy. Either each placement is searched separately and regret is the mean over
+placements, or the whole grid is one search.
 """
 
 import math
@@ -55,12 +55,12 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 @app.command()
 def main(
-    extract: Annotated[Path | None, typer.Option(help="Make the recording anew, of this study's folder.")] = None,
-    recording: Annotated[Path, typer.Option(help="The recording, a Parquet file.")] = RECORDING,
-    orders: Annotated[int, typer.Option(min=2, help="Random orders to replay.")] = 200,
-    seeds: Annotated[int, typer.Option(min=2, help="Searches by each sampler.")] = 100,
+    extract: Annotated[Path | None, typer.Option(help="Make a new recording from this study's folder.")] = None,
+    recording: Annotated[Path, typer.Option(help="Recording, a Parquet file.")] = RECORDING,
+    orders: Annotated[int, typer.Option(min=2, help="Number of random orders to replay.")] = 200,
+    seeds: Annotated[int, typer.Option(min=2, help="Number of searches by each sampler.")] = 100,
 ) -> None:
-    """Replay a recorded grid: epochs spent and regret of every pruner, and samplers with and without racing."""
+    """Replay a recorded grid: epochs and regret of every pruner, and of samplers with and without racing."""
     console = make_console()
     if extract is not None:
         recording.parent.mkdir(exist_ok=True)
@@ -68,7 +68,7 @@ def main(
         console.print(f"{recording}: {recording.stat().st_size / 1000:.0f} kB", soft_wrap=True)
         return
     if not recording.is_file():
-        raise InputError(f"{recording}: no recording there; --extract makes one")
+        raise InputError(f"{recording}: no such recording; make one with --extract STUDY_FOLDER")
     trials = load(recording)
     ways = {"each level": trials, "one search": as_one_level(trials)}
     print_pruners(console, ways, orders)
@@ -76,10 +76,10 @@ def main(
 
 
 def extract_recording(study: Path) -> pd.DataFrame:
-    """A row per epoch of a study's complete trials: level, parameters, fold, epoch, its value and the trial's.
+    """One row per epoch of a study's complete trials: level, parameters, fold, epoch, its value and the trial's.
 
     Raises:
-        InputError: the folder holds no complete trial.
+        InputError: the folder has no complete trial.
     """
     try:
         trials, epochs = (pd.read_parquet(study / f"{name}.parquet") for name in ("trials", "epochs"))
@@ -87,7 +87,7 @@ def extract_recording(study: Path) -> pd.DataFrame:
         raise InputError(f"{study}: {error}") from error
     trials = trials[trials["state"] == "COMPLETE"]
     if trials.empty:
-        raise InputError(f"{study}: no complete trial")
+        raise InputError(f"{study}: no complete trial to record")
     params = [name for name in trials.columns if name.startswith(PARAMS_PREFIX)]
     rows = epochs[epochs["phase"] == "search"].merge(trials[["number", "value", *params]], on="number")
     rows = rows.sort_values(["number", "fold", "epoch"])[
@@ -98,7 +98,7 @@ def extract_recording(study: Path) -> pd.DataFrame:
 
 
 def print_pruners(console: Console, ways: dict[str, list[Recorded]], orders: int) -> None:
-    """Print what every pruner spends and loses, in random orders."""
+    """Print the epochs and the regret of every pruner, in random orders."""
     table = Table(title=f"Pruners, {orders} random orders (mean ± half its 95 % interval)", title_justify="left")
     table.add_column("search")
     table.add_column("pruner")
@@ -114,20 +114,20 @@ def print_pruners(console: Console, ways: dict[str, list[Recorded]], orders: int
 
 
 def in_random_order(trials: Sequence[Recorded], seed: int) -> list[Recorded]:
-    """Each level's trials in an order of their own, the levels in turn."""
+    """Trials in a random order within each level, the levels taking turns."""
     return round_the_levels(random.Random(seed).sample(trials, len(trials)))
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a search has found after so many epochs: level to the best value of its complete trials."""
+    """State of a search after a number of epochs: level to the best value of its complete trials."""
 
     epochs: int
     best: dict[str, float]
 
 
 def print_samplers(console: Console, ways: dict[str, list[Recorded]], seeds: int) -> None:
-    """Print how far samplers are from the best there is, by epochs spent, with and without racing."""
+    """Print the regret of samplers by epochs spent, with and without racing."""
     table = Table(
         title=f"Samplers, {seeds} searches each: regret in points after a share of the epochs",
         title_justify="left",
@@ -148,9 +148,10 @@ def print_samplers(console: Console, ways: dict[str, list[Recorded]], seeds: int
 
 
 def sampled_search(trials: Sequence[Recorded], sampler: str, pruner: Pruner, seed: int) -> list[Found]:
-    """Search the grid with a sampler, the levels in turn, until it asks for nothing new.
+    """Search the grid with a sampler, the levels taking turns, until it proposes nothing new.
 
-    A point that was tried before costs no epochs; after REPEATED_ASKS of them in a row a level's search ends.
+    A point that was tried before costs no epochs; after REPEATED_ASKS such points in a row the search of a
+    level ends.
     """
     search = Replay(pruner)
     open_levels = {
@@ -166,7 +167,7 @@ def sampled_search(trials: Sequence[Recorded], sampler: str, pruner: Pruner, see
 
 
 class _LevelSearch:
-    """One level's side of a sampled search."""
+    """Search of one level by a sampler."""
 
     def __init__(self, name: str, trials: Sequence[Recorded], sampler: str, seed: int) -> None:
         self._trials = {frozenset(trial.params.items()): trial for trial in trials}
@@ -180,7 +181,7 @@ class _LevelSearch:
         self._study = optuna.create_study(direction="maximize")
 
     def step(self, search: Replay) -> bool:
-        """Ask until a new point comes, and run it; False when there is none."""
+        """Ask until a new point is proposed, and run it; False if there is none."""
         if len(self._told) == len(self._trials):
             return False
         for _ in range(REPEATED_ASKS + 1):
@@ -211,7 +212,7 @@ class _LevelSearch:
 
 
 def regret_at(trials: Sequence[Recorded], found: Sequence[Found], share: float) -> float:
-    """Mean regret over levels, in points, after a share of all epochs; where nothing is complete, of the worst."""
+    """Mean regret over levels, in points, after a share of all epochs; no complete trial counts as the worst."""
     chosen = {level: min(trial.value for trial in of_level) for level, of_level in by_level(trials).items()}
     for state in found:
         if state.epochs <= share * n_epochs(trials):
@@ -220,7 +221,7 @@ def regret_at(trials: Sequence[Recorded], found: Sequence[Found], share: float) 
 
 
 def _mean(values: Sequence[float], digits: int) -> str:
-    """A mean and its 95 % t interval."""
+    """Mean and half-width of its 95 % t interval."""
     half = float(t.ppf(0.975, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
     return f"{mean(values):.{digits}f}" + (f" ± {half:.{digits}f}" if half > 0 else "")
 

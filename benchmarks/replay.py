@@ -1,7 +1,7 @@
-"""Replays of a recorded search: what would have been trained, and what chosen, had trials been stopped early.
+"""Replays of a recorded search: what would have been trained and chosen if trials had been stopped early.
 
-A recording holds trials that were all trained in full, so that any order and any pruner can be replayed on it.
-Trials run one after another in a replay.
+All trials of a recording were trained in full, so any order and any pruner can be replayed on it. In a replay,
+trials run one after another.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,11 +20,11 @@ PARAMS_PREFIX = "params_"
 
 @dataclass(frozen=True)
 class Recorded:
-    """A trial that was trained in full.
+    """Trial that was trained in full.
 
     Attributes:
         values: the searched metric after each epoch of each fold.
-        value: the metric pooled over the folds, by which configurations are chosen.
+        value: the metric pooled over the folds, which decides between configurations.
     """
 
     level: str
@@ -35,7 +35,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a replayed trial ended: after how many epochs, and whether with its last one."""
+    """End of a replayed trial: the number of epochs, and whether they were all."""
 
     epochs: int
     complete: bool
@@ -43,7 +43,7 @@ class Outcome:
 
 @dataclass
 class Replay:
-    """A search in replay, which takes one recorded trial after another.
+    """Replayed search, which takes one recorded trial after another.
 
     Attributes:
         best: level to the best value of its complete trials.
@@ -55,10 +55,11 @@ class Replay:
     shown: dict[str, list[Progress]] = field(default_factory=dict)
 
     def run(self, trial: Recorded, *, last: bool = False) -> Outcome:
-        """Train a trial for as long as the pruner lets it.
+        """Train a trial for as long as the pruner allows.
 
         Args:
-            last: no other of its level is to come; without a complete one it is then not measured by other levels.
+            last: no other trial of its level follows; if the level has no complete trial, other levels cannot
+                stop it.
         """
         level = self.shown.setdefault(trial.level, [])
         others: list[Progress] = []
@@ -82,7 +83,7 @@ class Replay:
 
 
 def load(path: Path) -> list[Recorded]:
-    """The trials of a recording: a Parquet file with a row per level, parameters, fold and epoch."""
+    """Trials of a recording, a Parquet file with one row per level, parameters, fold and epoch."""
     frame = pd.read_parquet(path)
     names = [name for name in frame.columns if name.startswith(PARAMS_PREFIX)]
     trials = []
@@ -100,18 +101,18 @@ def load(path: Path) -> list[Recorded]:
 
 
 def as_one_level(trials: Sequence[Recorded]) -> list[Recorded]:
-    """The same trials as a single search, in which the level is one parameter more."""
+    """The same trials as a single search, with the level as another parameter."""
     return [replace(trial, level="all", params={**trial.params, "level": trial.level}) for trial in trials]
 
 
 def round_the_levels(trials: Sequence[Recorded]) -> list[Recorded]:
-    """The same trials with the levels in turn, as in a real search; within a level their order is kept."""
+    """The same trials with the levels taking turns, as in a real search; the order within a level is kept."""
     turns = zip_longest(*by_level(trials).values())
     return [trial for turn in turns for trial in turn if trial is not None]
 
 
 def replay(order: Sequence[Recorded], pruner: Pruner) -> Replay:
-    """Run trials in the order given."""
+    """Run trials in the given order."""
     search = Replay(pruner)
     last = {trial.level: index for index, trial in enumerate(order)}
     for index, trial in enumerate(order):
@@ -128,12 +129,12 @@ def by_level(trials: Sequence[Recorded]) -> dict[str, list[Recorded]]:
 
 
 def n_epochs(trials: Sequence[Recorded]) -> int:
-    """Epochs of all trials in full."""
+    """Number of epochs of all trials in full."""
     return sum(len(fold) for trial in trials for fold in trial.values)
 
 
 def mean_regret(trials: Sequence[Recorded], chosen: Mapping[str, float]) -> float:
-    """What is lost, as a mean over levels, by choosing a trial of the value given and not the best."""
+    """Mean loss over levels from choosing trials of the given values instead of the best."""
     levels = by_level(trials)
     lost = (max(trial.value for trial in of_level) - chosen[level] for level, of_level in levels.items())
     return sum(lost) / len(levels)

@@ -1,4 +1,4 @@
-"""A study on images that lie in memory, for benchmarks that run some of its phases."""
+"""Studies on images in memory, for benchmarks that run some of their phases."""
 
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ Kind = TypeVar("Kind", bound=Study)
 
 
 def image_set(pixels: NDArray[np.uint8], labels: NDArray[np.int64], classes: tuple[str, ...]) -> ImageSet:
-    """Images of one side, (n, side, side, 3), under their numbers as names."""
+    """Image set of pixels with shape (n, side, side, 3), named by number."""
     names = tuple(map(str, range(len(labels))))
     pixels_by_side = {pixels.shape[1]: pixels}
     return ImageSet(
@@ -28,7 +28,7 @@ def image_set(pixels: NDArray[np.uint8], labels: NDArray[np.int64], classes: tup
 
 
 def study_of(kind: type[Kind], session: Session, images: ImageSet, path: Path, **more: Any) -> Kind:
-    """A study in a new folder, which searches on all images and holds out none."""
+    """Study in a new folder that searches on all images and holds out none."""
     (pixels,) = images.pixels.values()
     folder, reporter = StudyFolder.create(path, {}), Reporter(session.console, session.plan.cost)
     return kind(

@@ -1,21 +1,22 @@
-"""Training images per second that a search reaches: this one, two usual patterns, and the limit of the machine.
+"""Training images per second of this project's search, of two common patterns, and of the machine's limit.
 
     python -m benchmarks.throughput --data CELLS
     python -m benchmarks.throughput --data CELLS --precision
 
-All patterns train the same configurations for all their epochs on one and the same 80/20 split, with a validation
-after every epoch, each in a process of its own, one pattern after another:
+All patterns train the same configurations for all of their epochs on the same 80/20 split, with a validation after
+every epoch. Patterns run one after another, each in a process of its own:
 
     tune_tutorial   a function trainable on Ray Tune with a DataLoader, as in Tune's PyTorch tutorial
     optuna_loop     Optuna's PyTorch example, the loop inside the objective
-    limit_frozen    the plain loop on every core as it was first written, for ever the same
+    limit_frozen    a plain loop on every core, frozen as it was first written
     limit           this project's step on every core, and nothing else
     search          this project's search, with its journals, tables and checkpoints
 
-Images are decoded beforehand. The rate is over the time from the first step of all to the last, without start-up;
-the first result counts from the start of the process; lost is the time between a trial's last validation and the
-first step of the next in its slot; memory is that of all of the pattern's processes, shared pages counted once.
-The second command compares accuracies with bf16 and with fp32. Linux only, for its /proc.
+Images are decoded beforehand. The rate covers the time from the first step of any trial to the last, without
+start-up. The first result counts from the start of the process. Lost is the time between a trial's last
+validation and the first step of the next trial in its slot. Memory is that of all processes of the pattern,
+shared pages counted once. The second command compares accuracies in bf16 and fp32. Linux only: it reads /proc.
+The first two patterns need torchvision.
 """
 
 import os
@@ -59,21 +60,21 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 def main(
     data: Annotated[str, typer.Option(help="synthetic, or a folder of images.")] = SYNTHETIC,
     side: Annotated[int, typer.Option(min=4, help="Input side in px.")] = 40,
-    width: Annotated[float, typer.Option(help="Of the networks.")] = 0.25,
+    width: Annotated[float, typer.Option(help="Width of the networks.")] = 0.25,
     placement: Annotated[str, typer.Option(help="Stages with a residual block, such as 1+2, or none.")] = "1",
-    batch_size: Annotated[int, typer.Option(min=1, help="Images a step.")] = 32,
-    trials: Annotated[int, typer.Option(min=1, help="Configurations.")] = 8,
-    epochs: Annotated[int, typer.Option(min=1, help="Of every training.")] = 3,
-    images: Annotated[int | None, typer.Option(min=20, help="Images at most, drawn at random.")] = None,
-    patterns: Annotated[str, typer.Option(help="Which, by commas.")] = ",".join(PATTERNS),
-    rounds: Annotated[int, typer.Option(min=1, help="Repeats of all; each begins with another pattern.")] = 3,
-    output: Annotated[Path | None, typer.Option(help="A Parquet file, a row a round and pattern.")] = None,
-    smallest: Annotated[bool, typer.Option("--smallest", help="See that it runs; overrides sizes.")] = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per step.")] = 32,
+    trials: Annotated[int, typer.Option(min=1, help="Number of configurations.")] = 8,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of every training.")] = 3,
+    images: Annotated[int | None, typer.Option(min=20, help="Most images to use, drawn at random.")] = None,
+    patterns: Annotated[str, typer.Option(help="Patterns to run, separated by commas.")] = ",".join(PATTERNS),
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds, each starting with another pattern.")] = 3,
+    output: Annotated[Path | None, typer.Option(help="Parquet file, one row per round and pattern.")] = None,
+    smallest: Annotated[bool, typer.Option("--smallest", help="Run at tiny sizes, to see that it works.")] = False,
     precision: Annotated[bool, typer.Option("--precision", help="Compare bf16 with fp32 instead.")] = False,
 ) -> None:
-    """Measure patterns of search against each other and against the limit."""
+    """Measure patterns of search against each other and against the machine's limit."""
     if smallest:
-        # One trial more than slots: else nothing is lost between trials.
+        # One trial more than slots; otherwise no time is lost between trials.
         side, width, batch_size, images, epochs, rounds = 16, 0.125, 16, 60, 1, 1
         trials = len(os.sched_getaffinity(0)) + 1
     one_of("--placement", placement, PLACEMENTS)
@@ -105,7 +106,7 @@ def main(
 
 
 def capped(cells: ImageSet, n: int | None) -> ImageSet:
-    """At most n of the images, drawn at random."""
+    """Up to n of the images, drawn at random."""
     chosen = np.sort(np.random.default_rng(0).permutation(len(cells.labels))[:n])
     return replace(
         cells,
@@ -117,7 +118,7 @@ def capped(cells: ImageSet, n: int | None) -> ImageSet:
 
 
 def configuration(workload: Workload) -> Configuration:
-    """The first of the configurations."""
+    """First configuration of a workload."""
     point = workload.points[0]
     model = ModelConfig(
         placement=workload.placement, dropout=point.dropout, input_px=workload.side, width=workload.width
@@ -127,7 +128,7 @@ def configuration(workload: Workload) -> Configuration:
 
 
 def measure(cells: ImageSet, workload: Workload, patterns: Sequence[str], rounds: int) -> pd.DataFrame:
-    """A row for each round and pattern."""
+    """Run the patterns; returns one row per round and pattern."""
     split = stratified_folds(cells.labels, cells.groups, n_folds=5, seed=0)[0]
     images = Images(pixels=cells.pixels[workload.side], labels=cells.labels, train=split.train, val=split.val)
     common = {
@@ -147,7 +148,7 @@ def measure(cells: ImageSet, workload: Workload, patterns: Sequence[str], rounds
     }
     rows = []
     for number in range(rounds):
-        first = number % len(patterns)  # what drifts with time is not to hit always the same
+        first = number % len(patterns)  # so that a drift over time does not always hit the same one
         for pattern in [*patterns[first:], *patterns[:first]]:
             with tempfile.TemporaryDirectory(prefix="wbc-throughput-") as folder:
                 there = replace(workload, folder=Path(folder))
@@ -160,7 +161,7 @@ def measure(cells: ImageSet, workload: Workload, patterns: Sequence[str], rounds
 
 
 def print_measures(console: Console, frame: pd.DataFrame) -> None:
-    """Print what every pattern reached."""
+    """Print the measures of every pattern."""
     row = frame.iloc[0]
     title = (
         f"{row['n_trials']} trials of {row['epochs']} epochs of {row['n_train']} images; placement "
@@ -176,10 +177,10 @@ def print_measures(console: Console, frame: pd.DataFrame) -> None:
 
 
 def print_ratios(console: Console, frame: pd.DataFrame) -> None:
-    """Print the rate of every pattern over that of every other, within rounds."""
+    """Print the ratio of every pattern's rate to that of every other, within rounds."""
     rates = frame.pivot(index="round", columns="pattern", values="images_per_s")
     patterns = list(dict.fromkeys(frame["pattern"]))
-    table = Table(title="Images/s of the row over those of the column; median (range)", title_justify="left")
+    table = Table(title="Images/s of the row divided by those of the column; median (range)", title_justify="left")
     for column in ("", *patterns):
         table.add_column(column, justify="right" if column else "left")
     for row in patterns:
@@ -188,13 +189,13 @@ def print_ratios(console: Console, frame: pd.DataFrame) -> None:
 
 
 def machine() -> str:
-    """What it is measured on, and when."""
+    """Machine, versions and date of the measurement."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "ray", "optuna"))
     return f"{cpu()}, {len(os.sched_getaffinity(0))} cores; {versions}; {datetime.now(UTC):%Y-%m-%d}"
 
 
 def cpu() -> str:
-    """The CPU's name, as far as the system tells it."""
+    """Name of the CPU, or of its architecture if the system does not report one."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()

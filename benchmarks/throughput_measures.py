@@ -1,4 +1,4 @@
-"""From a pattern's events to its measures: one function for all patterns."""
+"""Measures of a pattern, computed from its events; the same for all patterns."""
 
 import json
 import math
@@ -14,13 +14,13 @@ from pathlib import Path
 from benchmarks.patterns.workload import EVENTS, SLOTS, Workload
 from search.common.errors import StudyFailedError
 
-# Looking at Ray's twenty processes takes 40 ms of a core that trains: it is done for a fiftieth of the time.
+# Reading the memory of Ray's twenty processes takes 40 ms of a training core, so it gets a fiftieth of the time.
 PAUSE = 50
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """An epoch's training, from its first step to its last, and its validation; all by time.time()."""
+    """Start and end of an epoch's training and end of its validation; all by time.time()."""
 
     trial: int
     epoch: int
@@ -31,7 +31,7 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Measures:
-    """What a pattern reached; `lost_per_trial_s` is NaN where every slot had one trial."""
+    """Measures of a pattern; `lost_per_trial_s` is NaN if every slot had one trial."""
 
     images_per_s: float
     first_result_s: float
@@ -40,10 +40,10 @@ class Measures:
 
 
 def run_pattern(pattern: str, workload: Workload) -> Measures:
-    """Run a pattern in a process of its own, and measure it.
+    """Run a pattern in a process of its own and measure it.
 
     Raises:
-        StudyFailedError: it failed, or left trials or epochs out; its output is in `FOLDER/log`.
+        StudyFailedError: it failed or skipped trials or epochs; its output is in `FOLDER/log`.
     """
     log = workload.folder / "log"
     began, peak_mb = time.time(), 0.0
@@ -57,14 +57,14 @@ def run_pattern(pattern: str, workload: Workload) -> Measures:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(PAUSE * (time.monotonic() - looked))
         finally:
-            process.terminate()  # of a benchmark that is stopped
+            process.terminate()  # if the benchmark is interrupted
             process.wait()
     if process.returncode:
-        raise StudyFailedError(f"{pattern} ended with {process.returncode}: {_last_line(log)}")
+        raise StudyFailedError(f"{pattern} exited with {process.returncode}: {_last_line(log)}")
     events = [Event(**json.loads(line)) for line in (workload.folder / EVENTS).read_text().splitlines()]
     wanted = len(workload.points) * workload.epochs
     if len(events) != wanted:
-        raise StudyFailedError(f"{pattern} trained {len(events)} epochs of {wanted}: {_last_line(log)}")
+        raise StudyFailedError(f"{pattern} trained {len(events)} of {wanted} epochs: {_last_line(log)}")
     n_train, slots = len(workload.images().train), json.loads((workload.folder / SLOTS).read_text())
     return Measures(
         images_per_s=images_per_s(events, n_train),
@@ -75,16 +75,16 @@ def run_pattern(pattern: str, workload: Workload) -> Measures:
 
 
 def images_per_s(events: Sequence[Event], n_train: int) -> float:
-    """Training images per second from the first step of all to the last."""
+    """Training images per second between the first and the last step of all trials."""
     took_s = max(event.ended for event in events) - min(event.started for event in events)
     return n_train * len(events) / took_s
 
 
 def lost_per_trial_s(events: Sequence[Event], slots: int) -> float:
-    """Mean time from a trial's last validation to the first step of the next one in its slot.
+    """Mean time from a trial's last validation to the first step of the next trial in its slot.
 
-    Events do not say who followed whom, and the mean does not depend on it: each trial is taken for the successor
-    of the one that ended first.
+    Events do not say which trial followed which, and the mean does not depend on it: each trial is taken as the
+    successor of the one that ended first.
     """
     trials = {event.trial for event in events}
     starts = sorted(min(event.started for event in events if event.trial == trial) for trial in trials)
@@ -94,24 +94,24 @@ def lost_per_trial_s(events: Sequence[Event], slots: int) -> float:
 
 
 def memory_mb(root: int) -> float:
-    """Memory of a process and all below it; what several share is counted once."""
+    """Memory of a process and its descendants; shared pages are counted once."""
     return sum(map(process_mb, process_tree(root)))
 
 
 def process_tree(root: int) -> Iterator[int]:
-    """A process and all below it."""
+    """Ids of a process and its descendants."""
     yield root
     for thread in Path(f"/proc/{root}/task").glob("*"):
         try:
             children = (thread / "children").read_text().split()
-        except OSError:  # it has just ended
+        except OSError:  # it has just exited
             continue
         for child in children:
             yield from process_tree(int(child))
 
 
 def process_mb(process: int) -> float:
-    """A process's share of memory; 0 if it has just ended."""
+    """Proportional memory of a process; 0 if it has just exited."""
     try:
         lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
     except OSError:
@@ -121,4 +121,4 @@ def process_mb(process: int) -> float:
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "no output"

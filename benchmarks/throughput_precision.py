@@ -1,4 +1,4 @@
-"""Whether training in bf16 costs accuracy: one configuration on ten folds, in bf16 and in fp32."""
+"""Accuracy of one configuration on ten folds in bf16 and in fp32."""
 
 import time
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ N_FOLDS = 10
 
 @dataclass(frozen=True)
 class Precision:
-    """Accuracy on every fold, and seconds in training over all of them."""
+    """Accuracy on every fold, and seconds of training over all of them."""
 
     accuracies: NDArray[np.float64]
     train_s: float
 
 
 def print_precision(console: Console, images: ImageSet, configuration: Configuration) -> None:
-    """Train on the same folds with the same seeds in both precisions, and print what differs."""
+    """Train on the same folds with the same seeds in both precisions and print the difference."""
     began = time.monotonic()
     bf16, fp32 = (cross_validated(images, configuration, bf16=bf16) for bf16 in (True, False))
     took_s = time.monotonic() - began
@@ -49,7 +49,7 @@ def print_precision(console: Console, images: ImageSet, configuration: Configura
 
 
 def cross_validated(images: ImageSet, configuration: Configuration, *, bf16: bool) -> Precision:
-    """Train and score on every fold."""
+    """Train and score one configuration on every fold."""
     device = Device(torch.device("cpu"), bf16=bf16)
     shared = Images(pixels=images.pixels, labels=images.labels, n_classes=len(images.classes))
     accuracies, train_s = [], 0.0

@@ -1,4 +1,4 @@
-"""The loop that tutorials teach: a Dataset with transforms for each image, a DataLoader, fp32."""
+"""Training loop as taught in tutorials: a Dataset with transforms for each image, a DataLoader, fp32."""
 
 import time
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from benchmarks.patterns.workload import Images, Workload
 
 
 class Cells(Dataset[tuple[Tensor, int]]):
-    """Some of the images, held in memory and transformed one at a time."""
+    """Part of the images, held in memory and transformed one at a time."""
 
     def __init__(self, images: Images, indices: NDArray, transform: transforms.Compose) -> None:
         self.pixels, self.labels = images.pixels[indices], images.labels[indices]
@@ -28,7 +28,7 @@ class Cells(Dataset[tuple[Tensor, int]]):
 
 
 def train(workload: Workload, trial: int, *, num_workers: int, device: str = "cpu") -> Iterator[float]:
-    """One trial; yields the validation accuracy after every epoch."""
+    """Run one trial; yields the validation accuracy after every epoch."""
     images, point = workload.images(), workload.points[trial]
     normalise = [transforms.ToTensor(), transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))]
     flips = [transforms.RandomHorizontalFlip(), transforms.RandomVerticalFlip()]

@@ -1,6 +1,6 @@
-"""The networks of the family as they were when the benchmark was first written, kept as they are for ever.
+"""Networks of the family, frozen as they were when the benchmark was first written.
 
-What is measured against must not get faster with the project: nothing of it is imported here.
+A baseline must not get faster with the project, so nothing of the project is imported here.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""The limit: one process a core on the project's own step, and nothing else of it."""
+"""Limit of the machine: one process per core on the project's training step, and nothing else of the project."""
 
 import time
 
@@ -17,12 +17,12 @@ from wbcmodels.family import build
 
 
 def run(workload: Workload) -> None:
-    """Train every trial, one process a core."""
+    """Run all trials, one process per core."""
     on_every_core(train, workload)
 
 
 def train(workload: Workload, trial: int) -> None:
-    """One trial."""
+    """Run one trial."""
     images, point = workload.images(), workload.points[trial]
     pixels, labels = torch.from_numpy(images.pixels), torch.from_numpy(images.labels)
     train, val = torch.from_numpy(images.train), torch.from_numpy(images.val)

@@ -1,6 +1,6 @@
-"""The limit as it was first described, kept as it is for ever: the plain loop on every core, and no search.
+"""Limit of the machine as first written, frozen: a plain loop on every core, and no search.
 
-uint8 images in memory, bf16 where the CPU multiplies in it, channels-last, fused SGD, one thread a process.
+uint8 images in memory, bf16 on CPUs that multiply in it, channels-last, fused SGD, one thread per process.
 """
 
 import time
@@ -17,12 +17,12 @@ EVALUATION_BATCH = 256
 
 
 def run(workload: Workload) -> None:
-    """Train every trial, one process a core."""
+    """Run all trials, one process per core."""
     on_every_core(train, workload)
 
 
 def train(workload: Workload, trial: int) -> None:
-    """One trial."""
+    """Run one trial."""
     images, point = workload.images(), workload.points[trial]
     pixels, labels = torch.from_numpy(images.pixels), torch.from_numpy(images.labels)
     train, val = torch.from_numpy(images.train), torch.from_numpy(images.val)
@@ -63,7 +63,7 @@ def train(workload: Workload, trial: int) -> None:
 
 
 def _turned(images_NHWC: Tensor) -> Tensor:
-    """Every image in one of the eight orientations of a square."""
+    """Images, each in a random one of the eight orientations of a square."""
     orientation = torch.randint(8, (len(images_NHWC),))
     turned = torch.empty_like(images_NHWC)
     for k in range(8):

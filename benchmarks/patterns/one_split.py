@@ -1,4 +1,4 @@
-"""The search phase on one split instead of its folds, with workers that leave events."""
+"""Search phase on one split instead of its folds, with workers that write events."""
 
 import time
 from collections.abc import Iterator
@@ -17,17 +17,17 @@ from search.tuning.actor import TrialActor
 
 @dataclass(kw_only=True)
 class OneSplitStudy(Study):
-    """A study whose every partition is the one split that all patterns train on."""
+    """Study in which every partition is the one split that all patterns train on."""
 
     split: Split
 
     def partition(self, *given: Any, **named: Any) -> list[Split]:
-        """The one split."""
+        """Return the one split."""
         return [self.split]
 
 
 def search_one_split(session: Session, workload: Workload, images: Images) -> None:
-    """Run the search phase in a study's folder, and leave events."""
+    """Run the search phase in a study's folder and write events."""
     classes = tuple(f"class {k}" for k in range(workload.n_classes))
     source = image_set(images.pixels, images.labels, classes)
     split = Split(train=images.train, val=images.val)
@@ -39,11 +39,11 @@ def search_one_split(session: Session, workload: Workload, images: Images) -> No
 
 
 def timed_actor(workload: Workload) -> type[TrialActor]:
-    """The search's worker, which leaves events as well."""
+    """Worker class of the search that also writes events."""
 
     class TimedActor(TrialActor):
         def setup(self, config: dict[str, Any], *given: Any, **shared: Any) -> None:
-            import search.training.folds as trial  # imports torch, for which the driver does not wait
+            import search.training.folds as trial  # imports torch, which the driver does not wait for
 
             self._fit = trial.fit
             trial.fit = self._timed_fit

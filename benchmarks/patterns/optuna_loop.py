@@ -1,4 +1,4 @@
-"""The pattern of Optuna's own PyTorch example: the loop inside the objective, one process, torch's own threads."""
+"""Pattern of Optuna's PyTorch example: the loop inside the objective, one process, torch's own threads."""
 
 import optuna
 
@@ -7,7 +7,7 @@ from benchmarks.patterns.workload import HIGHEST_DROPOUT, HIGHEST_LR, LOWEST_LR,
 
 
 def run(workload: Workload) -> None:
-    """Optimise over the points, one after another."""
+    """Run the points one after another."""
     workload.say_slots(1)
     study = optuna.create_study(direction="maximize", pruner=optuna.pruners.NopPruner())
     for point in workload.points:

@@ -1,4 +1,4 @@
-"""The points as a space of the project."""
+"""Points of a workload as a space of the project."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -7,7 +7,7 @@ from benchmarks.patterns.workload import HIGHEST_DROPOUT, HIGHEST_LR, LOWEST_LR,
 from search.space import Configuration, Profile, Space, Suggester, TrainingConfig
 from wbcmodels.config import ModelConfig
 
-# To stand in the workload's folder.
+# Written into the workload's folder.
 SPACE_FILE = """
 from pathlib import Path
 from benchmarks.patterns.points import space_of
@@ -16,7 +16,7 @@ SPACE = space_of(Path(__file__).parent)
 
 
 def space_of(folder: Path) -> Space:
-    """A space of one level whose first points are those of the workload."""
+    """Space of one level that starts with the points of the workload."""
     workload = load_workload(folder)
     profile = Profile(
         width=workload.width,

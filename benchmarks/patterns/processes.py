@@ -1,4 +1,4 @@
-"""Trials in one process a core, with nothing that chooses or records."""
+"""Trials in one process per core, without search or records."""
 
 import multiprocessing
 import os
@@ -12,7 +12,7 @@ from benchmarks.patterns.workload import Workload
 
 
 def on_every_core(train: Callable[[Workload, int], None], workload: Workload) -> None:
-    """Call `train` for every trial, in as many processes as there are cores; a free one takes the next trial."""
+    """Call `train` for every trial, in one process per core; a process that is free takes the next trial."""
     cores = min(len(os.sched_getaffinity(0)), len(workload.points))
     workload.say_slots(cores)
     context = multiprocessing.get_context("spawn")
@@ -22,5 +22,5 @@ def on_every_core(train: Callable[[Workload, int], None], workload: Workload) ->
 
 def _prepare(all_stand: Barrier) -> None:
     torch.set_num_threads(1)
-    # No core is to train while another still imports.
+    # No core may train while another still imports.
     all_stand.wait()

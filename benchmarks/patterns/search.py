@@ -1,4 +1,4 @@
-"""The project's own search as its command begins it, with journals, tables, checkpoints and the probe."""
+"""Search of the project as its command starts it, with journals, tables, checkpoints and the speed probe."""
 
 from benchmarks.patterns.points import SPACE_FILE
 from benchmarks.patterns.workload import Workload
@@ -8,7 +8,7 @@ from search.study.opening import open_session
 
 
 def run(workload: Workload) -> None:
-    """Search the points."""
+    """Search the points of the workload."""
     space = workload.folder / "points.py"
     space.write_text(SPACE_FILE)
     arguments = Arguments(
@@ -24,7 +24,7 @@ def run(workload: Workload) -> None:
         print_plan(session, None)
         images = workload.images()
         print_estimate(session)
-        # As the command does, which does not wait for Ray Tune before its workers have something to do.
+        # Imported late, as in the command, so that its workers need not wait for Ray Tune.
         from benchmarks.patterns.one_split import search_one_split
 
         search_one_split(session, workload, images)

@@ -1,7 +1,7 @@
-"""The pattern of Ray Tune's own PyTorch tutorial: a function trainable, a process a trial, one CPU each.
+"""Pattern of Ray Tune's PyTorch tutorial: a function trainable, one process and one CPU per trial.
 
-What the tutorial has and would cost it time here is left out: the checkpoint after every epoch, which it calls
-optional, and worker processes of the DataLoader, whose cores train other trials. Nothing stops a trial early.
+Two things that would slow the tutorial down here are left out: the checkpoint after every epoch, which it calls
+optional, and worker processes of the DataLoader, since their cores train other trials. No trial is stopped early.
 """
 
 import ray
@@ -14,7 +14,7 @@ NUM_WORKERS = 0
 
 
 def run(workload: Workload) -> None:
-    """Tune over the points."""
+    """Run the points with Tune."""
     ray.init()
     workload.say_slots(int(ray.cluster_resources()["CPU"]))
     tuner = tune.Tuner(
@@ -27,6 +27,6 @@ def run(workload: Workload) -> None:
 
 
 def trainable(config: dict) -> None:
-    """One trial."""
+    """Run one trial."""
     for accuracy in train(load_workload(config["folder"]), config["trial"], num_workers=NUM_WORKERS):
         tune.report({"accuracy": accuracy})

@@ -1,4 +1,7 @@
-"""What every pattern trains, and the events it leaves. Imports nothing of the project: some patterns must not."""
+"""Workload of all patterns and the events they write.
+
+Imports nothing of the project, since some patterns must not.
+"""
 
 import json
 import time
@@ -15,7 +18,7 @@ LOWEST_LR, HIGHEST_LR, HIGHEST_DROPOUT = 0.002, 0.02, 0.6
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """What differs between trials."""
+    """Parameters that differ between trials."""
 
     lr: float
     dropout: float
@@ -23,7 +26,7 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """uint8 (n, side, side, 3), int64 (n,), and the indices of both sides of the one split."""
+    """Pixels, uint8 (n, side, side, 3); labels, int64 (n,); and the indices of both sides of the one split."""
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
@@ -33,7 +36,7 @@ class Images:
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """The trials of a run; `folder` holds the images and takes the events."""
+    """Trials of a run; `folder` holds the images and receives the events."""
 
     folder: Path
     points: list[Point]
@@ -45,7 +48,7 @@ class Workload:
     n_classes: int
 
     def save(self, images: Images) -> None:
-        """Write all that a pattern reads."""
+        """Write everything a pattern reads."""
         np.savez(self.folder / IMAGES, **vars(images))
         (self.folder / SETTINGS).write_text(json.dumps({**asdict(self), "folder": str(self.folder)}))
 
@@ -55,25 +58,25 @@ class Workload:
             return Images(**arrays)
 
     def say_slots(self, n: int) -> None:
-        """Say how many trials run at once."""
+        """Write down how many trials run at once."""
         (self.folder / SLOTS).write_text(json.dumps(n))
 
     def record(self, trial: int, epoch: int, started: float, ended: float) -> None:
-        """Leave an event: an epoch's training from first to last step, by time.time(), validated just now."""
+        """Write an event: an epoch's training from first to last step, by time.time(), validated just now."""
         times = {"started": started, "ended": ended, "validated": time.time()}
-        with (self.folder / EVENTS).open("a") as file:  # a line is short enough to be appended in one piece
+        with (self.folder / EVENTS).open("a") as file:  # a line is short enough for an atomic append
             file.write(json.dumps({"trial": trial, "epoch": epoch, **times}) + "\n")
 
 
 def load_workload(folder: Path) -> Workload:
-    """Read what was saved."""
+    """Read a saved workload."""
     settings = json.loads((folder / SETTINGS).read_text())
     points = [Point(**point) for point in settings.pop("points")]
     return Workload(**{**settings, "folder": folder, "points": points})
 
 
 def draw_points(n: int) -> list[Point]:
-    """The same configurations for every pattern and at every call."""
+    """Draw n points, the same ones for every pattern and at every call."""
     return list(_points(np.random.default_rng(0), n))
 
 
