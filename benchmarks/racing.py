@@ -212,7 +212,10 @@ class _LevelSearch:
 
 
 def regret_at(trials: Sequence[Recorded], found: Sequence[Found], share: float) -> float:
-    """Mean regret over levels, in points, after a share of all epochs; no complete trial counts as the worst."""
+    """Mean regret over levels, in points, after a share of all epochs.
+
+    A level without a complete trial by then counts with its worst trial.
+    """
     chosen = {level: min(trial.value for trial in of_level) for level, of_level in by_level(trials).items()}
     for state in found:
         if state.epochs <= share * n_epochs(trials):
