@@ -1,4 +1,4 @@
-"""One training step: forward pass, loss, backward pass and update, with what an epoch reports added up."""
+"""Training steps: forward pass, loss, backward pass and update, with the sums that an epoch reports."""
 
 import math
 from typing import Any
@@ -11,20 +11,20 @@ from search.training.device import Device
 from search.training.sgd import SGD
 from wbcmodels.family import WBCsNet
 
-# A step is recorded once it has run: the first ones make buffers and choose algorithms.
+# The first steps allocate buffers and choose algorithms; the next one is recorded.
 STEPS_BEFORE_RECORDING = 3
 
 
 class DivergedError(ArithmeticError):
-    """The loss is not finite; says in which epoch."""
+    """A loss or an output is not finite."""
 
 
 class TrainingStep:
-    """Trains a network, one batch a call.
+    """A step of plain calls; trains on one batch per call.
 
     Args:
         model: on the device; trained in place.
-        class_weights: (n_classes,), on the device; None weighs all classes alike.
+        class_weights: (n_classes,), on the device; None weights all classes equally.
     """
 
     def __init__(self, model: WBCsNet, optimizer: SGD, class_weights: Tensor | None, device: Device) -> None:
@@ -34,16 +34,16 @@ class TrainingStep:
         self._n_correct = torch.zeros((), dtype=torch.int64, device=device.device)
 
     def begin(self, epoch: int) -> None:
-        """Begin an epoch, of which loss and hits are added up anew."""
+        """Start an epoch, and with it the sums of loss and correct predictions."""
         self._epoch = epoch
         self._loss_sum.zero_()
         self._n_correct.zero_()
 
     def __call__(self, images_NCHW: Tensor, labels: Tensor, lr: float) -> None:
-        """Make a step with a learning rate.
+        """Train on one batch with a learning rate.
 
         Raises:
-            DivergedError: the loss is not finite; the parameters are not updated with it.
+            DivergedError: the loss is not finite; the parameters are not updated.
         """
         self._optimizer.set_rate(lr)
         loss = self._backward(images_NCHW, labels)
@@ -51,7 +51,7 @@ class TrainingStep:
         self._optimizer.step()
 
     def finish(self) -> tuple[float, int]:
-        """Sum of the loss over the epoch's images, and how many of them were right.
+        """Sum of the loss over the epoch's images, and the number of correct predictions.
 
         Raises:
             DivergedError: the sum is not finite.
@@ -75,27 +75,27 @@ class TrainingStep:
 
 
 class RecordedStep(TrainingStep):
-    """The same on a GPU, recorded as a CUDA graph and replayed.
+    """A step on a GPU, recorded as a CUDA graph and replayed.
 
-    Networks this small are computed faster than their kernels can be launched one by one. Nothing waits for the
-    GPU before the end of an epoch: whether a loss is finite is looked at there, and until then the optimizer
-    itself passes over updates with one that is not.
+    Kernels of networks this small run faster than they can be launched one by one. Nothing waits for the GPU
+    before the end of an epoch: only there is the loss checked, and until then the optimizer itself skips updates
+    if the loss is not finite.
     """
 
     def __init__(self, model: WBCsNet, optimizer: SGD, class_weights: Tensor | None, device: Device) -> None:
         super().__init__(model, optimizer, class_weights, device)
         optimizer.keep_rate_on(device.device)
         self._n_steps = 0
-        self._recorded: dict[int, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}  # by size of the batch
+        self._recorded: dict[int, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}  # by batch size
         self._stream = torch.cuda.Stream(device.device)
 
     def __call__(self, images_NCHW: Tensor, labels: Tensor, lr: float) -> None:
-        """Make a step with a learning rate; it may still be under way on return."""
+        """Train on one batch with a learning rate; the GPU may still be computing on return."""
         self._optimizer.set_rate(lr)
         self._n_steps += 1
         if self._n_steps <= STEPS_BEFORE_RECORDING:
             self._stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(self._stream):  # recording needs all that came before on such a stream
+            with torch.cuda.stream(self._stream):  # recording requires that earlier steps ran on such a stream
                 self._whole(images_NCHW, labels)
             torch.cuda.current_stream().wait_stream(self._stream)
             return
@@ -107,10 +107,10 @@ class RecordedStep(TrainingStep):
         graph.replay()
 
     def _record(self, images_NCHW: Tensor, labels: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
-        """Record a step on copies of its inputs; recording computes nothing."""
+        """Record a step on copies of its inputs; recording does not compute."""
         images, targets = images_NCHW.clone(), labels.clone()
         graph: Any = torch.cuda.CUDAGraph()
-        self._optimizer.zero_grad()  # the gradients are to lie in the graph's own memory
+        self._optimizer.zero_grad()  # so that the graph allocates the gradients in its own memory
         with torch.cuda.graph(graph, stream=self._stream):
             self._whole(images, targets)
         return graph, images, targets
@@ -122,13 +122,13 @@ class RecordedStep(TrainingStep):
 
 
 def training_step(model: WBCsNet, optimizer: SGD, class_weights: Tensor | None, device: Device) -> TrainingStep:
-    """The fastest step on a device."""
+    """Create the fastest step for the device."""
     kind = RecordedStep if device.device.type == "cuda" else TrainingStep
     return kind(model, optimizer, class_weights, device)
 
 
 def forward(model: WBCsNet, images_NCHW: Tensor, device: Device) -> Tensor:
     """Logits in float32, (N, n_classes), with the convolutions in the device's precision."""
-    # A cached conversion of the weights would be recorded once, and then never follow them.
+    # With the cache, a graph would record one conversion of the weights and miss all their updates.
     with torch.autocast(device.device.type, dtype=torch.bfloat16, enabled=device.bf16, cache_enabled=False):
         return model(images_NCHW).float()
