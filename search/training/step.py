@@ -1,6 +1,7 @@
 """Training steps: forward pass, loss, backward pass and update, with the sums that an epoch reports."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from search.training.device import Device
 from search.training.sgd import SGD
 from wbcmodels.family import WBCsNet
 
+Work = Callable[..., None]
 # The first steps allocate buffers and choose algorithms; the next one is recorded.
 STEPS_BEFORE_RECORDING = 3
 
@@ -74,46 +76,65 @@ class TrainingStep:
             raise DivergedError(f"the loss is {loss.item()} in epoch {self._epoch}")
 
 
+class CUDAGraphs:
+    """Records work on a GPU, and replays it without launching its kernels one by one."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._stream = torch.cuda.Stream(device)
+
+    def run(self, work: Work, *inputs: Tensor) -> None:
+        """Do the work on the stream that records; all work before a recording must run there."""
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            work(*inputs)
+        torch.cuda.current_stream().wait_stream(self._stream)
+
+    def record(self, work: Work, *inputs: Tensor) -> Work:
+        """Record the work for inputs of these shapes; recording does not compute. Returns the work as a replay."""
+        copies = [tensor.clone() for tensor in inputs]
+        graph: Any = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=self._stream):
+            work(*copies)
+
+        def replay(*inputs: Tensor) -> None:
+            for copy, tensor in zip(copies, inputs, strict=True):
+                copy.copy_(tensor)
+            graph.replay()
+
+        return replay
+
+
 class RecordedStep(TrainingStep):
-    """A step on a GPU, recorded as a CUDA graph and replayed.
+    """A step that is recorded and replayed.
 
     Kernels of networks this small run faster than they can be launched one by one. Nothing waits for the GPU
     before the end of an epoch: only there is the loss checked, and until then the optimizer itself skips updates
     if the loss is not finite.
+
+    Args:
+        graphs: what records the step.
     """
 
-    def __init__(self, model: WBCsNet, optimizer: SGD, class_weights: Tensor | None, device: Device) -> None:
+    def __init__(
+        self, model: WBCsNet, optimizer: SGD, class_weights: Tensor | None, device: Device, graphs: CUDAGraphs
+    ) -> None:
         super().__init__(model, optimizer, class_weights, device)
         optimizer.keep_rate_on(device.device)
+        self._graphs = graphs
         self._n_steps = 0
-        self._recorded: dict[int, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}  # by batch size
-        self._stream = torch.cuda.Stream(device.device)
+        self._replays: dict[int, Work] = {}  # by batch size
 
     def __call__(self, images_NCHW: Tensor, labels: Tensor, lr: float) -> None:
         """Train on one batch with a learning rate; the GPU may still be computing on return."""
         self._optimizer.set_rate(lr)
         self._n_steps += 1
         if self._n_steps <= STEPS_BEFORE_RECORDING:
-            self._stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(self._stream):  # recording requires that earlier steps ran on such a stream
-                self._whole(images_NCHW, labels)
-            torch.cuda.current_stream().wait_stream(self._stream)
+            self._graphs.run(self._whole, images_NCHW, labels)
             return
-        if len(labels) not in self._recorded:
-            self._recorded[len(labels)] = self._record(images_NCHW, labels)
-        graph, images, targets = self._recorded[len(labels)]
-        images.copy_(images_NCHW)
-        targets.copy_(labels)
-        graph.replay()
-
-    def _record(self, images_NCHW: Tensor, labels: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
-        """Record a step on copies of its inputs; recording does not compute."""
-        images, targets = images_NCHW.clone(), labels.clone()
-        graph: Any = torch.cuda.CUDAGraph()
-        self._optimizer.zero_grad()  # so that the graph allocates the gradients in its own memory
-        with torch.cuda.graph(graph, stream=self._stream):
-            self._whole(images, targets)
-        return graph, images, targets
+        if len(labels) not in self._replays:
+            self._optimizer.zero_grad()  # so that the graph allocates the gradients in its own memory
+            self._replays[len(labels)] = self._graphs.record(self._whole, images_NCHW, labels)
+        self._replays[len(labels)](images_NCHW, labels)
 
     def _whole(self, images_NCHW: Tensor, labels: Tensor) -> None:
         loss = self._backward(images_NCHW, labels)
@@ -123,8 +144,9 @@ class RecordedStep(TrainingStep):
 
 def training_step(model: WBCsNet, optimizer: SGD, class_weights: Tensor | None, device: Device) -> TrainingStep:
     """Create the fastest step for the device."""
-    kind = RecordedStep if device.device.type == "cuda" else TrainingStep
-    return kind(model, optimizer, class_weights, device)
+    if device.device.type == "cuda":
+        return RecordedStep(model, optimizer, class_weights, device, CUDAGraphs(device.device))
+    return TrainingStep(model, optimizer, class_weights, device)
 
 
 def forward(model: WBCsNet, images_NCHW: Tensor, device: Device) -> Tensor:
