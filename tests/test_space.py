@@ -139,11 +139,20 @@ def test_profiles_go_from_large_to_small(name):
         assert larger != smaller
 
 
-def test_space_and_cost_do_without_torch():
-    code = "import json, sys, search.space, wbcmodels.cost; print(json.dumps(sorted(sys.modules)))"
+@pytest.mark.parametrize(
+    ("modules", "absent"),
+    [
+        ("search.space, wbcmodels.cost", {"torch", "ray", "optuna", "pandas", "numpy", "sklearn"}),
+        (
+            "search.data.sources, search.training.types, search.training.checkpoint, search.training.trainedmodel",
+            {"torch", "ray", "optuna", "pandas", "sklearn", "tifffile"},
+        ),
+    ],
+)
+def test_what_the_driver_imports_is_light(modules, absent):
+    code = f"import json, sys, {modules}; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    top_level = {name.split(".")[0] for name in json.loads(done.stdout)}
-    assert not top_level & {"torch", "ray", "optuna", "pandas", "numpy", "sklearn"}
+    assert not {name.split(".")[0] for name in json.loads(done.stdout)} & absent
 
 
 def test_a_random_suggester_keeps_to_the_range():
