@@ -208,8 +208,8 @@ def _open(data: bytes) -> Image.Image:
     if max(tags.get(_BITS, (0,))) > 8 and tags.get(_PHOTOMETRIC) in (_BLACK_IS_ZERO, _RGB):
         try:
             return _open_wide_tiff(data)
-        except ValueError as error:
-            # Without that package tifffile lacks some codecs, such as LZW, which Pillow has.
+        except Exception as error:
+            # Without that package tifffile cannot read LZW and packed 12 bits, which Pillow can.
             if "imagecodecs" not in str(error):
                 raise
     return image
