@@ -55,7 +55,7 @@ def main(
     """Measure ways to train on one GPU and project the time of the placement study."""
     side_by_side, stacked = list(SIDE_BY_SIDE), list(STACKED)
     if smallest:
-        images, side, width, side_by_side, stacked = 40, 12, 0.125, [1, 2], [1, 2]
+        images, side, width, side_by_side, stacked = 40, 12, 0.125, [2], [2]
     device, console = prepare_worker(1, gpu_share=1.0), make_console()
     on_gpu = device.device.type == "cuda"
     card = torch.cuda.get_device_name() if on_gpu else "no GPU: on the CPU"

@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.nn import functional as F
 
-from benchmarks.patterns.dataloader import train as train_as_in_the_tutorial
 from benchmarks.patterns.workload import Images, Point, Workload
 from search.space import TrainingConfig
 from search.training.device import Device, prepare_worker
@@ -61,6 +60,9 @@ def matrix_flops(device: Device, n: int) -> float:
 
 def tutorial_rate(shape: Shape, device: Device) -> float:
     """Rate of the tutorial's training function in its second epoch."""
+    # Imported here, because torchvision takes seconds and the processes side by side do without it.
+    from benchmarks.patterns.dataloader import train as train_as_in_the_tutorial
+
     with tempfile.TemporaryDirectory() as folder:
         workload = Workload(
             folder=Path(folder),

@@ -1,4 +1,35 @@
-"""The types that a space is written in. A space imports this module and `wbcmodels.config`, nothing else."""
+"""Spaces: the configurations that a study may try, and the factor that it compares.
+
+A space is a Python file that defines `SPACE = Space(...)`. Of this program it imports only this module and
+`wbcmodels.config`:
+
+    from search.space import Configuration, Space, TrainingConfig
+    from wbcmodels.config import ModelConfig
+
+    def configure(suggest, level, profile):
+        return Configuration(
+            model=ModelConfig(
+                placement=level,
+                dropout=suggest.suggest_float("dropout", 0.0, 0.6),
+                input_px=suggest.suggest_categorical("input_px", profile.input_px),
+                width=profile.width,
+            ),
+            training=TrainingConfig(
+                epochs=profile.epochs,
+                lr=suggest.suggest_float("lr", *profile.lr, log=True),
+            ),
+        )
+
+    SPACE = Space(
+        question="Does a residual block at the first stage help?",
+        factor="placement",
+        levels=("none", "1"),
+        reference="none",
+        configure=configure,
+    )
+
+`spaces/` holds complete ones; `python -m search.run --space FILE.py` runs a study of your own.
+"""
 
 import importlib.util
 import random
@@ -13,7 +44,7 @@ from search.common.errors import InputError
 from search.common.installation import SPACES
 from wbcmodels.config import ModelConfig
 
-# Levels that stand beside those of every space: the paper's networks at its settings.
+# Levels that every comparison adds to those of the space: the paper's networks at the paper's settings.
 PAPER_LEVELS = ("paper_plain", "paper_wbcsnet2")
 ClassWeighting = Literal["none", "balanced"]
 Schedule = Literal["cosine", "constant"]
@@ -27,12 +58,14 @@ class TrainingConfig:
     Attributes:
         epochs: passes over the training images.
         lr: highest learning rate.
-        schedule: "cosine" warms up over a fifth of the steps and then falls to zero, "constant" keeps the rate.
+        batch_size: images per step, at most; the batches of an epoch differ by at most one image.
         momentum, weight_decay: of SGD; the defaults are those of MATLAB's `sgdm`, which the paper used.
-        class_weighting: "balanced" weighs a class in the loss by sqrt(n_images / (its images * classes present)).
-            Without the root, rare cells are found at the price of common ones taken for rare: on the 2172 cells
-            of PBC (28 px, 10 epochs, placement 1, 4 of 10 folds, one seed) accuracy 0.940 and balanced accuracy
-            0.902, against 0.974 and 0.907 with it, and 0.973 and 0.882 without any weights.
+        schedule: "cosine" warms up over a fifth of the steps and then falls to zero; "constant" keeps the rate.
+        class_weighting: "balanced" weights a class in the loss by sqrt(n_images / (its images * classes present));
+            "none" weights all images equally. Without the square root, more rare cells are found, but more
+            common cells are taken for rare ones: on the 2172 cells of PBC (28 px, 10 epochs, placement 1, 4 of 10
+            folds, one seed) accuracy is 0.940 and balanced accuracy 0.902, against 0.974 and 0.907 with the root,
+            and 0.973 and 0.882 without weights.
     """
 
     epochs: int
@@ -46,43 +79,50 @@ class TrainingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """One network and how it is trained."""
+    """A network and its training."""
 
     model: ModelConfig
     training: TrainingConfig
 
 
 class Suggester(Protocol):
-    """Chooses parameter values; Optuna's trials are such choosers, and their rules for arguments hold."""
+    """What chooses the values of parameters. In a search this is an Optuna trial, with Optuna's rules.
+
+    Within a study, a categorical parameter must always have the same choices.
+    """
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
-        """A number from low to high."""
+        """Choose a number from low to high; with `log`, on a logarithmic scale."""
         ...
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
-        """A whole number from low to high, both included."""
+        """Choose a whole number from low to high, both included."""
         ...
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """One of the choices."""
+        """Choose one of the choices: all text, all numbers or all booleans."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """One size at which a space can be searched.
+    """The scale of a study: how wide the networks are and how much they are trained.
+
+    `configure` takes width, epochs, sides and learning rates from here, so that one space serves a quick look
+    on a laptop and the paper's scale on a cluster.
 
     Attributes:
-        width, epochs: of every network and training on the source.
-        transfer_epochs: of trainings on the target, which as a rule is small and so has few batches an epoch.
-        input_px: sides to choose from; images are decoded once, at all of them.
+        width: factor on the channels of every network, see `ModelConfig.width`.
+        epochs: of every training on the source data set.
+        transfer_epochs: of every training on the target data set, which is usually small and has few batches.
+        input_px: sides to choose from; images are decoded once, at all of these sides.
         lr: lowest and highest learning rate.
-        trials_per_level: of the search, unless the command line says otherwise.
-        search_folds: partition of the development set that trials are scored on.
-        finalists: trials of each level that are trained again on fresh seeds and folds, for the best of them to
-            stand for the level; with one this is skipped.
+        trials_per_level: trials of the search, unless `--trials` is given.
+        search_folds: number of folds on which a trial is scored, unless `--search-folds` is given.
+        finalists: best trials of each level that are trained again, on new seeds and folds, to choose the level's
+            configuration; with 1, the best trial is taken as it is.
     """
 
     width: float
@@ -133,18 +173,19 @@ QUICK_PROFILES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """The allowed configurations and the factor whose levels are compared.
+    """The allowed configurations, and the factor whose levels a study compares.
 
     Attributes:
-        question: what a study of this space answers, for the console.
-        factor: name of the compared parameter; None where a space compares nothing.
-        levels: its values, each searched for itself with the same number of trials.
-        reference: level from which differences are counted.
-        configure: (suggester, level, profile) -> Configuration. Asks the suggester for whatever varies;
-            what it asks for may depend on what it got (conditional parameters).
-        first_points: (level, profile) -> parameters tried before any others, complete for that level.
-        paper: the profile at the paper's widths and epochs.
-        quick: profiles from rich to poor; a study takes the first that fits its time.
+        question: the question that a study of this space answers; shown on the console and in the report.
+        configure: (suggester, level, profile) -> Configuration. Asks the suggester for every parameter that
+            varies; which parameters it asks for may depend on earlier answers (conditional parameters).
+        paper: the profile with the paper's width and epochs, for `--profile paper`.
+        quick: profiles from large to small for `--profile quick`; a study takes the first that fits its time.
+        factor: name of the compared parameter; None if the space compares nothing.
+        levels: values of the factor. Each is searched separately, with the same number of trials.
+        reference: the level that the others are compared with.
+        first_points: (level, profile) -> parameters to try before all others; every point names all parameters
+            that `configure` asks for at that level.
     """
 
     question: str
@@ -158,10 +199,10 @@ class Space:
 
 
 class FixedSuggester:
-    """Answers with given parameters.
+    """A suggester that returns given parameters.
 
     Raises:
-        KeyError: a parameter that is asked for was not given; holds its name.
+        KeyError: a requested parameter was not given; contains its name.
     """
 
     def __init__(self, params: Params) -> None:
@@ -178,14 +219,14 @@ class FixedSuggester:
         return self._params[name]
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """The given value; ValueError if it is none of the choices."""
+        """The given value; ValueError if it is not one of the choices."""
         if self._params[name] not in choices:
-            raise ValueError(f"{name} must be one of {list(choices)}, but it is {self._params[name]!r}")
+            raise ValueError(f"{name} must be one of {list(choices)}, not {self._params[name]!r}")
         return self._params[name]
 
 
 class RandomSuggester:
-    """Draws parameters at random, to see what a space holds before anything is searched."""
+    """A suggester that draws at random, to check and describe a space before its search."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
@@ -193,15 +234,15 @@ class RandomSuggester:
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
-        """Uniform; for what this class is for, the scale does not matter."""
+        """Draw uniformly, also with `log`: for a check of the space the scale does not matter."""
         return self._random.uniform(low, high)
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
-        """Uniform over low, low + step, ..."""
+        """Draw uniformly from low, low + step, ..."""
         return self._random.randrange(low, high + 1, step)
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """Uniform; ValueError for choices that a table's column cannot hold."""
+        """Draw uniformly; ValueError for choices of mixed types, which a table's column cannot hold."""
         kinds = {float if type(choice) is int else type(choice) for choice in choices}
         if len(kinds) != 1 or not kinds <= {str, float, bool}:
             raise ValueError(f"choices of {name} must be all text, all numbers or all booleans: {list(choices)}")
@@ -209,44 +250,44 @@ class RandomSuggester:
 
 
 def sample(space: Space, level: str, profile: Profile, n: int) -> list[Configuration]:
-    """Draw n configurations of a level, the same ones at every call."""
+    """Draw n configurations of a level; every call gives the same ones."""
     return [space.configure(RandomSuggester(seed), level, profile) for seed in range(n)]
 
 
 def load_space(name_or_path: str) -> tuple[str, Space]:
-    """Load a space by the name of a module in `spaces/`, or from a Python file.
+    """Load a space by its name in `spaces/`, or from a Python file.
 
     Returns:
-        Its name (of the module or file) and the SPACE defined there.
+        The name of the module or file, and its SPACE.
     Raises:
-        InputError: no such space, a file that cannot be imported, no SPACE in it, or a SPACE that cannot
-            make its configurations.
+        InputError: no such space, a file that cannot be imported or defines no SPACE, or a SPACE that fails to
+            create its configurations; names the space and the reason.
     """
     path = space_file(name_or_path)
     space = getattr(_import_file(path), "SPACE", None)
     if not isinstance(space, Space):
-        raise InputError(f"--space {name_or_path}: it defines no SPACE = Space(...)")
+        raise InputError(f"--space {name_or_path}: defines no SPACE = Space(...)")
     _check(name_or_path, space)
     return path.stem, space
 
 
 def space_file(name_or_path: str) -> Path:
-    """The file of a space.
+    """The file of a space, given by its name or path.
 
     Raises:
-        InputError: there is none.
+        InputError: no such space or file.
     """
     path = Path(name_or_path) if name_or_path.endswith(".py") else _named_file(name_or_path)
     if not path.is_file():
-        raise InputError(f"--space {path}: there is no such file")
+        raise InputError(f"--space {path}: no such file")
     return path
 
 
 def _named_file(name: str) -> Path:
     known = sorted(path.stem for path in SPACES.glob("*.py") if path.stem != "__init__")
     if name not in known:
-        raise InputError(f"--space {name}: there is no such space; there are {', '.join(known)}, or FILE.py")
-    # By file and not by package name: another distribution is also called `spaces`.
+        raise InputError(f"--space {name}: no such space; use {', '.join(known)}, or FILE.py")
+    # By file, not by package name: another distribution is also called `spaces`.
     return SPACES / f"{name}.py"
 
 
@@ -254,9 +295,9 @@ def _import_file(path: Path) -> ModuleType:
     name = f"wbc_search_space_{path.stem}"  # cannot shadow another module
     specification = importlib.util.spec_from_file_location(name, path)
     assert specification is not None
-    assert specification.loader is not None  # both hold for any path that ends in .py
+    assert specification.loader is not None  # true for every path that ends in .py
     module = importlib.util.module_from_spec(specification)
-    # Dataclasses look their module up by its name while its code runs.
+    # Dataclasses look up their module by name while its code runs.
     sys.modules[name] = module
     try:
         specification.loader.exec_module(module)
@@ -269,7 +310,7 @@ def _check(name: str, space: Space) -> None:
     if not space.levels or not space.quick:
         raise InputError(f"--space {name}: SPACE needs at least one level and one quick profile")
     if len(set(space.levels)) < len(space.levels):
-        raise InputError(f"--space {name}: a level stands twice in {', '.join(space.levels)}")
+        raise InputError(f"--space {name}: a level occurs twice in {', '.join(space.levels)}")
     if space.reference not in (*space.levels, *PAPER_LEVELS):
         raise InputError(f"--space {name}: the reference {space.reference} is none of {', '.join(space.levels)}")
     for profile in (space.paper, *space.quick):

@@ -1,10 +1,10 @@
-"""Which of the paper's three changes does what: the residual block, batch normalisation, dropout?
+"""What does each of the paper's three changes do: the residual block, batch normalisation, dropout?
 
     python -m search.run --space ablation
 
-Eight levels, each change on or off, each tuned for itself over learning rate, input size and class weighting;
-where dropout is on, its rate is tuned too. `none` is the paper's plain network, and all three together are its
-WBCsNet-2.
+Eight levels, one per combination of the changes. Each is tuned separately over learning rate, input side and
+class weighting, and over the dropout rate if it has dropout. `none` is the paper's plain network, and all three
+changes together are its WBCsNet-2. `results/` holds no study of this space yet.
 """
 
 from itertools import product
@@ -20,7 +20,7 @@ LEVELS = tuple(
 
 
 def configure(suggest: Suggester, level: str, profile: Profile) -> Configuration:
-    """One combination of the changes with whatever the suggester chooses for the rest."""
+    """Combine the level's changes with parameters that the suggester chooses."""
     changes = level.split("+")
     training = TrainingConfig(
         epochs=profile.epochs,
@@ -28,7 +28,7 @@ def configure(suggest: Suggester, level: str, profile: Profile) -> Configuration
         class_weighting=suggest.suggest_categorical("class_weighting", ("none", "balanced")),
     )
     input_px = suggest.suggest_categorical("input_px", profile.input_px)
-    # Asked for last, so that the random start of all levels agrees in what they share.
+    # Asked for last, so that all levels start from the same random values of the parameters they share.
     dropout = suggest.suggest_float("dropout", 0.1, 0.6) if "dropout" in changes else 0.0
     return Configuration(
         model=ModelConfig(
@@ -43,7 +43,7 @@ def configure(suggest: Suggester, level: str, profile: Profile) -> Configuration
 
 
 SPACE = Space(
-    question="Which of the paper's three changes does what?",
+    question="What does each of the paper's three changes do?",
     factor="changes",
     levels=LEVELS,
     reference="none",

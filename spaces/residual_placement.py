@@ -1,12 +1,13 @@
-"""Where does a residual block belong: at the first, second or third stage, at several, or nowhere?
+"""Where does a residual block belong: at the first, second or third stage, at several of them, or nowhere?
 
     python -m search.run --space residual_placement
 
-Every placement is searched for itself over norm, dropout, learning rate, input size and class weighting, so
-that each is compared at its best.
+Every placement is searched separately over norm, dropout, learning rate, input side and class weighting, so that
+each is compared at its best.
 
-Seen with `--profile quick` on two cores, n = 1 run each, seed 0, 2172 cells of PBC, transferred to 255 of LISC:
-of 12 epochs (38 minutes) 2+3 was best, of 8 epochs (`--trials 32`, on slower cores) 1+2; nothing was settled.
+Result with `--profile quick` on two cores (2172 cells of PBC, transfer to 255 of LISC, seed 0, n = 1 each): with
+12 epochs (38 minutes) 2+3 was best, with 8 epochs (`--trials 32`, slower cores) 1+2. Neither run settled the
+question.
 """
 
 from search.space import PAPER_PROFILE, Configuration, Params, Profile, Space, Suggester, TrainingConfig
@@ -14,7 +15,7 @@ from wbcmodels.config import PLACEMENTS, ModelConfig
 
 
 def configure(suggest: Suggester, level: str, profile: Profile) -> Configuration:
-    """One placement with whatever the suggester chooses for the rest."""
+    """Combine the placement with parameters that the suggester chooses."""
     return Configuration(
         model=ModelConfig(
             placement=level,
@@ -32,7 +33,7 @@ def configure(suggest: Suggester, level: str, profile: Profile) -> Configuration
 
 
 def first_points(level: str, profile: Profile) -> tuple[Params, ...]:
-    """What every level tries first: the settings of the paper's WBCsNet-2, or two that suit few epochs."""
+    """The first trials of every level: the settings of the paper's WBCsNet-2, or two that suit few epochs."""
     common = {"norm": "batch", "input_px": profile.input_px[-1]}
     if profile is PAPER_PROFILE:
         return ({**common, "dropout": 0.5, "lr": 0.001, "class_weighting": "none"},)

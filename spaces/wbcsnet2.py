@@ -1,9 +1,9 @@
-"""What are the best settings of the paper's WBCsNet-2, whose residual block stands at the first stage?
+"""What are the best settings of the paper's WBCsNet-2, which has its residual block at the first stage?
 
     python -m search.run --space wbcsnet2
 
-One level, so all trials are rivals; the comparison sets the best of them beside the paper's two networks at the
-paper's settings.
+There is one level, so all trials compete. The comparison shows the best next to the paper's two networks at the
+paper's settings. `results/` holds no study of this space yet.
 """
 
 from search.space import Configuration, Profile, Space, Suggester, TrainingConfig
@@ -11,7 +11,7 @@ from wbcmodels.config import ModelConfig
 
 
 def configure(suggest: Suggester, level: str, profile: Profile) -> Configuration:
-    """WBCsNet-2 with whatever the suggester chooses; a norm other than batch takes it further from the paper."""
+    """Combine WBCsNet-2 with parameters that the suggester chooses; group norm is not in the paper."""
     return Configuration(
         model=ModelConfig(
             placement="1",

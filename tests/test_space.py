@@ -1,49 +1,35 @@
-import ast
 import dataclasses
 import json
 import subprocess
 import sys
+import textwrap
 from itertools import pairwise
 from pathlib import Path
 
 import optuna
 import pytest
 
+import search.space
 from search.common.errors import InputError
-from search.space import (
-    Configuration,
-    FixedSuggester,
-    Profile,
-    RandomSuggester,
-    Space,
-    load_space,
-    sample,
-)
+from search.space import Configuration, FixedSuggester, RandomSuggester, load_space, sample
 
 ROOT = Path(__file__).parent.parent
 NAMES = sorted(path.stem for path in (ROOT / "spaces").glob("*.py") if path.stem != "__init__")
 SPACES = {name: load_space(name)[1] for name in NAMES}
-CASES = [
-    pytest.param(space, level, profile, id=f"{name}-{level}-{number}")
-    for name, space in SPACES.items()
-    for level in space.levels
-    for number, profile in enumerate((space.paper, *space.quick))
+LEVELS = [
+    pytest.param(space, level, id=f"{name}-{level}") for name, space in SPACES.items() for level in space.levels
 ]
-
-HEADER = """
+OWN = """
 from search.space import Configuration, Profile, Space, TrainingConfig
 from wbcmodels.config import ModelConfig
 
 PROFILE = Profile(
     width=0.125, epochs=2, transfer_epochs=2, input_px=(24,), lr=(0.001, 0.1), trials_per_level=2, search_folds=2
 )
-"""
-OWN = (
-    HEADER
-    + """
+
 def configure(suggest, level, profile):
     norm = suggest.suggest_categorical("norm", ("batch", "group", "none"))
-    # Only with group norm is there anything more to choose.
+    # A conditional parameter: only networks with group norm have dropout.
     dropout = suggest.suggest_float("group_dropout", 0.1, 0.5) if norm == "group" else 0.0
     return Configuration(
         model=ModelConfig(placement=level, norm=norm, dropout=dropout, width=profile.width, input_px=24),
@@ -55,7 +41,6 @@ SPACE = Space(
     configure=configure, paper=PROFILE, quick=(PROFILE,),
 )
 """
-)
 
 
 def write(folder, text, name="own.py"):
@@ -65,14 +50,16 @@ def write(folder, text, name="own.py"):
 
 
 def refused(name_or_path):
-    """The message with which a space is refused."""
+    """The one-line message with which a space is refused; it names the space."""
     with pytest.raises(InputError) as caught:
         load_space(name_or_path)
+    assert str(caught.value).startswith(f"--space {name_or_path}")
+    assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 class Recorder(RandomSuggester):
-    """Remembers what it was asked for, with what."""
+    """Draws at random and records the parameters."""
 
     def __init__(self, seed):
         super().__init__(seed)
@@ -83,70 +70,53 @@ class Recorder(RandomSuggester):
         assert low <= self.asked[name] <= high
         return self.asked[name]
 
-    def suggest_int(self, name, low, high, **options):
-        self.asked[name] = super().suggest_int(name, low, high, **options)
-        return self.asked[name]
-
     def suggest_categorical(self, name, choices):
         self.asked[name] = super().suggest_categorical(name, choices)
         return self.asked[name]
 
 
-def test_there_are_spaces():
-    assert "residual_placement" in NAMES
-
-
 @pytest.mark.parametrize("name", NAMES)
-def test_space_loads(name):
+def test_a_space_loads_by_name_and_by_path(name):
     loaded, space = load_space(name)
-    assert loaded == name
-    assert isinstance(space, Space)
+    assert loaded == load_space(str(ROOT / "spaces" / f"{name}.py"))[0] == name
     assert space.question.endswith("?")
-    assert len(set(space.levels)) == len(space.levels)
     assert (space.factor is None) == (space.levels == ("all",))
-    assert space.reference in (*space.levels, "paper_plain", "paper_wbcsnet2")
-    assert load_space(str(ROOT / "spaces" / f"{name}.py"))[0] == name
 
 
-@pytest.mark.parametrize(("space", "level", "profile"), CASES)
-def test_configurations_are_valid_and_fit_the_profile(space, level, profile):
-    for seed in range(10):
-        suggester = Recorder(seed)
-        configuration = space.configure(suggester, level, profile)
-        assert isinstance(configuration, Configuration)
-        assert configuration.model.width == profile.width
-        assert configuration.model.input_px in profile.input_px
-        assert configuration.training.epochs == profile.epochs
-        assert profile.lr[0] <= configuration.training.lr <= profile.lr[1]
-        # What was chosen is all there is to it.
-        assert space.configure(FixedSuggester(suggester.asked), level, profile) == configuration
-    assert len({repr(configuration) for configuration in sample(space, level, profile, 10)}) > 1
+@pytest.mark.parametrize(("space", "level"), LEVELS)
+def test_configurations_depend_on_the_parameters_only_and_fit_the_profile(space, level):
+    for profile in (space.paper, *space.quick):
+        for seed in range(5):
+            suggester = Recorder(seed)
+            configuration = space.configure(suggester, level, profile)
+            assert isinstance(configuration, Configuration)
+            assert configuration.model.width == profile.width
+            assert configuration.model.input_px in profile.input_px
+            assert configuration.training.epochs == profile.epochs
+            assert profile.lr[0] <= configuration.training.lr <= profile.lr[1]
+            assert space.configure(FixedSuggester(suggester.asked), level, profile) == configuration
+        assert len({repr(configuration) for configuration in sample(space, level, profile, 5)}) > 1
+        assert sample(space, level, profile, 7)[:5] == sample(space, level, profile, 5)
 
 
-@pytest.mark.parametrize(("space", "level", "profile"), CASES)
-def test_first_points_are_complete_and_in_range(space, level, profile):
-    for params in space.first_points(level, profile):
-        configuration = space.configure(FixedSuggester(params), level, profile)
-        assert isinstance(configuration, Configuration)
-        # Optuna warns of a value out of range, and refuses one that is no choice.
-        trial = optuna.trial.FixedTrial(params)
-        assert space.configure(trial, level, profile) == configuration
-        assert set(trial.params) == set(params)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_optuna_can_search_it(name):
-    space = SPACES[name]
+@pytest.mark.parametrize(("space", "level"), LEVELS)
+def test_optuna_can_search_a_space_and_try_its_first_points(space, level):
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    for level in space.levels:
-        for profile in (space.paper, space.quick[0]):
-            trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
-            configuration = space.configure(trial, level, profile)
-            assert space.configure(FixedSuggester(trial.params), level, profile) == configuration
+    for profile in (space.paper, *space.quick):
+        trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
+        configuration = space.configure(trial, level, profile)
+        assert space.configure(FixedSuggester(trial.params), level, profile) == configuration
+        for params in space.first_points(level, profile):
+            # Optuna warns of a value out of range, and refuses one that is not a choice.
+            fixed = optuna.trial.FixedTrial(params)
+            assert space.configure(fixed, level, profile) == space.configure(
+                FixedSuggester(params), level, profile
+            )
+            assert set(fixed.params) == set(params)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if SPACES[name].factor is not None])
-def test_every_level_is_another_network(name):
+def test_every_level_is_a_different_network(name):
     space = SPACES[name]
     for profile in (space.paper, *space.quick):
         for seed in range(5):
@@ -155,171 +125,121 @@ def test_every_level_is_another_network(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_profiles_go_from_rich_to_poor(name):
+def test_profiles_go_from_large_to_small(name):
     quick = SPACES[name].quick
     for profile in (SPACES[name].paper, *quick):
         assert list(profile.input_px) == sorted(set(profile.input_px))
         assert 0 < profile.lr[0] < profile.lr[1]
         assert profile.trials_per_level >= 2
         assert profile.search_folds >= 2
-    for richer, poorer in pairwise(quick):
+    for larger, smaller in pairwise(quick):
         for name_ in ("width", "epochs", "trials_per_level"):
-            assert getattr(richer, name_) >= getattr(poorer, name_)
-        assert max(richer.input_px) >= max(poorer.input_px)
-        assert richer != poorer
+            assert getattr(larger, name_) >= getattr(smaller, name_)
+        assert max(larger.input_px) >= max(smaller.input_px)
+        assert larger != smaller
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_space_imports_only_what_it_may(name):
-    tree = ast.parse((ROOT / "spaces" / f"{name}.py").read_text(encoding="utf-8"))
-    imported = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            imported |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0
-            imported.add(node.module)
-    own = {module for module in imported if module.split(".")[0] not in sys.stdlib_module_names}
-    assert own <= {"search.space", "wbcmodels.config"}
-
-
-def test_space_and_cost_do_without_torch():
-    code = "import json, sys, search.space, wbcmodels.cost; print(json.dumps(sorted(sys.modules)))"
+@pytest.mark.parametrize(
+    ("modules", "absent"),
+    [
+        ("search.space, wbcmodels.cost", {"torch", "ray", "optuna", "pandas", "numpy", "sklearn"}),
+        (
+            "search.data.sources, search.training.types, search.training.checkpoint, search.training.trainedmodel",
+            {"torch", "ray", "optuna", "pandas", "sklearn", "tifffile"},
+        ),
+    ],
+)
+def test_what_the_driver_imports_is_light(modules, absent):
+    code = f"import json, sys, {modules}; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    top_level = {name.split(".")[0] for name in json.loads(done.stdout)}
-    assert not top_level & {"torch", "ray", "optuna", "pandas", "numpy", "sklearn"}
+    assert not {name.split(".")[0] for name in json.loads(done.stdout)} & absent
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_random_suggester_keeps_to_what_it_is_asked(seed):
-    suggester = RandomSuggester(seed)
-    assert 0.1 <= suggester.suggest_float("x", 0.1, 0.2, log=True) <= 0.2
-    assert suggester.suggest_int("n", 3, 9, step=3) in (3, 6, 9)
-    assert suggester.suggest_int("n", 4, 4) == 4
-    assert suggester.suggest_categorical("c", ("a", "b")) in ("a", "b")
+def test_a_random_suggester_keeps_to_the_range():
+    for seed in range(20):
+        suggester = RandomSuggester(seed)
+        assert 0.1 <= suggester.suggest_float("x", 0.1, 0.2, log=True) <= 0.2
+        assert suggester.suggest_int("n", 3, 9, step=3) in (3, 6, 9)
+        assert suggester.suggest_int("n", 4, 4) == 4
+        assert suggester.suggest_categorical("c", ("a", "b")) in ("a", "b")
 
 
-def test_sample_draws_the_same_every_time():
-    space = SPACES["residual_placement"]
-    assert sample(space, "1", space.paper, 5) == sample(space, "1", space.paper, 5)
-    assert sample(space, "1", space.paper, 7)[:5] == sample(space, "1", space.paper, 5)
-
-
-def test_fixed_suggester_names_what_is_missing():
+def test_a_fixed_suggester_names_what_is_missing():
     with pytest.raises(KeyError, match=r"^'lr'$"):
         FixedSuggester({"norm": "batch"}).suggest_float("lr", 0, 1)
 
 
-def test_profile_and_space_cannot_be_changed():
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        SPACES["residual_placement"].paper.epochs = 1
+def test_a_space_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         SPACES["residual_placement"].factor = None
 
 
-def test_own_file_with_conditional_parameters(tmp_path):
-    name, space = load_space(write(tmp_path, OWN))
-    assert name == "own"
-    assert isinstance(space.paper, Profile)
+# A user's own file
+
+
+def test_the_example_in_the_documentation_is_a_space(tmp_path):
+    text = search.space.__doc__
+    example = text[text.index("    from search.space") : text.index("`spaces/` holds")]
+    name, space = load_space(write(tmp_path, textwrap.dedent(example)))
+    assert (name, space.levels) == ("own", ("none", "1"))
+
+
+def test_parameters_may_be_conditional(tmp_path):
+    _, space = load_space(write(tmp_path, OWN))
     asked = set()
     for seed in range(20):
         suggester = Recorder(seed)
         configuration = space.configure(suggester, "1", space.paper)
-        grouped = suggester.asked["norm"] == "group"
-        assert ("group_dropout" in suggester.asked) == grouped
         assert configuration.model.dropout == suggester.asked.get("group_dropout", 0.0)
         asked.add(frozenset(suggester.asked))
     assert asked == {frozenset({"norm", "lr"}), frozenset({"norm", "lr", "group_dropout"})}
 
 
-def test_own_file_may_have_the_name_of_another_module(tmp_path):
-    import json as before
-
-    name, _ = load_space(write(tmp_path, OWN, "json.py"))
-    assert name == "json"
-    assert sys.modules["json"] is before
+def test_a_file_may_have_the_name_of_another_module(tmp_path):
+    assert load_space(write(tmp_path, OWN, "json.py"))[0] == "json"
+    assert sys.modules["json"] is json
 
 
-def test_own_file_may_use_dataclasses(tmp_path):
+def test_a_file_may_use_dataclasses(tmp_path):
     text = "from __future__ import annotations\nfrom dataclasses import dataclass\n" + OWN
     text += "\n@dataclass\nclass Extra:\n    x: int = 0\n"
     assert load_space(write(tmp_path, text))[0] == "own"
 
 
-def test_unknown_name_lists_the_known_ones():
-    message = refused("no_such_space")
-    assert "--space no_such_space" in message
-    assert all(name in message for name in NAMES)
-    assert "\n" not in message
+@pytest.mark.parametrize("name", ["no_such_space", "__init__", "", "../search/space", "Residual_Placement"])
+def test_an_unknown_name_lists_the_known_ones(name):
+    message = refused(name)
+    assert all(known in message for known in NAMES)
 
 
-@pytest.mark.parametrize("name", ["__init__", "", "../search/space", "Residual_Placement"])
-def test_odd_names_are_unknown(name):
-    assert f"--space {name}: there is no such space" in refused(name)
-
-
-def test_missing_file_is_named(tmp_path):
-    path = str(tmp_path / "absent.py")
-    assert refused(path) == f"--space {path}: there is no such file"
-
-
-def test_folder_is_no_file(tmp_path):
+def test_a_missing_file_and_a_folder_are_named(tmp_path):
     (tmp_path / "folder.py").mkdir()
-    assert "folder.py: there is no such file" in refused(str(tmp_path / "folder.py"))
+    for name in ("absent.py", "folder.py"):
+        assert "no such file" in refused(str(tmp_path / name))
 
 
-RAISING = OWN.replace("    norm = suggest", '    raise RuntimeError("configure went wrong")\n    norm = suggest')
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        pytest.param("def configure(:\n", "SyntaxError", id="syntax error"),
-        pytest.param("import there_is_no_such_module_at_all\n", "there_is_no_such_module_at_all", id="import"),
-        pytest.param("1 / 0\n", "ZeroDivisionError", id="raises"),
-        pytest.param("x = 1\n", "SPACE", id="no SPACE"),
-        pytest.param("SPACE = 'residual_placement'\n", "SPACE", id="SPACE is no Space"),
-        pytest.param(RAISING, "configure went wrong", id="configure raises"),
-        pytest.param(OWN.replace('("none", "1")', '("none", "4")'), "placement must be one of", id="bad level"),
-        pytest.param(OWN.replace('("none", "1")', "()"), "at least one level", id="no level"),
-        pytest.param(OWN.replace("quick=(PROFILE,)", "quick=()"), "quick profile", id="no quick profile"),
-        pytest.param(
-            OWN.replace(
-                "paper=PROFILE", 'paper=PROFILE, first_points=lambda level, profile: ({"norm": "group"},)'
-            ),
-            "group_dropout",
-            id="first point lacks a parameter",
-        ),
-    ],
-)
-def test_bad_file_is_refused_in_one_line_that_names_it(tmp_path, text, said):
-    path = write(tmp_path, text)
-    message = refused(path)
-    assert message.startswith(f"--space {path}")
-    assert said in message
-    assert "\n" not in message
-
-
-def test_long_reason_is_still_one_line(tmp_path):
-    path = write(tmp_path, 'raise ValueError("first line\\nsecond line")\n')
-    assert "\n" not in refused(path)
+def with_first_point(params):
+    return OWN.replace("paper=PROFILE", f"paper=PROFILE, first_points=lambda level, profile: ({params},)")
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "culprit"),
     [
-        pytest.param(
-            OWN.replace("    return Configuration(", "    Configuration("), id="configure returns nothing"
-        ),
-        pytest.param(OWN.replace('("none", "1")', '("1", "1")'), id="a level stands there twice"),
-        pytest.param(OWN.replace('reference="none"', 'reference="3"'), id="reference is no level"),
-        pytest.param(
-            OWN.replace(
-                "paper=PROFILE", 'paper=PROFILE, first_points=lambda *_: ({"norm": "batch", "lr": 5.0, "x": 1},)'
-            ).replace('("batch", "group", "none")', '("group", "none")'),
-            id="first point is no choice",
-        ),
+        ("def configure(:\n", "SyntaxError"),
+        ("import there_is_no_such_module_at_all\n", "there_is_no_such_module_at_all"),
+        ('raise ValueError("first line\\nsecond line")\n', "second line"),
+        ("x = 1\n", "SPACE"),
+        ("SPACE = 'residual_placement'\n", "SPACE"),
+        (OWN.replace("    norm = ", '    raise RuntimeError("went wrong")\n    norm = '), "went wrong"),
+        (OWN.replace("    return Configuration(", "    Configuration("), "Configuration"),
+        (OWN.replace('("none", "1")', '("none", "4")'), "placement"),
+        (OWN.replace('("none", "1")', "()"), "level"),
+        (OWN.replace('("none", "1")', '("1", "1")'), "level"),
+        (OWN.replace('reference="none"', 'reference="3"'), "reference 3"),
+        (OWN.replace("quick=(PROFILE,)", "quick=()"), "quick profile"),
+        (with_first_point('{"norm": "group"}'), "group_dropout"),
+        (with_first_point('{"norm": "layer", "lr": 0.05}'), "norm"),
     ],
 )
-def test_space_that_would_fail_later_is_refused_at_once(tmp_path, text):
-    assert "--space" in refused(write(tmp_path, text))
+def test_a_space_that_would_fail_later_is_refused_at_once(tmp_path, text, culprit):
+    assert culprit in refused(write(tmp_path, text))

@@ -1,4 +1,4 @@
-"""What a network of the family looks like, checked when it is written down.
+"""Configurations of the WBCsNet family, checked when they are created.
 
 Source: Almotairi & Shahin, "White Blood Cells Recognition System Based on Deep Residual Network".
 """
@@ -10,7 +10,6 @@ from typing import Literal, get_args
 Norm = Literal["batch", "group", "none"]
 Shortcut = Literal["identity", "projection"]
 ResidualRelu = Literal["after", "before"]
-Padding = Literal["same", "valid"]
 
 PLACEMENTS = ("none", "1", "2", "3", "1+2", "1+3", "2+3", "1+2+3")
 STAGES = (1, 2, 3)
@@ -23,22 +22,20 @@ GROUP_NORM_GROUPS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """One network of the family.
+    """One network of the family. All convolutions keep the side of their input; 2x2 max-pools halve it.
 
     Attributes:
-        placement: stages that hold a residual block of three convolutions; see PLACEMENTS.
-        norm: what follows every convolution.
+        placement: stages with a residual block of three convolutions; one of PLACEMENTS.
+        norm: the layer after every convolution.
         dropout: probability after FC1, 0 <= dropout < 1.
-        input_px: side of the square RGB input.
-        width: multiplies the channels 64/256/512 of the stages, rounded to multiples of 8; FC1 keeps 512.
-        n_classes: outputs of FC2.
+        input_px: side of the square RGB input, at least 4.
+        width: factor on the channels 64/256/512 of the stages, rounded to multiples of 8; FC1 keeps 512 units.
+        n_classes: outputs of FC2, at least 2.
         shortcut: "identity" starts after the first convolution of the block, where the channels already
-            match; "projection" is a 1x1 convolution from the input of the stage.
+            match; "projection" is a 1x1 convolution of the stage's input.
         residual_relu: "after" the addition only (the standard block), or "before" it as well (the paper's text).
-        padding: of the stages without a residual block; inside one it is always "same", since the addition
-            needs equal sizes.
     Raises:
-        ValueError: a value outside what is listed here; names the field and the value.
+        ValueError: a value that is not allowed; names the field and the value.
     """
 
     placement: str = "none"
@@ -49,7 +46,6 @@ class ModelConfig:
     n_classes: int = 5
     shortcut: Shortcut = "identity"
     residual_relu: ResidualRelu = "after"
-    padding: Padding = "same"
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -57,22 +53,16 @@ class ModelConfig:
         _check_choice("norm", self.norm, get_args(Norm))
         _check_choice("shortcut", self.shortcut, get_args(Shortcut))
         _check_choice("residual_relu", self.residual_relu, get_args(ResidualRelu))
-        _check_choice("padding", self.padding, get_args(Padding))
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be at least 0 and below 1, but it is {self.dropout}")
+            raise ValueError(f"dropout must be at least 0 and below 1, not {self.dropout}")
         if not (math.isfinite(self.width) and self.width > 0):
-            raise ValueError(f"width must be above 0, but it is {self.width}")
-        for field in ("input_px", "n_classes"):
-            if not isinstance(getattr(self, field), int):
-                raise ValueError(f"{field} must be a whole number, but it is {getattr(self, field)}")
-        if self.n_classes < 2:
-            raise ValueError(f"n_classes must be at least 2, but it is {self.n_classes}")
-        if min(side for geometry in self.geometry() for side in (geometry.conv_px, geometry.out_px)) < 1:
-            raise ValueError(f"input_px={self.input_px} is too small for padding={self.padding!r}")
+            raise ValueError(f"width must be above 0, not {self.width}")
+        _check_whole_number("n_classes", self.n_classes, at_least=2)
+        _check_whole_number("input_px", self.input_px, at_least=2 ** sum(POOLED))
 
     @property
     def residual_stages(self) -> tuple[int, ...]:
-        """Stages that hold a residual block, ascending."""
+        """Stages with a residual block, ascending."""
         return () if self.placement == "none" else tuple(int(stage) for stage in self.placement.split("+"))
 
     def geometry(self) -> tuple["StageGeometry", ...]:
@@ -80,18 +70,14 @@ class ModelConfig:
         stages: list[StageGeometry] = []
         in_channels, in_px = 3, self.input_px
         for stage, kernel, full_channels, pooled in zip(STAGES, KERNELS, FULL_CHANNELS, POOLED, strict=True):
-            residual = stage in self.residual_stages
-            same = residual or self.padding == "same"
-            conv_px = in_px if same else in_px - kernel + 1
             geometry = StageGeometry(
                 in_channels=in_channels,
                 out_channels=max(8, 8 * round(full_channels * self.width / 8)),
                 kernel=kernel,
-                residual=residual,
-                same=same,
+                residual=stage in self.residual_stages,
                 pooled=pooled,
-                conv_px=conv_px,
-                out_px=conv_px // 2 if pooled else conv_px,
+                in_px=in_px,
+                out_px=in_px // 2 if pooled else in_px,
             )
             stages.append(geometry)
             in_channels, in_px = geometry.out_channels, geometry.out_px
@@ -100,23 +86,27 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class StageGeometry:
-    """Sizes of one stage; `conv_px` is the side after its convolutions, `out_px` the side after pooling."""
+    """Sizes of one stage; `in_px` is the side of its input and convolutions, `out_px` the side after pooling."""
 
     in_channels: int
     out_channels: int
     kernel: int
     residual: bool
-    same: bool
     pooled: bool
-    conv_px: int
+    in_px: int
     out_px: int
 
 
 def _check_choice(field: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise ValueError(f"{field} must be one of {', '.join(choices)}, but it is {value!r}")
+        raise ValueError(f"{field} must be one of {', '.join(choices)}, not {value!r}")
 
 
-# The paper's two networks. Its first data set has crops of 70 x 70 px.
+def _check_whole_number(field: str, value: object, *, at_least: int) -> None:
+    if not isinstance(value, int) or value < at_least:
+        raise ValueError(f"{field} must be a whole number of at least {at_least}, not {value!r}")
+
+
+# The paper's two networks. The crops of its first data set have 70 x 70 px.
 PAPER_WBCSNET = ModelConfig(placement="none", norm="none", dropout=0.0)
 PAPER_WBCSNET2 = ModelConfig(placement="1", norm="batch", dropout=0.5)

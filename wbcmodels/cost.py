@@ -1,4 +1,4 @@
-"""What a network costs, by formula: known for every placement before anything is trained."""
+"""Parameters and multiply-accumulate operations of a network, by formula, before anything is trained."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ from wbcmodels.config import FC1_UNITS, ModelConfig, StageGeometry
 
 
 def n_parameters(config: ModelConfig) -> int:
-    """Trainable parameters, weights and biases and the scales and shifts of the norms."""
+    """Trainable parameters: weights, biases, and the scales and shifts of the norms."""
     per_unit_channel = 1 if config.norm == "none" else 2  # a bias, or a norm's scale and shift
     total = 0
     for stage in config.geometry():
@@ -16,18 +16,18 @@ def n_parameters(config: ModelConfig) -> int:
 
 
 def macs(config: ModelConfig) -> int:
-    """Multiply-accumulate operations of the convolutions and linear layers in one image's forward pass.
+    """Multiply-accumulate operations of the convolutions and linear layers in the forward pass of one image.
 
-    Norms, ReLU and pooling are left out, as counters of torch and of the literature do.
+    Norms, ReLU and pooling are not counted, as in torch's counter and in the literature.
     """
     convolutions = sum(
-        weights * stage.conv_px**2 for stage in config.geometry() for weights in _conv_weights(stage, config)
+        weights * stage.in_px**2 for stage in config.geometry() for weights in _conv_weights(stage, config)
     )
     return convolutions + _fc1_weights(config) + FC1_UNITS * config.n_classes
 
 
 def model_size(model: ModelConfig, n_classes: int) -> dict[str, int]:
-    """Columns on a network's cost."""
+    """The cost of a network with n_classes outputs, by the names of the tables' columns."""
     model = replace(model, n_classes=n_classes)
     return {"n_parameters": n_parameters(model), "macs": macs(model)}
 

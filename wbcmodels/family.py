@@ -1,4 +1,4 @@
-"""The networks themselves: ModelConfig -> nn.Module."""
+"""The networks of the family as torch modules, built from a ModelConfig."""
 
 from typing import Literal
 
@@ -9,29 +9,25 @@ from wbcmodels.config import FC1_UNITS, GROUP_NORM_GROUPS, ModelConfig, Norm, St
 
 
 class ConvUnit(nn.Module):
-    """Convolution and norm, without the ReLU, so that a block can add before it."""
+    """Convolution and norm; the ReLU is left to the stage, because a block adds its shortcut first."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int, *, same: bool, norm: Norm) -> None:
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, norm: Norm) -> None:
         super().__init__()
-        # A norm has its own shift, so the convolution needs a bias only where there is no norm.
-        self.conv = nn.Conv2d(
-            in_channels, out_channels, kernel, padding=kernel // 2 if same else 0, bias=norm == "none"
-        )
+        # A norm has a shift of its own, so only a convolution without a norm needs a bias.
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=norm == "none")
         self.norm = _norm(norm, out_channels)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        """(N, in_channels, H, W) -> (N, out_channels, H', W')."""
+        """(N, in_channels, H, W) -> (N, out_channels, H, W)."""
         return self.norm(self.conv(x_NCHW))
 
 
 class PlainStage(nn.Module):
-    """One convolution, ReLU, and where the stage has it a 2x2 max-pool."""
+    """One convolution and ReLU, then the stage's max-pool, if any."""
 
     def __init__(self, geometry: StageGeometry, config: ModelConfig) -> None:
         super().__init__()
-        self.unit = ConvUnit(
-            geometry.in_channels, geometry.out_channels, geometry.kernel, same=geometry.same, norm=config.norm
-        )
+        self.unit = ConvUnit(geometry.in_channels, geometry.out_channels, geometry.kernel, config.norm)
         self.pool = nn.MaxPool2d(2) if geometry.pooled else nn.Identity()
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
@@ -40,19 +36,16 @@ class PlainStage(nn.Module):
 
 
 class ResidualStage(nn.Module):
-    """Three convolutions, the last one added to a shortcut before the ReLU, then the stage's max-pool."""
+    """Three convolutions, a shortcut added to the last before the ReLU, then the stage's max-pool, if any."""
 
     def __init__(self, geometry: StageGeometry, config: ModelConfig) -> None:
         super().__init__()
         channels, kernel = geometry.out_channels, geometry.kernel
-        self.unit1 = ConvUnit(geometry.in_channels, channels, kernel, same=True, norm=config.norm)
-        self.unit2 = ConvUnit(channels, channels, kernel, same=True, norm=config.norm)
-        self.unit3 = ConvUnit(channels, channels, kernel, same=True, norm=config.norm)
-        self.projection = (
-            ConvUnit(geometry.in_channels, channels, 1, same=True, norm=config.norm)
-            if config.shortcut == "projection"
-            else None
-        )
+        self.unit1 = ConvUnit(geometry.in_channels, channels, kernel, config.norm)
+        self.unit2 = ConvUnit(channels, channels, kernel, config.norm)
+        self.unit3 = ConvUnit(channels, channels, kernel, config.norm)
+        projected = config.shortcut == "projection"
+        self.projection = ConvUnit(geometry.in_channels, channels, 1, config.norm) if projected else None
         self.relu_before_addition = config.residual_relu == "before"
         self.pool = nn.MaxPool2d(2) if geometry.pooled else nn.Identity()
 
@@ -67,7 +60,7 @@ class ResidualStage(nn.Module):
 
 
 class WBCsNet(nn.Module):
-    """Three stages, FC1, dropout, FC2. Its children `stage1` ... `stage3` name the feature maps."""
+    """Three stages (`stage1`, `stage2`, `stage3`), FC1, dropout, FC2."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -81,14 +74,14 @@ class WBCsNet(nn.Module):
         self.features_frozen = False
 
     def freeze_features(self) -> None:
-        """Leave FC2 alone to be trained; the norms keep the statistics they have."""
+        """Train FC2 only from now on; the norms keep their statistics."""
         self.features_frozen = True
         self.requires_grad_(False)
         self.fc2.requires_grad_(True)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "WBCsNet":
-        """As in torch, but frozen stages stay in evaluation mode."""
+        """Set the mode as torch does, except that frozen stages stay in evaluation mode."""
         super().train(mode)
         if self.features_frozen:
             for stage in (self.stage1, self.stage2, self.stage3):
@@ -96,7 +89,7 @@ class WBCsNet(nn.Module):
         return self
 
     def stage_outputs(self, images_NCHW: Tensor) -> dict[str, Tensor]:
-        """Feature maps by stage name, each (N, channels, side, side) as after the stage's pooling."""
+        """Feature maps by stage name, each (N, channels, side, side), after the stage's pooling."""
         stage1 = self.stage1(images_NCHW)
         stage2 = self.stage2(stage1)
         return {"stage1": stage1, "stage2": stage2, "stage3": self.stage3(stage2)}
@@ -104,23 +97,23 @@ class WBCsNet(nn.Module):
     def features(self, images_NCHW: Tensor) -> Tensor:
         """Activations of FC1 before dropout, (N, 512)."""
         stage3_NHWC = self.stage_outputs(images_NCHW)["stage3"].permute(0, 2, 3, 1)
-        # Pixel by pixel, which is how a map in channels-last order lies in memory: nothing is copied, and the
-        # gradient comes back in that order.
+        # Pixel by pixel is the order of channels-last memory: nothing is copied, and the gradient comes back in
+        # the same order.
         return torch.relu(self.fc1(stage3_NHWC.flatten(1)))
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
-        """(N, 3, input_px, input_px), normalised -> logits (N, n_classes)."""
+        """Normalised images (N, 3, input_px, input_px) -> logits (N, n_classes)."""
         return self.fc2(self.dropout(self.features(images_NCHW)))
 
 
 def build(config: ModelConfig, seed: int) -> WBCsNet:
-    """Build a network with He initialisation drawn from its own generator.
+    """Build a network with He initialisation.
 
-    With torch's default initialisation the networks without batch norm hardly leave the majority class.
+    With torch's default initialisation, networks without batch norm hardly learn more than the majority class.
 
     Args:
         config: the network.
-        seed: of the weights alone; torch's global generator is neither read nor advanced.
+        seed: determines the weights; torch's global generator is neither read nor advanced.
     Source: He et al. 2015, "Delving Deep into Rectifiers", fan-in mode.
     """
     with torch.random.fork_rng(devices=[]):
@@ -137,7 +130,7 @@ def build(config: ModelConfig, seed: int) -> WBCsNet:
 
 
 def replace_head(model: WBCsNet, n_classes: int, seed: int) -> None:
-    """Put a new FC2 with n_classes outputs in place of the trained one."""
+    """Replace FC2 by a new one with n_classes outputs, its weights drawn from the seed."""
     generator = torch.Generator().manual_seed(seed)
     head = nn.Linear(FC1_UNITS, n_classes, device="meta").to_empty(device=model.fc2.weight.device)
     nn.init.kaiming_normal_(head.weight, nonlinearity="linear", generator=generator)
@@ -146,7 +139,7 @@ def replace_head(model: WBCsNet, n_classes: int, seed: int) -> None:
 
 
 def _relu_pooled(x_NCHW: Tensor, pool: nn.Module) -> Tensor:
-    # The maximum of ReLUs is the ReLU of the maximum, of which there are fewer.
+    # Pooling first leaves fewer values for the ReLU; the result is the same.
     return torch.relu(pool(x_NCHW))
 
 

@@ -1,4 +1,4 @@
-"""Atomic writes: a reader sees a file as it was or as it is now, never half of it."""
+"""Atomic writes: a reader sees either the old file or the new one, never a part of one."""
 
 import os
 from collections.abc import Callable
@@ -12,15 +12,20 @@ from search.common.errors import StudyFailedError
 
 
 def write_atomically(path: Path, table: pa.Table) -> None:
-    """Write a Parquet file that a reader sees either as it was or whole."""
+    """Write a table as a Parquet file."""
     replace_file(path, lambda partial: pq.write_table(table, partial))
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8."""
+    replace_file(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a file beside the path, then put it in the path's place.
+    """Let `write` create a temporary file next to the path, then move it to the path.
 
     Raises:
-        StudyFailedError: it cannot be written, with the path and the system's reason.
+        StudyFailedError: the file cannot be written; names the path and the system's reason.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -29,11 +34,6 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
             os.fsync(written.fileno())
         partial.replace(path)
     except OSError as error:
-        with suppress(OSError):  # what cannot be written can perhaps not be removed either
+        with suppress(OSError):  # the file system may refuse the removal as well
             partial.unlink(missing_ok=True)
         raise StudyFailedError(f"{path}: {error.strerror or error}") from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file as a whole or not at all."""
-    replace_file(path, lambda partial: partial.write_text(text, encoding="utf-8"))

@@ -1,20 +1,20 @@
-"""The places of this program's own files, whichever module asks for them."""
+"""Locations of the program's own files."""
 
 from pathlib import Path
 
 import search
 
 ROOT = Path(search.__file__).parents[1]
-"""Folder that holds the packages: a checkout, or where pip put them."""
+"""Folder of the packages: a checkout, or the folder that pip installed them to."""
 SPACES = ROOT / "spaces"
 PACKAGES = ("search", "wbcmodels")
 
 
 def code_files(root: Path = ROOT) -> list[Path]:
-    """All modules that a study's results can depend on, in an order that does not depend on the machine.
+    """All modules that a study's results can depend on, in the same order on every machine.
 
     Raises:
-        FileNotFoundError: a package has no modules, so that a digest of them would say nothing.
+        FileNotFoundError: a package without modules; a digest of no files would hide every change.
     """
     files: list[Path] = []
     for package in PACKAGES:

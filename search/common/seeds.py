@@ -1,13 +1,13 @@
-"""Every random stream of a study, from its one seed."""
+"""Seeds of all random streams of a study, derived from the study's one seed."""
 
 import hashlib
 
 
 def derive_seed(*parts: int | str) -> int:
-    """A seed of 32 bits from the study's seed and the names of what it is for.
+    """A 32-bit seed from the study's seed and the names of the stream's purpose.
 
-    Unlike seed + fold, streams of different purposes never coincide, and unlike hash(), the value is the same
-    in every process.
+    Unlike seed + fold, streams for different purposes never coincide by construction. Unlike hash(), the value
+    is the same in every process.
     """
     text = "\x1f".join(str(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")

@@ -1,8 +1,9 @@
-"""Image files, found below a folder and turned into 8-bit RGB arrays: read, decoded and scaled once."""
+"""Image files as 8-bit RGB arrays: found below a folder, decoded and scaled once."""
 
 import dataclasses
 import hashlib
 import io
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,13 +11,15 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from search.common.errors import InputError
 from search.data.imageset import ImageSet, Listing
 
 EXTENSIONS = (".tif", ".tiff", ".bmp", ".png", ".jpg", ".jpeg")
 _FORMATS = ("TIFF", "BMP", "PNG", "JPEG")
+_BITS, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274  # tags of a TIFF
+_BLACK_IS_ZERO, _RGB = 1, 2  # values of the photometric tag
 _INTEGER_SCALES = (255, 4095, 65535)
 _FLOAT_SCALES = (1, *_INTEGER_SCALES)
 
@@ -26,9 +29,9 @@ def files_below(folder: Path) -> tuple[list[str], list[str]]:
 
     Returns:
         Names of the images and names of the other files, POSIX paths relative to the folder, sorted; hidden
-        files and folders are passed over.
+        files and folders are ignored.
     Raises:
-        InputError: the folder is missing, no folder, or cannot be read; names it.
+        InputError: the folder does not exist, is not a folder, or cannot be read; names it.
     """
     try:
         if not folder.exists():
@@ -51,16 +54,16 @@ def _walk(folder: Path, prefix: str, above: frozenset[Path]) -> Iterator[str]:
                 continue
             if not entry.is_dir():
                 yield prefix + entry.name
-            elif not entry.is_symlink() or path.resolve() not in above:  # else a link in a circle
+            elif not entry.is_symlink() or path.resolve() not in above:  # a link to a parent would never end
                 yield from _walk(path, f"{prefix}{entry.name}/", above)
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
     """Read one image file as 8-bit RGB.
 
-    Transparent parts become white. EXIF orientation is applied; of several pages the first is taken.
-    Grey images with more than 8 bits are scaled by the least of 8, 12 and 16 bits that holds their brightest
-    pixel, never by their own minimum and maximum, so that brightness stays comparable between images.
+    Transparent parts become white. EXIF orientation is applied. Only the first page of a file is read.
+    Images with more than 8 bits per channel are scaled by the least of 8, 12 and 16 bits that holds their
+    brightest value, never by their own minimum and maximum, so that brightness stays comparable between images.
 
     Returns:
         uint8, shape (height_px, width_px, 3).
@@ -71,7 +74,7 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
 
 
 def resize_square(rgb: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
-    """Cut the centre square out and scale it, averaging where it shrinks.
+    """Crop to the centre square and scale it, averaging pixels if it shrinks.
 
     Args:
         rgb: uint8, shape (height_px, width_px, 3).
@@ -82,10 +85,10 @@ def resize_square(rgb: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
     height, width = rgb.shape[:2]
     short = min(height, width)
     top, left = (height - short) // 2, (width - short) // 2
-    # Cut, not squeezed: the shape of cell and nucleus tells the classes apart. Not padded either: borders
-    # that differ by class are a shortcut. A crop has its cell in the middle, so its ends hold neighbours.
+    # Cropped, not squeezed, because the shapes of cell and nucleus tell the classes apart. Not padded either:
+    # a network could learn borders that differ by class. The cell is in the middle, so only neighbours are lost.
     image = Image.fromarray(rgb[top : top + short, left : left + short])
-    # Pillow widens the bilinear filter by the shrink factor, so no pixel is skipped.
+    # Pillow widens the bilinear filter by the scale factor, so no pixel is skipped.
     return np.array(image.resize((side_px, side_px), Image.Resampling.BILINEAR))
 
 
@@ -93,14 +96,14 @@ def decode_listing(folder: Path, listing: Listing, sides_px: Sequence[int], *, s
     """Decode every image of a listing once and scale it to each side.
 
     Args:
-        folder: where the listing's names start.
+        folder: the folder that the listing's names are relative to.
         listing: the images.
         sides_px: sides of the square results.
-        skip_bad: leave damaged images out, and classes that have no other, instead of raising.
+        skip_bad: leave out damaged images, and classes without any other image, instead of raising.
     Returns:
         The images in the listing's order; arrays are read-only.
     Raises:
-        InputError: a damaged image, the first in the listing's order; names the file and the reason.
+        InputError: a damaged image; names the first in the listing's order, and the reason.
     """
     n_images = len(listing.names)
     pixels = {side: np.zeros((n_images, side, side, 3), np.uint8) for side in sides_px}
@@ -118,7 +121,7 @@ def decode_listing(folder: Path, listing: Listing, sides_px: Sequence[int], *, s
 
     digests: list[bytes] = []
     problems: dict[int, InputError] = {}
-    with ThreadPoolExecutor() as pool:  # Pillow decodes and scales outside Python's lock
+    with ThreadPoolExecutor() as pool:  # Pillow releases Python's lock while it decodes
         for index, result in enumerate(pool.map(load, range(n_images))):
             if isinstance(result, bytes):
                 digests.append(result)
@@ -137,10 +140,10 @@ def _image_set(
     problems: dict[int, InputError],
 ) -> ImageSet:
     kept = np.setdiff1d(np.arange(len(listing.names)), list(problems))
-    if problems:  # indexing copies; without problems the arrays stay as they are
+    if problems:  # indexing copies the arrays
         pixels = {side: array[kept] for side, array in pixels.items()}
     names = tuple(listing.names[index] for index in kept)
-    # Numbered anew: the digest and the classes must not depend on images that were left out.
+    # Renumbered, because classes and digest must not depend on images that were left out.
     codes, labels = np.unique(listing.labels[kept], return_inverse=True)
     classes = tuple(listing.classes[code] for code in codes)
     groups = None if listing.groups is None else np.unique(listing.groups[kept], return_inverse=True)[1]
@@ -162,7 +165,7 @@ def _fingerprint(listing: Listing, digests: list[bytes]) -> str:
     total = hashlib.sha256()
     groups = [None] * len(digests) if listing.groups is None else listing.groups.tolist()
     for name, label, group, digest in zip(listing.names, listing.labels.tolist(), groups, digests, strict=True):
-        # repr quotes the texts, so that no two different rows run together into the same bytes.
+        # repr quotes the texts, so that no two different rows give the same bytes.
         total.update(repr((name, listing.classes[label], group)).encode("utf-8", "surrogateescape"))
         total.update(digest)
     return total.hexdigest()
@@ -179,11 +182,10 @@ def _decode(path: Path, data: bytes) -> NDArray[np.uint8]:
     if not data:
         raise _unreadable(path, "the file is empty")
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            return _to_rgb(image)
+        return _to_rgb(_open(data))
     except UnidentifiedImageError:
-        raise _unreadable(path, "the content is not TIFF, BMP, PNG or JPEG, or its head is damaged") from None
-    except Exception as error:  # damaged files make Pillow raise nearly anything, SyntaxError included
+        raise _unreadable(path, "the content is not TIFF, BMP, PNG or JPEG, or its header is damaged") from None
+    except Exception as error:  # damaged files make the decoders raise nearly anything, SyntaxError included
         raise _unreadable(path, str(error) or type(error).__name__) from None
 
 
@@ -191,43 +193,86 @@ def _unreadable(path: Path, reason: str) -> InputError:
     return InputError(f"{path}: cannot be read as an image: {' '.join(reason.split())}")
 
 
-def _to_rgb(image: ImageFile.ImageFile) -> NDArray[np.uint8]:
-    wide_colour = _is_wide_colour(image)  # asked first: loading drops the file's layout
+def _open(data: bytes) -> Image.Image:
+    """Open an image with Pillow, or with tifffile if it is a TIFF of more than 8 bits per channel.
+
+    Of such files Pillow reads some kinds wrongly or not at all, and keeps only the upper byte of colours.
+    """
+    try:
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    except UnidentifiedImageError:
+        if data[:2] not in (b"II", b"MM"):  # how a TIFF begins
+            raise
+        return _open_wide_tiff(data)
+    tags = getattr(image, "tag_v2", {})
+    if max(tags.get(_BITS, (0,))) > 8 and tags.get(_PHOTOMETRIC) in (_BLACK_IS_ZERO, _RGB):
+        try:
+            return _open_wide_tiff(data)
+        except Exception as error:
+            # Without that package tifffile cannot read LZW and packed 12 bits, which Pillow can.
+            if "imagecodecs" not in str(error):
+                raise
+    return image
+
+
+def _open_wide_tiff(data: bytes) -> Image.Image:
+    """Open the first page of a grey or RGB TIFF, scaled to 8 bits."""
+    import tifffile  # a tenth of a second, which only such files are worth
+
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs what it also raises
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        if not len(file.pages):
+            raise UnidentifiedImageError
+        page = file.pages.first
+        values = page.asarray()
+    if page.photometric == _BLACK_IS_ZERO and values.ndim == 2:
+        image = Image.fromarray(_to_uint8(values))
+    elif page.photometric == _RGB and values.ndim == 3:
+        channels = np.moveaxis(values, page.axes.index("S"), -1)
+        image = Image.fromarray(_to_uint8(channels[:, :, :3]))
+        if page.extrasamples and page.extrasamples[0] == tifffile.EXTRASAMPLE.UNASSALPHA:
+            opaque = 1 if values.dtype.kind == "f" else np.iinfo(values.dtype).max
+            image.putalpha(Image.fromarray(np.rint(channels[:, :, 3] * (255 / opaque)).astype(np.uint8)))
+    else:
+        raise ValueError("a TIFF that is neither grey nor RGB; save it as 8-bit RGB")
+    if _ORIENTATION in page.tags:
+        image.getexif()[_ORIENTATION] = page.tags[_ORIENTATION].value
+    return image
+
+
+def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    upper_byte = _is_cut_to_upper_byte(image)  # asked first: loading drops the file's layout
     upright = ImageOps.exif_transpose(image)
     if upright.mode == "F" or upright.mode.startswith("I"):
-        grey = _grey_to_uint8(np.asarray(upright))
+        grey = _to_uint8(np.asarray(upright))
         return np.repeat(grey[:, :, None], 3, axis=2)
     if upright.has_transparency_data:
         rgba = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
     rgb = np.array(upright.convert("RGB"))
-    if wide_colour and rgb.max() < 16:
-        # Pillow keeps the upper byte alone: of 12 bits in a 16-bit file only 16 shades are left.
+    if upper_byte and rgb.max() < 16:
+        # Of 12 bits in a 16-bit file, only 16 shades would be left.
         raise ValueError("16-bit colour that uses at most the lowest 12 bits; save it as 8-bit colour")
     return rgb
 
 
-def _is_wide_colour(image: ImageFile.ImageFile) -> bool:
-    """Whether this is colour with 16 bits per channel; refuses the one layout that Pillow garbles."""
-    tags = getattr(image, "tag_v2", {})  # TIFF only: 258 bits per sample, 284 planes
-    bits = tags.get(258, ())
-    if len(bits) > 1 and max(bits) > 8 and tags.get(284) == 2 and image.tile[0].codec_name == "raw":
-        raise ValueError("16-bit TIFF with uncompressed separate colour planes; save it as 8-bit colour")
-    return ";16" in str(image.tile) and not image.mode.startswith("I")
+def _is_cut_to_upper_byte(image: Image.Image) -> bool:
+    """Whether Pillow reads 16-bit colour by its upper bytes."""
+    return ";16" in str(getattr(image, "tile", "")) and not image.mode.startswith("I")
 
 
-def _grey_to_uint8(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Scale grey values of more than 8 bits.
+def _to_uint8(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Scale values of more than 8 bits.
 
-    A 12-bit camera stores 0..4095 in 16-bit files; by the full 16 bits its images would keep 16 shades.
-    Bright-field images have a bright background, so the brightest pixel tells the camera's bits.
+    A 12-bit camera stores 0..4095 in 16-bit files; scaled by the full 16 bits, its images would keep 16 shades.
+    Bright-field images have a bright background, so the brightest value tells the camera's bits.
     """
-    grey = values.astype(np.float64)
-    if not np.isfinite(grey).all():
-        raise ValueError("holds values that are not finite")
+    exact = values.astype(np.float64)
+    if not np.isfinite(exact).all():
+        raise ValueError("it has values that are not finite")
     scales = _FLOAT_SCALES if np.issubdtype(values.dtype, np.floating) else _INTEGER_SCALES
-    brightest = grey.max()
+    brightest = exact.max()
     full = next((scale for scale in scales if brightest <= scale), None)
     if full is None:
-        raise ValueError(f"holds values up to {brightest:g}, more than 16 bits")
-    return np.rint(grey.clip(min=0) * (255 / full)).astype(np.uint8)
+        raise ValueError(f"it has values up to {brightest:g}, more than 16 bits")
+    return np.rint(exact.clip(min=0) * (255 / full)).astype(np.uint8)

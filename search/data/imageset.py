@@ -1,4 +1,4 @@
-"""What every data source gives: labelled images, first by name, then as pixels."""
+"""Labelled images: a listing by name, the same with pixels, and the interface of every data source."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ class Listing:
 
     Attributes:
         source: name for tables and console, such as the folder's name.
-        classes: class names, sorted without regard to case; a label is an index into them.
+        classes: class names, sorted; a label is an index into them.
         names: one per image, unique, POSIX path relative to the source, in a stable order.
         labels: int64, shape (n_images,), values 0..n_classes-1.
-        groups: int64, shape (n_images,); images of one group never stand on two sides of a split.
-            None: every image is its own group.
-        notes: lines that the user should read (odd files passed over, labels without a file, ...).
+        groups: int64, shape (n_images,); a split never separates images of one group. None: every image is its
+            own group.
+        notes: lines for the user (files that were ignored, labels without a file, ...).
     """
 
     source: str
@@ -36,12 +36,12 @@ class Listing:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSet(Listing):
-    """A listing with its pixels, decoded once.
+    """A listing with its pixels.
 
     Attributes:
         pixels: side in px -> uint8 RGB array, shape (n_images, side, side, 3).
-        fingerprint: hex digest of all file contents, names, labels and groups; the same data give the same
-            digest at whatever path and for whatever sizes.
+        fingerprint: hex digest of all file contents, names, labels and groups; it does not depend on the path
+            or on the sides.
     """
 
     pixels: dict[int, NDArray[np.uint8]]
@@ -49,25 +49,25 @@ class ImageSet(Listing):
 
 
 class Source(Protocol):
-    """Where images come from."""
+    """A data set that can be listed, decoded, and shown at full size."""
 
     @property
     def listing(self) -> Listing:
-        """Names and labels, found without decoding an image."""
+        """Names and labels, known without decoding an image."""
         ...
 
     def decode(self, sides_px: Sequence[int], *, skip_bad: bool = False) -> ImageSet:
         """Decode every image once and scale it to each of the square sides.
 
         Raises:
-            InputError: a damaged image, named; with skip_bad it is left out and named in `notes` instead.
+            InputError: a damaged image, which it names; with skip_bad it is left out and named in `notes`.
         """
         ...
 
     def photograph(self, name: str) -> NDArray[np.uint8]:
-        """One image of the listing as it is, RGB of shape (height_px, width_px, 3).
+        """Read one image of the listing at its full size, RGB of shape (height_px, width_px, 3).
 
         Raises:
-            InputError: it cannot be read (any more); names it.
+            InputError: the image cannot be read; names it.
         """
         ...

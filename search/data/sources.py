@@ -1,4 +1,4 @@
-"""From what `--data` names to a source of images."""
+"""Data sources by the value of `--data`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,10 +23,10 @@ def open_source(
 
     Args:
         microscope: which of the two synthetic data sets.
-        seed: of the synthetic drawing.
-        class_names, groups: of a folder, see `search.data.folder.open_folder`.
+        seed: seed of the synthetic data sets.
+        class_names, groups: for a folder, see `search.data.folder.open_folder`.
     Raises:
-        InputError: what is wrong with the folder.
+        InputError: the folder cannot be used.
     """
     if data == SYNTHETIC:
         return SyntheticSource(seed, microscope)

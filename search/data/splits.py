@@ -1,7 +1,7 @@
-"""Partitions of images, as index arrays.
+"""Stratified, group-disjoint splits.
 
-One locked test set; of the rest, the development set, two kinds of partition that are not nested: search folds
-score trials, comparison folds score each level's chosen configuration.
+A study locks one test set. The rest, the development set, is partitioned twice, independently: search folds score
+trials, comparison folds score the configuration that each level has chosen.
 """
 
 import warnings
@@ -15,27 +15,27 @@ from search.common.errors import InputError
 
 Indices = NDArray[np.int64]
 
-# Share of the source's images that the locked test set takes.
+# Share of the source's images in the locked test set.
 TEST_SHARE = 0.2
 
 
 @dataclass(frozen=True)
 class Split:
-    """Image indices of the two sides of a split, each ascending."""
+    """Image indices of a split's two sides, each ascending."""
 
     train: Indices
     val: Indices
 
 
 def hold_out(labels: NDArray[np.int64], groups: NDArray[np.int64] | None, share: float, seed: int) -> Split:
-    """Set a stratified test set aside, as the `val` side of a split.
+    """Set aside a stratified test set, as the `val` side of a split.
 
     Args:
         labels: shape (n_images,).
         groups: shape (n_images,); one group never crosses the split. None: every image its own.
-        share: wanted share of test images, 0 < share < 1; reached up to rounding by 1/n_folds.
+        share: share of test images, 0 < share <= 1/2, rounded to one over a whole number.
     Raises:
-        InputError: fewer groups than parts.
+        InputError: fewer images or groups than parts; names both numbers.
     """
     return stratified_folds(labels, groups, n_folds=max(2, round(1 / share)), seed=seed)[0]
 
@@ -50,8 +50,8 @@ def stratified_folds(
 ) -> list[Split]:
     """Build stratified, group-disjoint splits.
 
-    A class with a single image (among those given) stays in the training side of every split, but for a split
-    that validates others of its group, where it is on neither side.
+    A class with a single image (among those given) is on the training side of every split, except where other
+    images of its group are validated: there it is on neither side.
 
     Args:
         labels: int64, shape (n_images,).
@@ -59,10 +59,10 @@ def stratified_folds(
         n_folds: at least 2.
         among: the image indices to partition; None: all.
     Returns:
-        n_folds Splits of indices into `labels`; the validation sides partition all images but those of
+        n_folds Splits of indices into `labels`; the validation sides partition all images except those of
         single-image classes.
     Raises:
-        InputError: n_folds exceeds the number of images or groups; names both.
+        InputError: n_folds exceeds the number of images or groups; names both numbers.
     """
     among = np.arange(len(labels)) if among is None else np.sort(among)
     counts = np.bincount(labels[among])
@@ -71,7 +71,7 @@ def stratified_folds(
     units = len(shared) if groups is None else len(np.unique(groups[shared]))
     if n_folds > units:
         kind = "images" if groups is None else "groups"
-        raise InputError(f"{n_folds} folds cannot be made of {units} {kind}")
+        raise InputError(f"{n_folds} folds: only {units} {kind}; use at most {units}")
     splits = []
     for val in _validation_sides(labels[shared], None if groups is None else groups[shared], n_folds, seed):
         validation = np.sort(shared[val])
@@ -87,24 +87,24 @@ def stratified_folds(
 def _validation_sides(
     labels: NDArray[np.int64], groups: NDArray[np.int64] | None, n_folds: int, seed: int
 ) -> list[Indices]:
-    # It takes a second to import, which a study's header need not wait for.
+    # Imported here, because it takes a second and the study's header appears before.
     from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
 
     if groups is not None:
         counts = np.bincount(labels)
-        if counts.max() < n_folds:  # scikit-learn refuses to stratify so few
+        if counts.max() < n_folds:  # too few for scikit-learn to stratify
             by_group = GroupKFold(n_splits=n_folds, shuffle=True, random_state=seed)
             return [val for _, val in by_group.split(labels, labels, groups)]
         stratified = StratifiedGroupKFold(n_splits=n_folds, shuffle=True, random_state=seed)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="The least populated class")  # the study warns itself
+            warnings.filterwarnings("ignore", message="The least populated class")  # the study warns of it
             return [val for _, val in stratified.split(labels, labels, groups)]
-    # scikit-learn refuses classes that are all smaller than n_folds and warns of any that is; the study warns
-    # of them itself. Dealing out each shuffled class in turn is the same partition without those limits.
-    generator = np.random.default_rng(seed)
     if np.bincount(labels)[np.unique(labels)].min() >= n_folds:
         plain = StratifiedKFold(n_splits=n_folds, shuffle=True, random_state=seed)
         return [val for _, val in plain.split(labels, labels)]
+    # scikit-learn refuses if all classes are smaller than n_folds, and warns if one is, as the study itself does.
+    # Dealing out each shuffled class in turn stratifies as well, without those limits.
+    generator = np.random.default_rng(seed)
     dealt = np.concatenate([generator.permutation(np.flatnonzero(labels == k)) for k in np.unique(labels)])
     return [dealt[fold::n_folds] for fold in range(n_folds)]
 
@@ -112,20 +112,20 @@ def _validation_sides(
 def small_class_warnings(
     classes: Sequence[str], labels: NDArray[np.int64], among: Indices, n_folds: int
 ) -> list[str]:
-    """Lines that warn of classes with fewer images than folds, and of classes with a single image."""
+    """Warnings of classes with fewer images than folds, one line each."""
     counts = np.bincount(labels[among], minlength=len(classes))
     lines = []
     for name, count in zip(classes, counts, strict=True):
         if count == 0:
-            lines.append(f"class {name} has no image outside the test set: it is neither trained nor scored")
+            lines.append(f"class {name} has no image outside the test set: it is not trained and not scored")
         elif count == 1:
             lines.append(
-                f"class {name} has 1 image outside the test set: it stays in training, is never validated, "
-                "and the metrics leave it out"
+                f"class {name} has 1 image outside the test set: it is trained but never validated, and the "
+                "metrics leave it out"
             )
         elif count < n_folds:
             lines.append(
-                f"class {name} has {count} images for {n_folds} folds: some folds validate none; "
-                "the metrics are pooled over folds"
+                f"class {name} has {count} images for {n_folds} folds: some folds validate none of them; "
+                "metrics are pooled over folds"
             )
     return lines

@@ -1,8 +1,8 @@
-"""Drawn blood smears: a data set that needs no download, to try the whole study on.
+"""Synthetic blood smears: drawn images to try a whole study on, without a download.
 
 Every image is painted on one warped pixel grid, back to front: red cells, cytoplasm, nucleus, granules.
-Layers hold transmittance, so that the strength of the stain is an exponent, and light and white balance are
-factors, as under a microscope. The classes overlap where real ones do: band neutrophils and monocytes, pale
+Layers are transmittances, so the strength of the stain is an exponent, and light and white balance are factors,
+as in a microscope. The classes overlap where real ones do: band neutrophils and monocytes, pale
 eosinophils and two-lobed neutrophils, large lymphocytes and small monocytes, basophils with few granules.
 """
 
@@ -19,7 +19,7 @@ from scipy.ndimage import gaussian_filter
 from search.data.imageset import ImageSet, Listing
 
 BASE_SIDE_PX = 72
-NOTE = "synthetic: drawn cells, a demonstration of the method and no evidence about blood cells"
+NOTE = "synthetic: drawn cells demonstrate the method; they are no evidence about blood cells"
 
 Field = NDArray[np.float32]
 """Values per pixel: shape (side, side), with a leading 2 for x and y or a trailing 3 for RGB."""
@@ -29,19 +29,19 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class CellType:
-    """How cells of one class look; every pair of numbers is the range of a uniform draw.
+    """The looks of one class of cells; every pair of numbers is the range of a uniform draw.
 
     Attributes:
-        radius_px: of the cell, in an image of BASE_SIDE_PX.
-        lobes: numbers of nuclear lobes, drawn with equal chance.
-        arc_rad: angle that the nucleus bends through.
+        radius_px: radius of the cell, in an image of BASE_SIDE_PX.
+        lobes: numbers of nuclear lobes, equally likely.
+        arc_rad: angle through which the nucleus bends.
         spine: radius of that bend, in cell radii.
         lobe: radius of the widest lobe, in cell radii.
         waist: radius between lobes, in lobe radii.
         cytoplasm, granule: transmittance of red, green and blue.
         granules: number of granules per pixel of the cell.
-        opacity: of a granule.
-        over_nucleus: how far granules cover the nucleus, 0..1.
+        opacity: opacity of a granule, 0..1.
+        over_nucleus: opacity of granules over the nucleus, 0..1.
     """
 
     radius_px: Range
@@ -90,18 +90,18 @@ CELL_TYPES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Microscope:
-    """One laboratory: its stain, light and magnification, and how many cells of each class it saw.
+    """One laboratory: its stain, light and magnification, and its number of cells per class.
 
     Attributes:
-        code: enters the seed of every image.
+        code: part of the seed of every image.
         source: name of the data set.
         counts: images per class, in the order of CELL_TYPES.
         zoom: magnification relative to `radius_px`.
         stain: exponents of the white cell's transmittance.
-        tint: factors on these exponents for red, green and blue.
+        tint: factors on those exponents for red, green and blue.
         nucleus, red_cell: transmittance of red, green and blue.
         background: colour of the empty field, 0..1.
-        balance: standard deviation of the white balance, per channel.
+        balance: standard deviation of the white balance of each channel.
         blur_px: standard deviation of the blur.
     """
 
@@ -138,9 +138,9 @@ class SyntheticSource:
     """Drawn cells of five classes; nothing is read from disk.
 
     Args:
-        seed: at least 0. Image i depends on seed, microscope and i alone.
-        microscope: "first" has 400 cells, as unequal as in blood; "second" has 250 of another stain and
-            magnification, more evenly spread, to transfer to.
+        seed: at least 0. Image i depends only on seed, microscope and i.
+        microscope: "first" has 400 cells, as unequally distributed as in blood. "second" has 250 cells, more
+            evenly distributed, in another stain and magnification; it is the target data set of a transfer.
     """
 
     def __init__(self, seed: int, microscope: Literal["first", "second"]) -> None:
@@ -163,7 +163,7 @@ class SyntheticSource:
         return self._listing
 
     def decode(self, sides_px: Sequence[int], *, skip_bad: bool = False) -> ImageSet:
-        """Draw every image once and scale it to each side; `skip_bad` has nothing to skip here."""
+        """Draw every image once and scale it to each side; there are no damaged images to skip."""
         listing = self._listing
         drawn = np.stack([self._draw(i) for i in range(len(listing.names))])
         digest = hashlib.sha256(drawn.tobytes())
@@ -172,7 +172,7 @@ class SyntheticSource:
         return ImageSet(**vars(listing), pixels=pixels, fingerprint=digest.hexdigest())
 
     def photograph(self, name: str) -> NDArray[np.uint8]:
-        """One image of the listing as it is drawn."""
+        """Draw one image of the listing."""
         return self._draw(self._listing.names.index(name))
 
     def _draw(self, index: int) -> NDArray[np.uint8]:
@@ -181,7 +181,7 @@ class SyntheticSource:
 
 
 def draw_cell(rng: np.random.Generator, cell_type: CellType, scope: Microscope) -> NDArray[np.uint8]:
-    """Draw one white cell among red ones, uint8 RGB, shape (BASE_SIDE_PX, BASE_SIDE_PX, 3)."""
+    """Draw one white cell among red cells: uint8 RGB, shape (BASE_SIDE_PX, BASE_SIDE_PX, 3)."""
     zoom = rng.uniform(*scope.zoom)
     radius = zoom * rng.uniform(*cell_type.radius_px)
     centre = rng.normal(0, 2.0, size=2)
@@ -193,7 +193,7 @@ def draw_cell(rng: np.random.Generator, cell_type: CellType, scope: Microscope) 
 
 
 def _warped_grid(rng: np.random.Generator) -> Field:
-    """Pixel coordinates around the image's centre, shape (2, side, side); warping makes every disc uneven."""
+    """Pixel coordinates from the image's centre, shape (2, side, side), warped so that discs become uneven."""
     axis = np.arange(BASE_SIDE_PX, dtype=np.float32) - (BASE_SIDE_PX - 1) / 2
     warp = [_cloud(rng, scale_px=5.0) * rng.uniform(0.4, 1.3) for _ in range(2)]
     return np.stack(np.meshgrid(axis, axis)) + np.stack(warp)
@@ -206,32 +206,32 @@ def _cloud(rng: np.random.Generator, scale_px: float) -> Field:
 
 
 def _inside(distance_px: Field) -> Field:
-    """Coverage 0..1 from the signed distance to an edge, soft over a pixel or so."""
+    """Coverage 0..1 from the signed distance to an edge, which is about a pixel wide."""
     return np.clip(0.5 - distance_px / 1.4, 0, 1)
 
 
 def _paint(smear: Field, coverage: Field, colour: Colour, stain: NDArray[np.floating]) -> None:
-    """Lay a colour of this depth of stain over the smear, in place."""
+    """Paint a colour over the smear, in place; `stain` is the exponent of its transmittance."""
     smear += coverage[..., None] * (np.asarray(colour) ** stain - smear).astype(np.float32)
 
 
 def _red_cells(
     rng: np.random.Generator, grid: Field, centre: NDArray[np.float64], radius: float, zoom: float
 ) -> Field:
-    """Density of red cells, discs with a pale middle, around a white cell of this centre and radius."""
+    """Density of red cells, discs with a pale centre, around the white cell."""
     density = np.zeros_like(grid[0])
     for _ in range(rng.integers(4, 14)):
         size = 9.0 * zoom * rng.uniform(0.8, 1.1)
         place = rng.uniform(-BASE_SIDE_PX / 2 - 4, BASE_SIDE_PX / 2 + 4, size=2)
         gap = float(np.hypot(*(place - centre)))
-        # White cells push red ones aside: what would lie under the cell moves out to its edge.
+        # White cells push red cells aside: a red cell under the white one moves out to its edge.
         place = centre + (place - centre) / gap * max(gap, radius + size * rng.uniform(0.6, 1.1))
         tilt = rng.uniform(0.85, 1.2)
         x, y = grid - place.astype(np.float32)[:, None, None]
         distance_px = np.hypot(x * tilt, y / tilt)
         pallor = rng.uniform(0.1, 0.9) * np.exp(-((distance_px / (0.42 * size)) ** 2))
         disc = _inside(distance_px - size) * (1 - pallor) * rng.uniform(0.7, 1.3)
-        # Where two overlap it is darker, though not twice as dark: thin cells bend around each other.
+        # Overlaps are darker, but not twice as dark: thin cells bend around each other.
         density = np.maximum(density, disc) + 0.4 * np.minimum(density, disc)
     return density
 
@@ -259,7 +259,7 @@ def _nucleus(rng: np.random.Generator, grid: Field, cell_type: CellType, radius:
     waist = lobe * rng.uniform(*cell_type.waist)
     angle = rng.uniform(0, 2 * np.pi) + along * rng.uniform(*cell_type.arc_rad)
     spine = radius * rng.uniform(*cell_type.spine) * np.stack([np.cos(angle), np.sin(angle)])
-    # Uneven lobes, each shifted a little: real nuclei are no neat rings.
+    # Lobes of uneven sizes and positions: real nuclei are not neat rings.
     knots = np.linspace(0, 1, n_lobes + 2)
     spine += [np.interp(along, knots, rng.normal(0, 0.11 * radius, knots.size)) for _ in range(2)]
     spine -= spine.mean(axis=1, keepdims=True) * rng.uniform(0.5, 1)
@@ -270,14 +270,14 @@ def _nucleus(rng: np.random.Generator, grid: Field, cell_type: CellType, radius:
 
 
 def _granules(rng: np.random.Generator, cell: Field, cell_type: CellType) -> Field:
-    """Coverage by round grains of about a pixel, anywhere in the cell."""
+    """Coverage of round granules about a pixel wide, anywhere in the cell."""
     seeds = rng.random(cell.shape, np.float32) < rng.uniform(*cell_type.granules)
     grains = gaussian_filter(seeds.astype(np.float32), rng.uniform(0.6, 0.9))
     return np.clip(4 * grains, 0, 1) * cell * rng.uniform(*cell_type.opacity)
 
 
 def _photograph(rng: np.random.Generator, smear: Field, scope: Microscope) -> NDArray[np.uint8]:
-    """Blur, uneven light, white balance and sensor noise."""
+    """Add blur, uneven light, white balance and sensor noise."""
     blur_px = rng.uniform(*scope.blur_px)
     photo = gaussian_filter(smear, (blur_px, blur_px, 0))
     photo *= np.asarray(scope.background) * rng.uniform(0.92, 1.05) * rng.normal(1, scope.balance, size=3)

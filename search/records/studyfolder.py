@@ -17,7 +17,7 @@ from search.common.files import write_text
 from search.common.installation import ROOT
 from search.records.checkpoints import CheckpointFolder
 
-LIBRARIES = ("ray", "torch", "torchvision", "optuna", "scikit-learn", "numpy", "pandas", "pyarrow")
+LIBRARIES = ("ray", "torch", "optuna", "scikit-learn", "numpy", "pandas", "pyarrow")
 
 # What a study's description says from the study's start.
 _KINDS: dict[str, type | tuple[type, ...]] = {

@@ -1,4 +1,4 @@
-"""Batches of images as a network takes them: augmented and normalised on the device, many at a time."""
+"""Batches of images, augmented and normalised on the device."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from search.training.device import Device
 from search.training.types import Normalisation
 
 MEASURED_AT_ONCE = 256
-# Batches are turned and normalised many at a time, which takes fewer calls: 32 MB of numbers in float32.
+# Many batches are prepared at a time, which takes fewer calls: 32 MB in float32.
 PREPARED_AT_ONCE = 2**23
 
 
@@ -20,7 +20,7 @@ def prepared(
     generator: torch.Generator,
     device: Device,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of image indices, each with its images turned and normalised, (N, 3, side, side)."""
+    """Yield each batch of image indices with its augmented and normalised images, (N, 3, side, side)."""
     n_values = len(batches[0]) * images_NHWC[0].numel()
     at_once = max(1, PREPARED_AT_ONCE // n_values)
     for first in range(0, len(batches), at_once):
@@ -32,11 +32,11 @@ def prepared(
 
 
 def flips_and_quarter_turns(images_NHWC: Tensor, generator: torch.Generator) -> Tensor:
-    """Give every image one of the eight orientations of a square, drawn evenly.
+    """Turn and flip every image to one of the eight orientations of a square, all equally likely.
 
     Args:
         images_NHWC: uint8, (N, side, side, C), on any device.
-        generator: a CPU generator, so that the same seed gives the same draws on every device.
+        generator: a CPU generator, so that a seed gives the same draws on every device.
     Returns:
         A new tensor of the same shape.
     """
@@ -54,8 +54,8 @@ def flips_and_quarter_turns(images_NHWC: Tensor, generator: torch.Generator) -> 
 
 
 def measure(images_NHWC: Tensor, indices: Tensor) -> Normalisation:
-    """Measure the uint8 images (N, side, side, 3) at the indices, and no others."""
-    # Histograms are exact, and adding them up needs no float copy of all the images.
+    """Measure mean and standard deviation of the uint8 images (N, side, side, 3) at the indices."""
+    # Histograms are exact and need no copy of all images in floating point.
     histogram = torch.zeros(3, 256, dtype=torch.float64)
     for part in indices.split(MEASURED_AT_ONCE):
         channels = images_NHWC[part].flatten(0, 2).T
@@ -64,7 +64,7 @@ def measure(images_NHWC: Tensor, indices: Tensor) -> Normalisation:
     values = torch.arange(256, dtype=torch.float64)
     mean = (share * values).sum(1)
     variance = (share * (values - mean[:, None]) ** 2).sum(1)
-    # A channel without any variation must not be divided by zero.
+    # A constant channel must not lead to a division by zero.
     red, green, blue = variance.sqrt().clamp(min=1.0).tolist()
     return Normalisation(mean=(float(mean[0]), float(mean[1]), float(mean[2])), std=(red, green, blue))
 

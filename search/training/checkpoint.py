@@ -1,4 +1,4 @@
-"""The state of a training between two epochs, as bytes that hold numbers and nothing that could be run."""
+"""Checkpoints: the state of a training between two epochs, as bytes that contain no code."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,14 +15,14 @@ Arrays = Mapping[str, NDArray[np.generic]]
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """All that a training needs to go on as if it had never been interrupted.
+    """The state from which a training resumes as if it had never been interrupted.
 
     Attributes:
-        epoch: finished epochs of the fold under way; 0 between two folds, where there are no weights.
+        epoch: finished epochs of the current fold; 0 between two folds, where there are no weights.
         train_s: seconds trained in this fold so far.
         weights: the network's state by name.
-        momentum: the optimizer's, by its parameters' names.
-        finished: probabilities (n_val, n_classes) of the folds that are finished; none outside a search.
+        momentum: the optimizer's momentum by parameter name.
+        finished: probabilities (n_val, n_classes) of the finished folds; empty outside a search.
     """
 
     epoch: int
@@ -40,7 +40,7 @@ class Checkpoint:
             **{_MOMENTUM + name: value for name, value in self.momentum.items()},
             **{f"{_FINISHED}{fold:04d}": found for fold, found in enumerate(self.finished)},
         }
-        # What is written is an array's memory as it lies, so that it must lie in plain order.
+        # save() writes an array's memory as it is, so it must be in C order.
         return save({name: np.asarray(value, order="C") for name, value in arrays.items()})
 
     @classmethod
@@ -48,15 +48,15 @@ class Checkpoint:
         """Read a checkpoint.
 
         Raises:
-            ValueError: the bytes are no checkpoint.
+            ValueError: the bytes are not a checkpoint.
         """
         try:
             arrays = load(data)
             epoch, train_s = arrays.pop("epoch"), arrays.pop("train_s")
         except (SafetensorError, KeyError) as error:
-            raise ValueError(f"this is no checkpoint: {error}") from error
+            raise ValueError(f"not a checkpoint: {error}") from error
         if epoch.dtype != np.int64 or epoch.size != 1 or int(epoch) < 0:
-            raise ValueError("this is no checkpoint: its epoch is not a number of epochs")
+            raise ValueError("not a checkpoint: its epoch is not a whole number of at least 0")
         finished = sorted(name for name in arrays if name.startswith(_FINISHED))
         return cls(
             epoch=int(epoch),
@@ -68,7 +68,7 @@ class Checkpoint:
 
     @property
     def position(self) -> tuple[int, int]:
-        """Finished folds, and finished epochs of the next one."""
+        """Number of finished folds, and of finished epochs of the next one."""
         return len(self.finished), self.epoch
 
 

@@ -1,44 +1,44 @@
-"""What a worker computes on, found out at run time."""
+"""Devices: what a worker computes on, and its share of the machine."""
 
 import ctypes
 from dataclasses import dataclass
 
 import torch
 
-# Of malloc.h; glibc alone has them, and elsewhere nothing is done.
+# Parameters of mallopt() in malloc.h; only glibc has them.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 _ALL, _MB = 2**31 - 1, 2**20
 
 
 @dataclass(frozen=True)
 class Device:
-    """A torch device and whether its matrix products run in bfloat16."""
+    """A torch device, and whether matrix products are computed in bfloat16 there."""
 
     device: torch.device
     bf16: bool
 
 
 def prepare_worker(n_threads: int, *, gpu_share: float) -> Device:
-    """Keep the process to its share of the machine, and find its device.
+    """Limit the process to its share of the machine, and choose its device.
 
     Args:
-        gpu_share: of a GPU and its memory; 0 trains on the CPU.
+        gpu_share: share of a GPU and its memory; 0 trains on the CPU.
     """
-    # A process that does not say so takes every core, and the trials beside it wait.
+    # By default a process takes every core, and the other workers wait.
     torch.set_num_threads(n_threads)
     keep_freed_memory()
     device = choose_device(gpu=gpu_share > 0)
     if device.device.type == "cuda":
-        torch.set_float32_matmul_precision("high")  # tf32, for what is not in bfloat16
-        # A trial that wants more fails by itself, and takes nothing from those beside it.
+        torch.set_float32_matmul_precision("high")  # tf32 for what is not in bfloat16
+        # A training that needs more fails by itself, and not the trainings next to it.
         torch.cuda.set_per_process_memory_fraction(min(1.0, gpu_share))
     return device
 
 
 def choose_device(*, gpu: bool) -> Device:
-    """The GPU where one is wanted and usable, else the CPU.
+    """Choose the GPU if one is wanted and available, else the CPU.
 
-    bfloat16 pays only where matrices are multiplied in it: elsewhere torch converts back and forth.
+    bfloat16 is used only where the hardware multiplies in it; elsewhere torch would convert back and forth.
     """
     if gpu and torch.cuda.is_available():
         return Device(torch.device("cuda"), bf16=torch.cuda.is_bf16_supported(including_emulation=False))
@@ -47,13 +47,13 @@ def choose_device(*, gpu: bool) -> Device:
 
 
 def keep_freed_memory() -> bool:
-    """Keep memory that is freed for the next allocation, and do not give it back to the system.
+    """Keep freed memory for the next allocation instead of returning it to the system.
 
-    A step makes and frees the same large tensors as the one before. By default glibc gives each back to the
-    system, and the next step pays for every page of it again.
+    Every step allocates and frees the same large tensors. By default glibc returns each to the system, and the
+    next step pays for all its pages again.
 
     Returns:
-        Whether the C library could be told.
+        Whether the C library has accepted this.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

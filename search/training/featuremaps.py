@@ -1,4 +1,4 @@
-"""What a network computes on the way to its answer: feature maps and class activation; images in, arrays out."""
+"""Feature maps and class activation of a trained network: images in, arrays out."""
 
 from collections.abc import Mapping
 
@@ -25,23 +25,23 @@ def feature_maps(model: TrainedModel, images_NHWC: NDArray[np.uint8]) -> Mapping
 
 
 def class_activation(model: TrainedModel, images_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Compute which places of the last stage speak for the class that is named, by Grad-CAM.
+    """Compute which places of the last stage speak for the predicted class, by Grad-CAM.
 
     Args:
         images_NHWC: shape (n_images, input_px, input_px, 3).
     Returns:
-        Shape (n_images, side_px, side_px) of the last stage, from 0 to 1 in each image; all 0 where nothing
-        speaks for the class.
-    Source: R. R. Selvaraju et al., Grad-CAM, ICCV (2017); the network has fully connected layers after its last
-    stage, so that the class activation maps of B. Zhou et al. (2016) are not defined.
+        Shape (n_images, side_px, side_px) of the last stage, from 0 to 1 in each image; all 0 if nothing speaks
+        for the class.
+    Source: R. R. Selvaraju et al., Grad-CAM, ICCV (2017). The class activation maps of B. Zhou et al. (2016) are
+    not defined here, because fully connected layers follow the last stage.
     """
     network = model.build().eval().requires_grad_(False)
     images_NCHW = normalise(torch.from_numpy(images_NHWC), model.normalisation)
-    kept: list[torch.Tensor] = []
-    network.stage3.register_forward_hook(lambda _module, _inputs, maps: kept.append(maps.requires_grad_()))
+    hooked: list[torch.Tensor] = []
+    network.stage3.register_forward_hook(lambda _module, _inputs, maps: hooked.append(maps.requires_grad_()))
     network(images_NCHW).max(dim=1).values.sum().backward()
-    maps_NCHW, gradient = kept[0], kept[0].grad
-    assert gradient is not None  # the logits follow from the maps
+    maps_NCHW, gradient = hooked[0], hooked[0].grad
+    assert gradient is not None  # the logits depend on the maps
     weights = gradient.mean(dim=(2, 3), keepdim=True)
     speaks_for = torch.relu((weights * maps_NCHW).sum(dim=1)).detach()
     most = speaks_for.amax(dim=(1, 2), keepdim=True)

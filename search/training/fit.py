@@ -1,4 +1,4 @@
-"""Fit a network and evaluate it: tensors in, numbers out; no files, no console."""
+"""Training and evaluation of one network: tensors in, numbers out; no files, no console."""
 
 import math
 import time
@@ -19,7 +19,7 @@ from search.training.types import EpochResult, Normalisation
 from wbcmodels.family import WBCsNet
 
 EVALUATION_BATCH = 256
-# With few epochs a rate that is high enough to get anywhere throws an untrained network off course.
+# With few epochs, a learning rate that is high enough to get anywhere makes an untrained network diverge.
 WARM_UP_SHARE = 0.2
 
 
@@ -37,21 +37,21 @@ def fit(
     device: Device,
     epochs_done: int = 0,
 ) -> Iterator[EpochResult]:
-    """Train the optimizer's parameters, and yield after every epoch.
+    """Train the optimizer's parameters and yield after every epoch.
 
     Args:
         model: on the device; trained in place.
         optimizer: of the model's parameters, see `SGD`; its learning rate is set here.
-        images_NHWC: uint8, (N, side, side, 3), on the device; shared, never written.
+        images_NHWC: uint8, (N, side, side, 3), on the device; shared and never written to.
         labels: int64, (N,), on the device.
         indices: int64, (n_train,), on the device: the images to train on.
-        seed: of batch order, augmentation and dropout.
-        epochs_done: with model and optimizer as they were after so many epochs, training goes on as if it had
-            never been interrupted.
+        seed: determines batch order, augmentation and dropout.
+        epochs_done: number of epochs that model and optimizer have behind them; the rest follows as if training
+            had never been interrupted.
     Raises:
-        DivergedError: a loss that is not finite; the parameters are not updated with it.
+        DivergedError: a loss is not finite; the parameters are not updated with it.
     """
-    # Batches as equal as can be: a last batch of one image would be trained on with a full step.
+    # Batches of equal size, give or take one: a last batch of a single image would get a full step.
     n_batches = -(-len(indices) // config.batch_size)
     n_steps = config.epochs * n_batches
     class_weights = _class_weights(labels[indices], n_classes) if config.class_weighting == "balanced" else None
@@ -61,8 +61,8 @@ def fit(
     for epoch in range(epochs_done + 1, config.epochs + 1):
         started, data_s = time.perf_counter(), 0.0
         model.train()
-        # An epoch has random streams of its own, so that one can be the first after a restart. Dropout draws
-        # from torch's global generator.
+        # Every epoch has its own random streams, so that training can resume with any. Dropout draws from torch's
+        # global generator.
         torch.manual_seed(derive_seed(seed, "epoch", epoch))
         generator = torch.Generator().manual_seed(derive_seed(seed, "batches", epoch))
         order = torch.randperm(len(indices), generator=generator).to(device.device)
@@ -86,11 +86,11 @@ def fit(
 
 
 def learning_rate_share(schedule: Schedule, step: int, n_steps: int) -> float:
-    """Share of the configured learning rate that a step is made with.
+    """Factor on the configured learning rate at a step.
 
     Args:
-        schedule: "cosine" rises in a straight line over the first fifth of the steps and then falls along a half
-            cosine to zero; "constant" is 1 throughout.
+        schedule: "cosine" rises linearly over the first fifth of the steps, then falls to zero as half a cosine;
+            "constant" is always 1.
         step: from 0 to n_steps - 1.
     """
     if schedule == "constant":
@@ -108,7 +108,7 @@ def evaluate(
     """Class probabilities, shape (n_indices, n_classes), of the uint8 images (N, side, side, 3) at the indices.
 
     Raises:
-        DivergedError: a probability that is not finite.
+        DivergedError: a probability is not finite.
     """
     model.eval()
     logits = torch.cat(
@@ -124,7 +124,7 @@ def evaluate(
 
 
 def on_device(model: WBCsNet, device: Device) -> WBCsNet:
-    """Move a network to its device, in the memory order and with the layers that it is fastest with there."""
+    """Move a network to its device, with the memory order and the layers that are fastest there."""
     model = model.to(device.device).to(memory_format=torch.channels_last)
     if device.bf16 and device.device.type == "cpu":
         model.fc1 = HalvedLinear(model.fc1)

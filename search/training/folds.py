@@ -1,4 +1,4 @@
-"""One configuration over its folds. Knows no scheduler: it yields what happens, and may not be asked to go on."""
+"""Trainings of one configuration over its folds; the caller may stop after any epoch."""
 
 import time
 import warnings
@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
-import sklearn.metrics  # noqa: F401  # else the first validation waits for it
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load as load_weights
@@ -25,8 +24,9 @@ from search.training.types import EpochScore, FoldScore, Images, Step, Task
 from wbcmodels.cost import n_parameters
 from wbcmodels.family import WBCsNet, build, replace_head
 
-# A checkpoint above 4 MB is taken when it costs little beside the training since the one before: a network of a
-# quarter of the paper's width, 20 MB with its momentum, every 5 seconds, the paper's own, 600 MB, every 150.
+# A checkpoint above 4 MB is taken only if it costs little compared with the training since the last one: for a
+# network of a quarter of the paper's width (20 MB with its momentum) every 5 seconds, for the paper's (600 MB)
+# every 150 seconds.
 SMALL_CHECKPOINT_BYTES, CHECKPOINT_BYTES_PER_S = 4_000_000, 4_000_000
 
 
@@ -37,21 +37,19 @@ def run_task(
     weights: bytes | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Iterator[Step]:
-    """Train and validate once, and yield after every epoch.
+    """Train one network once, validate it, and yield after every epoch.
 
     Args:
         weights: safetensors bytes to start from, of a network that differs from the task's at most in its
-            classes; its FC2 is replaced.
+            classes; FC2 is replaced.
         checkpoint: of the same task; the epochs before it are not yielded again.
     Raises:
-        DivergedError: a loss or an output that is not finite.
-        ValueError: the images are not there at the network's input side.
+        DivergedError: a loss or an output is not finite.
+        ValueError: the images were not decoded at the network's input side.
     """
     model_config = replace(task.configuration.model, n_classes=images.n_classes)
     if model_config.input_px not in images.pixels:
-        raise ValueError(
-            f"the images were decoded at {sorted(images.pixels)} px, but not at {model_config.input_px}"
-        )
+        raise ValueError(f"the images were decoded at {sorted(images.pixels)} px, not at {model_config.input_px}")
     pixels = shared_tensor(images.pixels[model_config.input_px]).to(device.device)
     labels = shared_tensor(images.labels).to(device.device)
     train, val = (shared_tensor(indices).to(device.device) for indices in (task.train, task.val))
@@ -118,14 +116,14 @@ def run_trial(
     device: Device,
     checkpoint: Checkpoint | None = None,
 ) -> Iterator[Step]:
-    """Train a configuration on its folds, one after another in their given order, and yield after every epoch.
+    """Train a configuration on its folds, one after another in the given order, and yield after every epoch.
 
     Args:
-        seed: of the study; every trial draws the same weights and batches for a fold, so that trials differ by
-            their configuration alone.
+        seed: of the study; every trial draws the same weights and batches for a fold, so that trials differ only
+            by their configuration.
         checkpoint: of the same trial; the epochs before it are not yielded again.
     Raises:
-        DivergedError: a loss or an output that is not finite.
+        DivergedError: a loss or an output is not finite.
     """
     checkpoint = checkpoint or Checkpoint(epoch=0)
     finished = list(checkpoint.finished)
@@ -151,29 +149,29 @@ def run_trial(
 
 
 def state_of(model: torch.nn.Module, optimizer: SGD, *, epoch: int, train_s: float) -> Checkpoint:
-    """The state of a training after an epoch; it refers to the tensors in training, so save it before going on."""
+    """The state of a training after an epoch. It shares the network's memory: save it before the next step."""
     momentum = {name: _as_array(value) for name, value in optimizer.momentum.items()}
     weights = {name: _as_array(value) for name, value in model.state_dict().items()}
     return Checkpoint(epoch=epoch, train_s=train_s, weights=weights, momentum=momentum)
 
 
 def restore(checkpoint: Checkpoint, model: torch.nn.Module, optimizer: SGD) -> None:
-    """Bring a network and its optimizer, made anew, to where a checkpoint was taken.
+    """Load a checkpoint into a new network and its optimizer.
 
     Raises:
-        RuntimeError: the checkpoint is of another network.
+        RuntimeError: the checkpoint is of a different network.
     """
     model.load_state_dict({name: torch.from_numpy(value) for name, value in checkpoint.weights.items()})
     parameters = dict(model.named_parameters())
     for name, value in checkpoint.momentum.items():
-        buffer = torch.empty_like(parameters[name])  # in the parameter's device and memory order
+        buffer = torch.empty_like(parameters[name])  # on the parameter's device, in its memory order
         optimizer.momentum[name] = buffer.copy_(torch.from_numpy(value))
 
 
 def shared_tensor(array: NDArray[np.generic]) -> torch.Tensor:
-    """A tensor on the array's own memory, which may be the read-only memory that all workers share."""
+    """A tensor on the array's memory, which may be read-only because all workers share it."""
     with warnings.catch_warnings():
-        # torch warns that writing to it would be undefined; nothing here writes to images or labels.
+        # torch warns that writing would be undefined behaviour; nothing here writes to images or labels.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(array)
 
@@ -201,5 +199,5 @@ def _as_array(tensor: torch.Tensor) -> NDArray[np.generic]:
 
 
 def _portable(model: WBCsNet) -> dict[str, torch.Tensor]:
-    """The weights in plain order on the CPU, whatever the device and memory format of the training."""
+    """The weights in C order on the CPU, whatever the device and memory format of the training."""
     return {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}

@@ -1,4 +1,4 @@
-"""Short measurements on random images: how fast a configuration trains, how long one image takes."""
+"""Probes of speed and memory on random images."""
 
 import statistics
 import time
@@ -22,10 +22,10 @@ NORMALISATION = Normalisation(mean=(128.0, 128.0, 128.0), std=(64.0, 64.0, 64.0)
 
 
 def training_speed(configuration: Configuration, device: Device) -> float:
-    """Images trained per second, over a few batches after as few to warm up."""
+    """Images trained per second, measured over a few batches after a warm-up."""
     side, batch_size = configuration.model.input_px, configuration.training.batch_size
     model = on_device(build(configuration.model, seed=0), device)
-    # The speed does not depend on the rate, and on noise a high one may diverge.
+    # The speed does not depend on the learning rate, and a high one may diverge on noise.
     slow_learner = replace(configuration.training, lr=1e-6)
     rates = []
     for n_batches in (WARM_UP_BATCHES, PROBE_BATCHES):
@@ -48,7 +48,7 @@ def training_speed(configuration: Configuration, device: Device) -> float:
 
 
 def memory_share(configuration: Configuration, device: Device) -> float:
-    """Share of a GPU's memory that is taken while a configuration is trained, by whomever; 0 on a CPU."""
+    """Share of the GPU's memory in use, by all processes, after a configuration was trained; 0 on a CPU."""
     training_speed(configuration, device)
     if device.device.type != "cuda":
         return 0.0

@@ -1,6 +1,7 @@
-"""One training step: forward pass, loss, backward pass and update, with what an epoch reports added up."""
+"""Training steps: forward pass, loss, backward pass and update, with the sums that an epoch reports."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,20 +12,21 @@ from search.training.device import Device
 from search.training.sgd import SGD
 from wbcmodels.family import WBCsNet
 
-# A step is recorded once it has run: the first ones make buffers and choose algorithms.
+Work = Callable[..., None]
+# The first steps allocate buffers and choose algorithms; the next one is recorded.
 STEPS_BEFORE_RECORDING = 3
 
 
 class DivergedError(ArithmeticError):
-    """The loss is not finite; says in which epoch."""
+    """A loss or an output is not finite."""
 
 
 class TrainingStep:
-    """Trains a network, one batch a call.
+    """A step of plain calls; trains on one batch per call.
 
     Args:
         model: on the device; trained in place.
-        class_weights: (n_classes,), on the device; None weighs all classes alike.
+        class_weights: (n_classes,), on the device; None weights all classes equally.
     """
 
     def __init__(self, model: WBCsNet, optimizer: SGD, class_weights: Tensor | None, device: Device) -> None:
@@ -34,16 +36,16 @@ class TrainingStep:
         self._n_correct = torch.zeros((), dtype=torch.int64, device=device.device)
 
     def begin(self, epoch: int) -> None:
-        """Begin an epoch, of which loss and hits are added up anew."""
+        """Start an epoch, and with it the sums of loss and correct predictions."""
         self._epoch = epoch
         self._loss_sum.zero_()
         self._n_correct.zero_()
 
     def __call__(self, images_NCHW: Tensor, labels: Tensor, lr: float) -> None:
-        """Make a step with a learning rate.
+        """Train on one batch with a learning rate.
 
         Raises:
-            DivergedError: the loss is not finite; the parameters are not updated with it.
+            DivergedError: the loss is not finite; the parameters are not updated.
         """
         self._optimizer.set_rate(lr)
         loss = self._backward(images_NCHW, labels)
@@ -51,7 +53,7 @@ class TrainingStep:
         self._optimizer.step()
 
     def finish(self) -> tuple[float, int]:
-        """Sum of the loss over the epoch's images, and how many of them were right.
+        """Sum of the loss over the epoch's images, and the number of correct predictions.
 
         Raises:
             DivergedError: the sum is not finite.
@@ -74,46 +76,65 @@ class TrainingStep:
             raise DivergedError(f"the loss is {loss.item()} in epoch {self._epoch}")
 
 
-class RecordedStep(TrainingStep):
-    """The same on a GPU, recorded as a CUDA graph and replayed.
+class CUDAGraphs:
+    """Records work on a GPU, and replays it without launching its kernels one by one."""
 
-    Networks this small are computed faster than their kernels can be launched one by one. Nothing waits for the
-    GPU before the end of an epoch: whether a loss is finite is looked at there, and until then the optimizer
-    itself passes over updates with one that is not.
+    def __init__(self, device: torch.device) -> None:
+        self._stream = torch.cuda.Stream(device)
+
+    def run(self, work: Work, *inputs: Tensor) -> None:
+        """Do the work on the stream that records; all work before a recording must run there."""
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            work(*inputs)
+        torch.cuda.current_stream().wait_stream(self._stream)
+
+    def record(self, work: Work, *inputs: Tensor) -> Work:
+        """Record the work for inputs of these shapes; recording does not compute. Returns the work as a replay."""
+        copies = [tensor.clone() for tensor in inputs]
+        graph: Any = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=self._stream):
+            work(*copies)
+
+        def replay(*inputs: Tensor) -> None:
+            for copy, tensor in zip(copies, inputs, strict=True):
+                copy.copy_(tensor)
+            graph.replay()
+
+        return replay
+
+
+class RecordedStep(TrainingStep):
+    """A step that is recorded and replayed.
+
+    Kernels of networks this small run faster than they can be launched one by one. Nothing waits for the GPU
+    before the end of an epoch: only there is the loss checked, and until then the optimizer itself skips updates
+    if the loss is not finite.
+
+    Args:
+        graphs: what records the step.
     """
 
-    def __init__(self, model: WBCsNet, optimizer: SGD, class_weights: Tensor | None, device: Device) -> None:
+    def __init__(
+        self, model: WBCsNet, optimizer: SGD, class_weights: Tensor | None, device: Device, graphs: CUDAGraphs
+    ) -> None:
         super().__init__(model, optimizer, class_weights, device)
         optimizer.keep_rate_on(device.device)
+        self._graphs = graphs
         self._n_steps = 0
-        self._recorded: dict[int, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}  # by size of the batch
-        self._stream = torch.cuda.Stream(device.device)
+        self._replays: dict[int, Work] = {}  # by batch size
 
     def __call__(self, images_NCHW: Tensor, labels: Tensor, lr: float) -> None:
-        """Make a step with a learning rate; it may still be under way on return."""
+        """Train on one batch with a learning rate; the GPU may still be computing on return."""
         self._optimizer.set_rate(lr)
         self._n_steps += 1
         if self._n_steps <= STEPS_BEFORE_RECORDING:
-            self._stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(self._stream):  # recording needs all that came before on such a stream
-                self._whole(images_NCHW, labels)
-            torch.cuda.current_stream().wait_stream(self._stream)
+            self._graphs.run(self._whole, images_NCHW, labels)
             return
-        if len(labels) not in self._recorded:
-            self._recorded[len(labels)] = self._record(images_NCHW, labels)
-        graph, images, targets = self._recorded[len(labels)]
-        images.copy_(images_NCHW)
-        targets.copy_(labels)
-        graph.replay()
-
-    def _record(self, images_NCHW: Tensor, labels: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
-        """Record a step on copies of its inputs; recording computes nothing."""
-        images, targets = images_NCHW.clone(), labels.clone()
-        graph: Any = torch.cuda.CUDAGraph()
-        self._optimizer.zero_grad()  # the gradients are to lie in the graph's own memory
-        with torch.cuda.graph(graph, stream=self._stream):
-            self._whole(images, targets)
-        return graph, images, targets
+        if len(labels) not in self._replays:
+            self._optimizer.zero_grad()  # so that the graph allocates the gradients in its own memory
+            self._replays[len(labels)] = self._graphs.record(self._whole, images_NCHW, labels)
+        self._replays[len(labels)](images_NCHW, labels)
 
     def _whole(self, images_NCHW: Tensor, labels: Tensor) -> None:
         loss = self._backward(images_NCHW, labels)
@@ -122,13 +143,14 @@ class RecordedStep(TrainingStep):
 
 
 def training_step(model: WBCsNet, optimizer: SGD, class_weights: Tensor | None, device: Device) -> TrainingStep:
-    """The fastest step on a device."""
-    kind = RecordedStep if device.device.type == "cuda" else TrainingStep
-    return kind(model, optimizer, class_weights, device)
+    """Create the fastest step for the device."""
+    if device.device.type == "cuda":
+        return RecordedStep(model, optimizer, class_weights, device, CUDAGraphs(device.device))
+    return TrainingStep(model, optimizer, class_weights, device)
 
 
 def forward(model: WBCsNet, images_NCHW: Tensor, device: Device) -> Tensor:
     """Logits in float32, (N, n_classes), with the convolutions in the device's precision."""
-    # A cached conversion of the weights would be recorded once, and then never follow them.
+    # With the cache, a graph would record one conversion of the weights and miss all their updates.
     with torch.autocast(device.device.type, dtype=torch.bfloat16, enabled=device.bf16, cache_enabled=False):
         return model(images_NCHW).float()

@@ -1,4 +1,4 @@
-"""What a worker did, instruction by instruction, for a person to look at."""
+"""Profiler traces of a worker's epochs."""
 
 import tempfile
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ from search.training.types import Step
 
 
 def with_trace(steps: Iterator[Step], device: Device) -> Iterator[Step]:
-    """The same steps; the second, where there is one, carries a trace of itself.
+    """Yield the same steps; the second, if there is one, has a trace of its epoch.
 
-    The first is no example of the others: it finds out what is fastest, and makes buffers.
+    The first epoch is not typical: it chooses algorithms and allocates buffers.
     """
     yield from islice(steps, 1)
     activities = [ProfilerActivity.CPU]
@@ -29,7 +29,7 @@ def with_trace(steps: Iterator[Step], device: Device) -> Iterator[Step]:
 
 
 def _exported(profiler: profile) -> bytes:
-    """A gzipped Chrome trace."""
+    """The trace as a gzipped Chrome trace."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trace.json.gz"
         profiler.export_chrome_trace(str(path))

@@ -1,4 +1,4 @@
-"""A trained network as files: weights as safetensors, and a `config.json` that says how to use them."""
+"""Trained networks as files: weights as safetensors, and a `config.json` that describes how to use them."""
 
 import json
 from collections.abc import Iterator
@@ -16,17 +16,17 @@ from search.common.files import replace_file, write_text
 from search.training.types import Normalisation
 from wbcmodels.config import ModelConfig
 
-if TYPE_CHECKING:  # a study's driver writes these files and needs no torch
+if TYPE_CHECKING:  # a study's driver writes these files without torch
     from wbcmodels.family import WBCsNet
 
 WEIGHTS, CONFIG = "weights.safetensors", "config.json"
-# The order of FC1's inputs. Weights of another order have the same shape, and would give other classes in silence.
+# The order of FC1's inputs. Weights in another order have the same shape and would silently give wrong classes.
 FC1_READS = "height, width, channel"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedModel:
-    """A network with what its input needs and what its outputs mean."""
+    """A network, with the normalisation of its input and the classes of its outputs."""
 
     config: ModelConfig
     normalisation: Normalisation
@@ -34,7 +34,7 @@ class TrainedModel:
     weights: bytes
 
     def build(self) -> "WBCsNet":
-        """The network on the CPU, with its weights."""
+        """Build the network on the CPU and load its weights."""
         from safetensors.torch import load
 
         from wbcmodels.family import build
@@ -57,10 +57,10 @@ class TrainedModel:
 
 
 def save_model(folder: Path, model: TrainedModel, about: dict[str, Any]) -> None:
-    """Write a network into a folder, which is made.
+    """Write a network to a folder, which is created if needed.
 
     Args:
-        about: further entries of `config.json`, such as the level and the settings it was trained with.
+        about: further entries of `config.json`, such as the level and settings of the network.
     """
     folder.mkdir(parents=True, exist_ok=True)
     replace_file(folder / WEIGHTS, lambda partial: partial.write_bytes(model.weights))
@@ -79,19 +79,21 @@ def load_model(folder: Path) -> TrainedModel:
     """Read a network.
 
     Raises:
-        InputError: a file is missing or is not what it should be; names it.
+        InputError: a file is missing or damaged; names it.
     """
     path = folder / CONFIG
     with _named(path):
         description = json.loads(path.read_text(encoding="utf-8"))
         mean, std = description["normalisation"]["mean"], description["normalisation"]["std"]
-        config = ModelConfig(**description["architecture"])
+        # Earlier versions could also build networks without padding, and wrote the padding of every network.
+        entries = dict(description["architecture"]).items()
+        config = ModelConfig(**{name: value for name, value in entries if (name, value) != ("padding", "same")})
         classes = tuple(description["classes"])
         if len(classes) != config.n_classes or len(mean) != 3 or len(std) != 3:
             raise ValueError(f"{len(classes)} classes, {len(mean)} means and {len(std)} standard deviations")
         normalisation = Normalisation(mean=tuple(mean), std=tuple(std))
         if description.get("fc1_reads") != FC1_READS:
-            raise InputError(f"{path}: the network is of an earlier version, with FC1's inputs in another order")
+            raise InputError(f"{path}: an earlier version wrote this network, with FC1's inputs in another order")
     weights = read_weights(folder)
     model = TrainedModel(config=config, normalisation=normalisation, classes=classes, weights=weights)
     with _named(folder / WEIGHTS):
@@ -100,10 +102,10 @@ def load_model(folder: Path) -> TrainedModel:
 
 
 def read_weights(folder: Path) -> bytes:
-    """Read a network's weights alone, as safetensors, and make sure that they are whole.
+    """Read the weights of a network as safetensors bytes, and check that they are complete.
 
     Raises:
-        InputError: the file is missing or is not what it should be; names it.
+        InputError: the file is missing or damaged; names it.
     """
     with _named(folder / WEIGHTS):
         weights = (folder / WEIGHTS).read_bytes()
@@ -113,10 +115,10 @@ def read_weights(folder: Path) -> bytes:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Turn what goes wrong with a file into an InputError that names it."""
+    """Raise an InputError that names the file if it cannot be read."""
     try:
         yield
     except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no such file; has the study come that far?") from error
+        raise InputError(f"{path}: no such file; the study may not have got that far") from error
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"{path}: it is damaged: {type(error).__name__}: {error}") from error
+        raise InputError(f"{path}: damaged: {type(error).__name__}: {error}") from error

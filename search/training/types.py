@@ -1,4 +1,4 @@
-"""What a training is given and what it gives back: plain values, which pass between driver and workers."""
+"""Values that pass between driver and workers: images, tasks, and what trainings return."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Literal
@@ -15,7 +15,7 @@ Way = Literal["scratch", "frozen", "fine_tuned"]
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """What a worker needs of a data set; made to be shared by all of them without a copy.
+    """The part of a data set that workers need; they share it without a copy.
 
     Attributes:
         pixels: side in px -> uint8, (n_images, side, side, 3).
@@ -29,13 +29,13 @@ class Images:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One training to do.
+    """A network to train once.
 
     Attributes:
-        train, val: image indices; `val` may be empty, and the result then has no scores.
-        seed: of the initial weights, batch order, augmentation and dropout.
-        way: "frozen" trains a new FC2 on top of given weights, "fine_tuned" all of the network from them.
-        validate_once: score `val` after the last epoch only, and not after every one.
+        train, val: image indices; if `val` is empty, the result has no scores.
+        seed: determines the initial weights, batch order, augmentation and dropout.
+        way: "frozen" trains a new FC2 on given weights, "fine_tuned" the whole network, starting from them.
+        validate_once: score `val` after the last epoch only, instead of every epoch.
         keep_weights: return the trained weights.
     """
 
@@ -50,10 +50,10 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochResult:
-    """What one epoch of training gave; loss and accuracy are of the batches as they were trained on.
+    """One epoch of training; loss and accuracy are those of the training batches, before their updates.
 
     Attributes:
-        train_s: seconds, of which `data_s` went into turning and normalising images.
+        train_s: seconds of training, including `data_s` seconds of augmenting and normalising images.
     """
 
     epoch: int
@@ -66,7 +66,7 @@ class EpochResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Normalisation:
-    """Mean and standard deviation of each colour channel, in units of 0..255."""
+    """Mean and standard deviation of red, green and blue, on the scale 0..255."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -74,7 +74,7 @@ class Normalisation:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochScore:
-    """An epoch and the metrics on the validation images after it (None without any), which took `val_s`."""
+    """An epoch, the metrics on the validation images after it (None without any), and their seconds `val_s`."""
 
     training: EpochResult
     validation: Metrics | None
@@ -87,8 +87,8 @@ class FoldScore:
 
     Attributes:
         probabilities: (n_val, n_classes), in the order of the task's `val`.
-        train_s: seconds in training, without validation.
-        weights: safetensors bytes if they were asked for.
+        train_s: seconds of training, without validation.
+        weights: safetensors bytes, if the task keeps them.
     """
 
     n_train: int
@@ -105,25 +105,25 @@ class Step:
     """One epoch of a training.
 
     Attributes:
-        fold: in a trial, number of the fold; else 0.
-        score: with the last epoch of a fold.
-        pooled: with the last epoch of a trial, over all its folds.
-        checkpoint: to go on from after this epoch, as bytes; None with the last, and where one was taken a moment
-            ago and they are large.
-        trace: what the epoch's time went into, as a gzipped Chrome trace, where it was asked for.
+        fold: number of the fold in a trial; else 0.
+        score: of a fold, with its last epoch.
+        pooled: over all folds of a trial, with its last epoch.
+        checkpoint: to resume after this epoch, as bytes; None with the last epoch, and if checkpoints are large
+            and one was just taken.
+        trace: of the epoch, as a gzipped Chrome trace, if one was requested.
     """
 
     fold: int = 0
     epoch: EpochScore
     score: FoldScore | None = None
     pooled: Metrics | None = None
-    # Ray Tune puts what it is given in words at every step, and megabytes of them take seconds.
+    # Ray Tune formats its results with repr() at every step, which takes seconds for megabytes.
     checkpoint: bytes | None = field(default=None, repr=False)
     trace: bytes | None = field(default=None, repr=False)
 
 
 def epoch_row(epoch: EpochScore) -> dict[str, float | int | None]:
-    """An epoch under the column names of the epochs table."""
+    """An epoch by the column names of the epochs table."""
     validation = None if epoch.validation is None else asdict(epoch.validation)
     return {
         **asdict(epoch.training),

@@ -1,5 +1,4 @@
 import os
-import re
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,6 @@ from PIL import Image
 
 from search.common.errors import InputError
 from search.data.folder import FolderSource, open_folder
-from search.data.imageset import Source
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 CELLS = dict(zip("12345", ("neutrophil", "lymphocyte", "monocyte", "eosinophil", "basophil"), strict=True))
@@ -37,6 +35,7 @@ def class_by_name(source: FolderSource) -> dict[str, str]:
 
 
 def failure(folder: Path, **options: object) -> str:
+    """The one line with which a folder is refused; it starts with the folder or a file in it."""
     with pytest.raises(InputError) as caught:
         open_folder(folder, **options)
     assert "\n" not in str(caught.value)
@@ -48,9 +47,7 @@ def failure(folder: Path, **options: object) -> str:
 
 def test_sub_folders_are_classes(tmp_path):
     folder = images(tmp_path, "Basophil/2.png", "basophil/1.JPG", "Monocyte/slide 1/a.tif", "monocyte/b.bmp")
-    source = open_folder(folder)
-    as_source: Source = source
-    listing = as_source.listing
+    listing = open_folder(folder).listing
     assert listing.source == tmp_path.name
     assert listing.classes == ("basophil", "monocyte")
     assert listing.names == ("Basophil/2.png", "Monocyte/slide 1/a.tif", "basophil/1.JPG", "monocyte/b.bmp")
@@ -67,21 +64,21 @@ def test_class_names_rename_and_merge_sub_folders(tmp_path):
     assert source.listing.class_counts().tolist() == [2, 2]
 
 
-def test_other_files_are_passed_over(tmp_path):
+def test_other_files_are_ignored_and_the_odd_ones_noted(tmp_path):
     folder = images(tmp_path, "a/1.png", "a/2.png", "b/1.png", "b/2.png", "stray.png", "a/.hidden.png")
     for name in (".DS_Store", "a/Thumbs.db", "README.md", "LICENSE", "a/x.gif", "b/y.GIF", "sheet.xlsx"):
         (folder / name).write_bytes(b"x")
     (folder / "c").mkdir()
     listing = open_folder(folder).listing
     assert len(listing.names) == 4
-    assert listing.notes == (
-        "left out 1 images outside the class folders: stray.png",
-        "folders without images: c",
-        "passed over files that are no images: .gif (2), .xlsx (1)",
-    )
+    assert len(listing.notes) == 3
+    for note, culprits in zip(
+        listing.notes, ("1 images", "folders without images: c", ".gif (2), .xlsx (1)"), strict=True
+    ):
+        assert culprits in note
 
 
-def test_linked_folders_are_read_and_circles_left(tmp_path):
+def test_linked_folders_are_read_but_not_in_circles(tmp_path):
     images(tmp_path / "store", "1.png", "2.png")
     folder = images(tmp_path / "set", "b/1.png", "b/2.png")
     (folder / "a").symlink_to(tmp_path / "store", target_is_directory=True)
@@ -132,34 +129,36 @@ def test_tsv_and_text_ids(tmp_path):
     }
 
 
-def test_numbers_get_class_names(tmp_path):
+def test_numbers_get_class_names_and_every_label_needs_one(tmp_path):
     source = open_folder(flat(tmp_path, TABLE), class_names=CELLS)
-    assert source.listing.classes == ("lymphocyte", "neutrophil")
     assert class_by_name(source)["001.bmp"] == "lymphocyte"
-
-
-def test_missing_class_name_is_named(tmp_path):
     message = failure(flat(tmp_path, TABLE.replace("4,1", "4,7")), class_names=CELLS)
-    assert "labels.csv: label '7' has no class name" in message
+    assert "labels.csv: label '7'" in message
 
 
-@pytest.mark.parametrize("names", [None, {"3": "mono", "5": "baso"}])
-def test_label_column_is_found_among_others(tmp_path, names):
-    header = "id,patient,class" if names is None else "id,patient,what"
-    table = f"{header}\n1,1,3\n2,1,5\n3,2,3\n4,2,5\n"
-    listing = open_folder(flat(tmp_path, table), class_names=names).listing
-    assert listing.labels.tolist() == [0, 1, 0, 1] if names is None else [1, 0, 1, 0]
-    assert listing.notes == (f"labels.csv: images by column 'id', labels from column '{header.split(',')[2]}'",)
+@pytest.mark.parametrize(
+    ("header", "options"),
+    [
+        ("id,patient,class", {}),  # the header says it
+        ("id,patient,what", {"class_names": {"3": "a", "5": "b"}}),  # all its labels have class names
+        ("id,area,cell", {}),  # its values repeat
+        ("id,patient,cell", {"groups": "patient"}),  # the other column is the groups
+    ],
+)
+def test_the_label_column_is_found_among_others(tmp_path, header, options):
+    others = ("10.5", "11.5", "12.5", "13.5") if "area" in header else ("1", "1", "2", "2")
+    rows = [f"{k},{other},{label}" for k, other, label in zip("1234", others, "3535", strict=True)]
+    listing = open_folder(flat(tmp_path, "\n".join([header, *rows])), **options).listing
+    assert listing.labels.tolist() == [0, 1, 0, 1]
+    (note,) = listing.notes
+    assert "'id'" in note
+    assert f"'{header.split(',')[2]}'" in note
 
 
-def test_label_column_that_repeats_is_taken(tmp_path):
-    table = "id,area,cell\n1,10.5,b\n2,11.5,a\n3,12.5,b\n4,13.5,a\n"
-    assert open_folder(flat(tmp_path, table)).listing.labels.tolist() == [1, 0, 1, 0]
-
-
-def test_unclear_label_column_is_asked_for(tmp_path):
+def test_an_unclear_label_column_is_asked_for(tmp_path):
     message = failure(flat(tmp_path, "id,cell,sex\n1,b,m\n2,a,m\n3,b,f\n4,a,f\n"))
-    assert "which column holds the labels: cell, sex?" in message
+    assert "cell, sex" in message
+    assert "'label'" in message
 
 
 def test_rows_and_images_without_partner_are_noted(tmp_path):
@@ -167,48 +166,40 @@ def test_rows_and_images_without_partner_are_noted(tmp_path):
     names = ("001.bmp", "002.bmp", "003.bmp", "004.bmp", "005.bmp", "006.bmp")
     listing = open_folder(flat(tmp_path, table, *names)).listing
     assert len(listing.names) == 4
-    assert listing.notes == (
-        "labels.csv: 8 rows without an image: 50, 51, 52, 53, 54, ...",
-        "left out 2 images without a label: 005.bmp, 006.bmp",
-    )
+    assert len(listing.notes) == 2
+    assert "8 rows without an image: 50, 51, 52, 53, 54, ..." in listing.notes[0]
+    assert "005.bmp, 006.bmp" in listing.notes[1]
 
 
-def test_same_row_twice_is_no_contradiction(tmp_path):
+def test_the_same_row_twice_is_accepted(tmp_path):
     assert len(open_folder(flat(tmp_path, TABLE + "001.bmp,2\n")).listing.names) == 4
 
 
 @pytest.mark.parametrize(
     ("table", "expected"),
     [
-        (TABLE + "001,1\n", "labels.csv: '001' stands there twice and differs: 2 and 1"),
-        (
-            "id,label\nw,1\nx,2\ny,1\nz,2\n",
-            "labels.csv: no column names the images beside it; columns: id, label",
-        ),
-        (
-            "001.bmp,2\n002.bmp,1\n003.bmp,2\n004.bmp,1\n",
-            "must name the columns, but holds the image '001.bmp'",
-        ),
-        ("id,label\n", "labels.csv: holds no labels"),
-        ("", "labels.csv: holds no labels"),
-        ("id\n1\n2\n3\n4\n", "labels.csv: no column of labels beside 'id'"),
-        ("id,label\n1,2\n2,1,9\n", "labels.csv: the row of '2' has more cells than the 2 columns"),
-        ("id,label,label\n1,2,2\n", "labels.csv: two columns are named 'label'"),
-        ("id,label\n1,\n2,1\n3,1\n4,1\n", "only one class, '1'; at least two are needed"),
-        ("id,label\n1,\n2,\n", "labels.csv: no column of labels beside 'id'"),
+        (TABLE + "001,1\n", "'001'"),
+        ("id,label\nw,1\nx,2\ny,1\nz,2\n", "columns: id, label"),
+        ("001.bmp,2\n002.bmp,1\n003.bmp,2\n004.bmp,1\n", "'001.bmp'"),
+        ("id,label\n", "no labels"),
+        ("", "no labels"),
+        ("id\n1\n2\n3\n4\n", "'id'"),
+        ("id,label\n1,2\n2,1,9\n", "'2'"),
+        ("id,label,label\n1,2,2\n", "'label'"),
+        ("id,label\n1,\n2,\n", "'id'"),
     ],
 )
 def test_bad_label_files_are_named(tmp_path, table, expected):
-    assert expected in failure(flat(tmp_path, table))
+    message = failure(flat(tmp_path, table))
+    assert message.startswith(f"{tmp_path / 'labels.csv'}: ")
+    assert expected in message
 
 
-@pytest.mark.parametrize("others", [("1.bmp",), ("001.png",), ("001.BMP",)])
-def test_two_files_for_one_id(tmp_path, others):
-    names = ("001.bmp", "002.bmp", "003.bmp", "004.bmp", *others)
-    message = failure(flat(tmp_path, TABLE, *names))
-    assert "'1' could be any of" in message
+@pytest.mark.parametrize("other", ["1.bmp", "001.png", "001.BMP"])
+def test_two_files_with_the_same_identifier_are_named(tmp_path, other):
+    message = failure(flat(tmp_path, TABLE, "001.bmp", "002.bmp", "003.bmp", "004.bmp", other))
     assert "001.bmp" in message
-    assert others[0] in message
+    assert other in message
 
 
 def test_whole_file_name_decides_between_two_files(tmp_path):
@@ -219,28 +210,21 @@ def test_whole_file_name_decides_between_two_files(tmp_path):
     assert listing.notes == ("left out 1 images without a label: 001.png",)
 
 
-def test_two_label_files(tmp_path):
-    flat(tmp_path, TABLE)
-    message = failure(flat(tmp_path, TABLE, table_name="more.csv"))
-    assert "labels.csv" in message
-    assert "more.csv" in message
-
-
-def test_label_file_and_sub_folders_together(tmp_path):
-    message = failure(images(flat(tmp_path, TABLE), "masks/001.png"))
+def test_what_belongs_to_neither_layout_is_named(tmp_path):
+    message = failure(images(flat(tmp_path / "a", TABLE), "masks/001.png"))
     assert "labels.csv" in message
     assert "masks" in message
+    flat(tmp_path / "b", TABLE)
+    message = failure(flat(tmp_path / "b", TABLE, table_name="more.csv"))
+    assert "labels.csv, more.csv" in message
 
 
 # What cannot be used
 
 
-def test_missing_folder(tmp_path):
-    assert failure(tmp_path / "gone") == f"{tmp_path / 'gone'}: no such folder"
-
-
-def test_a_file_is_no_folder(tmp_path):
+def test_a_missing_folder_and_a_file_are_named(tmp_path):
     image(tmp_path / "x.png")
+    assert failure(tmp_path / "gone") == f"{tmp_path / 'gone'}: no such folder"
     assert failure(tmp_path / "x.png") == f"{tmp_path / 'x.png'}: not a folder"
 
 
@@ -260,17 +244,19 @@ def test_folder_that_may_not_be_read(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
-        ((), "no images (.tif .tiff .bmp .png .jpg .jpeg)"),
-        (("1.png", "2.png"), "images without labels: no CSV file beside them, no sub-folder per class"),
-        (("x/1.png", "X/2.png"), "only one class, 'x'; at least two are needed"),
-        (("x/1.png", "x/2.png", "y/1.png"), "fewer than two classes with two images each: x (2), y (1)"),
+        ((), "no images"),
+        (("1.png", "2.png"), "without labels"),
+        (("x/1.png", "X/2.png"), "only one class, 'x'"),
+        (("x/1.png", "x/2.png", "y/1.png"), "x (2), y (1)"),
     ],
 )
 def test_too_little_to_learn_from(tmp_path, names, expected):
-    assert failure(images(tmp_path, *names)) == f"{tmp_path}: {expected}"
+    message = failure(images(tmp_path, *names))
+    assert message.startswith(f"{tmp_path}: ")
+    assert expected in message
 
 
-def test_a_class_with_one_image_is_let_in(tmp_path):
+def test_a_third_class_may_have_one_image(tmp_path):
     listing = open_folder(images(tmp_path, "x/1.png", "x/2.png", "y/1.png", "y/2.png", "z/1.png")).listing
     assert listing.class_counts().tolist() == [2, 2, 1]
 
@@ -286,12 +272,6 @@ def test_groups_from_a_column(tmp_path):
     assert listing.groups.dtype == np.int64
 
 
-def test_groups_column_is_never_the_label(tmp_path):
-    table = GROUPED.replace("label", "cell")
-    assert "which column" in failure(flat(tmp_path, table))
-    assert open_folder(flat(tmp_path, table), groups="patient").listing.classes == ("a", "b")
-
-
 @pytest.mark.parametrize(
     ("pattern", "expected"),
     [(r"/(\d+)_", [0, 0, 1, 1]), (r"\d+", [0, 0, 1, 1]), (r"(?:_)(\w)\.", [0, 1, 0, 1])],
@@ -301,32 +281,20 @@ def test_groups_from_names(tmp_path, pattern, expected):
     assert open_folder(folder, groups=pattern).listing.groups.tolist() == expected
 
 
-def test_image_without_group_is_named(tmp_path):
-    folder = images(tmp_path, "a/07_x.png", "a/other.png", "b/12_x.png", "b/12_y.png")
-    message = failure(folder, groups=r"(\d+)_")
-    assert message == f"{folder / 'a' / 'other.png'}: belongs to no group by '(\\d+)_'"
+def test_an_image_without_a_group_is_named(tmp_path):
+    folder = images(tmp_path / "a", "a/07_x.png", "a/other.png", "b/12_x.png", "b/12_y.png")
+    assert failure(folder, groups=r"(\d+)_").startswith(f"{folder / 'a' / 'other.png'}: ")
+    folder = flat(tmp_path / "b", GROUPED.replace("3,p2", "3,"))
+    assert failure(folder, groups="patient").startswith(f"{folder / '003.bmp'}: ")
 
 
-def test_empty_cell_of_the_groups_column_is_named(tmp_path):
-    message = failure(flat(tmp_path, GROUPED.replace("3,p2", "3,")), groups="patient")
-    assert message == f"{tmp_path / '003.bmp'}: belongs to no group by 'patient'"
-
-
-@pytest.mark.parametrize(
-    ("groups", "expected"),
-    [
-        ("slide", r"its columns are id, patient, label\), and as a regular expression it matches no image"),
-        ("(", r"its columns are id, patient, label\) and no valid regular expression"),
-    ],
-)
-def test_neither_column_nor_pattern(tmp_path, groups, expected):
-    assert re.search(expected, failure(flat(tmp_path, GROUPED), groups=groups))
-
-
-def test_pattern_without_label_file(tmp_path):
-    folder = images(tmp_path, "a/1.png", "a/2.png", "b/1.png", "b/2.png")
-    message = failure(folder, groups="patient")
-    assert "no column of the label file (there is none), and as a regular expression it matches no" in message
+@pytest.mark.parametrize("groups", ["slide", "("])
+def test_neither_column_nor_pattern(tmp_path, groups):
+    message = failure(flat(tmp_path / "a", GROUPED), groups=groups)
+    assert f"--groups '{groups}'" in message
+    assert "id, patient, label" in message
+    folder = images(tmp_path / "b", "a/1.png", "a/2.png", "b/1.png", "b/2.png")
+    assert f"--groups '{groups}'" in failure(folder, groups=groups)
 
 
 # Decoding
@@ -343,20 +311,20 @@ def test_skip_bad_leaves_enough_or_stops(tmp_path):
     folder = images(tmp_path, "a/1.png", "a/2.png", "a/3.png", "b/1.png", "b/2.png")
     (folder / "a" / "2.png").write_bytes(b"")
     source = open_folder(folder)
-    with pytest.raises(InputError, match=r"2\.png: cannot be read as an image: the file is empty; --skip-bad"):
+    with pytest.raises(InputError, match=r"2\.png: .*--skip-bad"):
         source.decode([4])
     got = source.decode([4], skip_bad=True)
     assert got.names == ("a/1.png", "a/3.png", "b/1.png", "b/2.png")
     assert any("a/2.png" in note for note in got.notes)
     (folder / "b" / "2.png").write_bytes(b"")
-    with pytest.raises(InputError, match=r"fewer than two classes with two images each: a \(2\), b \(1\)"):
+    with pytest.raises(InputError, match=r"a \(2\), b \(1\)"):
         source.decode([4], skip_bad=True)
 
 
-def test_broken_link_is_a_damaged_image(tmp_path):
+def test_a_broken_link_is_a_damaged_image(tmp_path):
     folder = images(tmp_path, "a/1.png", "a/2.png", "b/1.png", "b/2.png")
     (folder / "b" / "3.png").symlink_to(tmp_path / "gone.png")
-    with pytest.raises(InputError, match=r"3\.png: cannot be read as an image: No such file"):
+    with pytest.raises(InputError, match=r"3\.png: "):
         open_folder(folder).decode([4])
 
 
@@ -374,7 +342,7 @@ def test_broken_link_is_a_damaged_image(tmp_path):
 )
 def test_real_folders(name, counts, class_names):
     if not (REAL / name).is_dir():
-        pytest.skip(f"real images {name} are not there: expected in ../shared/data beside the repository")
+        pytest.skip(f"no real images {name} in ../shared/data next to the repository")
     source = open_folder(REAL / name, class_names=class_names)
     expected = dict(zip(CELLS.values(), counts, strict=True))
     listing = source.listing

@@ -1,4 +1,4 @@
-"""Tests of search.training.checkpoint, and that trainings go on from one as if they had never been interrupted."""
+"""Tests of search.training.checkpoint, and that trainings resume from one as if never interrupted."""
 
 import io
 import pickle
@@ -54,7 +54,7 @@ def loaded(step):
 
 
 def values(step):
-    """All that a step holds but the times."""
+    """Everything in a step except times."""
     fold_score, checkpoint = step.score, step.checkpoint
     training = {**asdict(step.epoch.training), "train_s": 0, "data_s": 0}
     if fold_score is not None:
@@ -65,14 +65,14 @@ def values(step):
 
 
 def all_values(steps):
-    # Nothing may depend on what torch's global generator has been used for.
+    # Nothing may depend on the state of torch's global generator.
     torch.seed()
     return [values(step) for step in steps]
 
 
 @pytest.fixture(scope="module")
 def weights():
-    """Of a network for as many classes as another data set has."""
+    """Of a network for the classes of another data set."""
     torch.set_num_threads(1)
     *_, last = run_task(task(configuration=configuration(epochs=1)), replace(IMAGES, n_classes=5), CPU)
     return last.score.weights
@@ -80,14 +80,14 @@ def weights():
 
 @pytest.fixture(params=WAYS)
 def training(request, weights):
-    """A task, and the weights that it starts from."""
+    """A task and its initial weights."""
     return task(way=request.param), None if request.param == "scratch" else weights
 
 
-# A training that goes on
+# Resuming a training
 
 
-def test_a_task_goes_on_after_any_epoch_as_if_unbroken(training):
+def test_a_task_resumes_after_any_epoch_as_if_unbroken(training):
     one, start = training
     steps = list(run_task(one, IMAGES, CPU, start))
     unbroken = all_values(steps)
@@ -98,8 +98,8 @@ def test_a_task_goes_on_after_any_epoch_as_if_unbroken(training):
         assert rest[-1].score.train_s == checkpoint.train_s + sum(s.epoch.training.train_s for s in rest)
 
 
-@pytest.mark.parametrize("changes", [{"norm": "group"}, {"norm": "none"}, {"placement": "none"}], ids=str)
-def test_so_does_a_task_of_any_network(changes):
+@pytest.mark.parametrize("changes", [{"norm": "group"}, {"norm": "none", "placement": "none"}], ids=str)
+def test_so_does_a_task_with_any_network(changes):
     one = task(configuration=configuration(**changes), validate_once=True)
     steps = list(run_task(one, IMAGES, CPU))
     rest = run_task(one, IMAGES, CPU, checkpoint=loaded(steps[1]))
@@ -107,8 +107,8 @@ def test_so_does_a_task_of_any_network(changes):
 
 
 @pytest.mark.parametrize("lost", ["weights", "momentum", "statistics", "epoch"])
-def test_every_part_of_a_checkpoint_counts(lost):
-    # Else the tests above would show nothing.
+def test_every_part_of_a_checkpoint_matters(lost):
+    # Otherwise the tests above would prove nothing.
     steps = list(run_task(task(), IMAGES, CPU))
     checkpoint = loaded(steps[1])
     changed = {
@@ -123,19 +123,19 @@ def test_every_part_of_a_checkpoint_counts(lost):
     assert all_values(rest)[-1] != values(steps[-1])
 
 
-def test_a_checkpoint_of_no_epoch_is_the_beginning():
+def test_a_checkpoint_without_an_epoch_is_the_start():
     whole = all_values(run_task(task(), IMAGES, CPU))
     assert all_values(run_task(task(), IMAGES, CPU, checkpoint=Checkpoint(epoch=0))) == whole
 
 
-def test_a_trial_goes_on_after_any_step_as_if_unbroken():
-    steps = list(run_trial(configuration(epochs=3), SPLITS, IMAGES, 0, CPU))
+def test_a_trial_resumes_after_any_step_as_if_unbroken():
+    steps = list(run_trial(configuration(epochs=2), SPLITS, IMAGES, 0, CPU))
     unbroken = all_values(steps)
-    assert len(unbroken) == 3 * len(SPLITS)
+    assert len(unbroken) == 2 * len(SPLITS)
     for done, step in enumerate(steps[:-1], start=1):
         checkpoint = loaded(step)
-        assert checkpoint.position == divmod(done, 3)
-        rest = run_trial(configuration(epochs=3), SPLITS, IMAGES, 0, CPU, checkpoint)
+        assert checkpoint.position == divmod(done, 2)
+        rest = run_trial(configuration(epochs=2), SPLITS, IMAGES, 0, CPU, checkpoint)
         assert all_values(rest) == unbroken[done:]
 
 
@@ -155,7 +155,7 @@ def test_a_trial_carries_the_probabilities_of_its_finished_folds():
     assert last.pooled == score(labels, np.concatenate([*finished, last.score.probabilities]))
 
 
-@pytest.mark.parametrize("epochs", [1, 2, 3])
+@pytest.mark.parametrize("epochs", [1, 2])
 def test_only_the_last_step_has_no_checkpoint(epochs):
     one = task(configuration=configuration(epochs=epochs))
     for steps in (
@@ -165,7 +165,7 @@ def test_only_the_last_step_has_no_checkpoint(epochs):
         assert [step.checkpoint is None for step in steps] == [False] * (len(steps) - 1) + [True]
 
 
-def test_going_on_does_not_change_a_checkpoint_already_given():
+def test_training_on_does_not_change_an_earlier_checkpoint():
     steps = run_task(task(), IMAGES, CPU)
     first = next(steps)
     before = values(first)
@@ -178,7 +178,7 @@ def test_going_on_does_not_change_a_checkpoint_already_given():
 
 @pytest.fixture
 def every_epoch_takes(monkeypatch):
-    """A clock that stands still but for so many seconds an epoch."""
+    """A clock that advances only by so many seconds per epoch."""
     clock = SimpleNamespace(now=1000.0, monotonic=lambda: clock.now, perf_counter=lambda: clock.now)
     monkeypatch.setattr(search.training.folds, "time", clock)
     original = search.training.folds.fit
@@ -200,25 +200,25 @@ def saved(steps):
 
 @pytest.fixture(autouse=True)
 def every_network_is_small(monkeypatch):
-    """A checkpoint after every epoch, unless a test says otherwise."""
+    """A checkpoint after every epoch, unless a test changes this."""
     monkeypatch.setattr(search.training.folds, "SMALL_CHECKPOINT_BYTES", 10**9)
 
 
 @pytest.fixture
 def twelve_s(monkeypatch):
-    """Limits at which the task's network is large, and is saved every 12 seconds."""
+    """Limits by which the task's network is large and is saved every 12 seconds."""
     taken = 2 * 4 * n_parameters(replace(task().configuration.model, n_classes=N_CLASSES))
     monkeypatch.setattr(search.training.folds, "SMALL_CHECKPOINT_BYTES", taken - 1)
     monkeypatch.setattr(search.training.folds, "CHECKPOINT_BYTES_PER_S", taken / 12)
     return taken
 
 
-@pytest.mark.parametrize("seconds", [0.0, 1.0, 3.0, 5.9, 6.0, 11.0, 12.0, 100.0])
-def test_large_networks_are_saved_now_and_then(twelve_s, every_epoch_takes, seconds):
+@pytest.mark.parametrize("seconds", [0.0, 3.0, 5.9, 6.0, 12.0])
+def test_large_networks_are_saved_every_so_often(twelve_s, every_epoch_takes, seconds):
     every_epoch_takes(seconds)
     between = int(-(-12 // seconds)) if seconds else 100
-    steps = run_task(task(configuration=configuration(epochs=8)), IMAGES, CPU)
-    assert saved(steps) == list(range(between, 8, between))
+    steps = run_task(task(configuration=configuration(epochs=5)), IMAGES, CPU)
+    assert saved(steps) == list(range(between, 5, between))
 
 
 def test_a_fold_that_ends_is_saved_whatever_the_network(twelve_s, every_epoch_takes):
@@ -230,9 +230,9 @@ def test_a_fold_that_ends_is_saved_whatever_the_network(twelve_s, every_epoch_ta
 def test_small_networks_are_saved_after_every_epoch(twelve_s, monkeypatch, every_epoch_takes):
     monkeypatch.setattr(search.training.folds, "SMALL_CHECKPOINT_BYTES", twelve_s)
     every_epoch_takes(0.0)
-    steps = list(run_task(task(configuration=configuration(epochs=8)), IMAGES, CPU))
-    assert saved(steps) == list(range(1, 8))
-    # Batch norm's statistics and the names take a little.
+    steps = list(run_task(task(configuration=configuration(epochs=5)), IMAGES, CPU))
+    assert saved(steps) == list(range(1, 5))
+    # Batch norm's statistics and the names take a few bytes.
     assert twelve_s < len(steps[0].checkpoint) < 1.05 * twelve_s
 
 
@@ -251,7 +251,7 @@ def checkpoint(seed=0, folds=2):
         epoch=int(rng.integers(1, 50)),
         train_s=float(rng.random()),
         weights={
-            "conv.weight": rng.random((4, 5, 5, 3), np.float32).transpose(0, 3, 1, 2),  # in another memory order
+            "conv.weight": rng.random((4, 5, 5, 3), np.float32).transpose(0, 3, 1, 2),  # not in C order
             "norm.num_batches_tracked": np.array(7),
             "fc.bias": rng.random(3, np.float32),
         },
@@ -271,8 +271,8 @@ def is_same(one, other):
     return all(np.array_equal(a, b) for a, b in zip(one.finished, other.finished, strict=True))
 
 
-@pytest.mark.parametrize("folds", [0, 1, 2, 12])
-def test_bytes_hold_all_of_it(folds):
+@pytest.mark.parametrize("folds", [0, 2, 12])
+def test_bytes_hold_the_whole_checkpoint(folds):
     one = checkpoint(folds, folds)
     again = Checkpoint.from_bytes(one.to_bytes())
     assert is_same(one, again)
@@ -280,14 +280,7 @@ def test_bytes_hold_all_of_it(folds):
     assert again.position == (folds, one.epoch)
 
 
-def test_what_was_loaded_can_be_written_to():
-    # A network trains in the tensors that it loaded, and folds are pooled.
-    again = Checkpoint.from_bytes(checkpoint().to_bytes())
-    again.weights["fc.bias"][:] += 1
-    again.finished[1][:] = 0
-
-
-def test_names_of_a_network_cannot_be_taken_for_the_checkpoints_own():
+def test_names_in_a_network_cannot_collide_with_those_of_the_checkpoint():
     names = ("epoch", "train_s", "weights.x", "momentum.x", "finished.0000")
     weights, momentum = ({name: np.random.default_rng(k).random(1) for name in names} for k in range(2))
     one = Checkpoint(epoch=3, weights=weights, momentum=momentum)
@@ -296,40 +289,28 @@ def test_names_of_a_network_cannot_be_taken_for_the_checkpoints_own():
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"x", b"\0" * 64, b"\xff" * 64, b"{}", b"garbage" * 100, b"\x02\0\0\0\0\0\0\0{}", save({})],
+    [
+        *(b"", b"x", b"\0" * 64, b"\xff" * 64, b"{}", b"garbage" * 100, b"\x02\0\0\0\0\0\0\0{}"),
+        *(save(tensors) for tensors in ({}, {"epoch": torch.tensor(1)}, {"train_s": torch.tensor(1.0)})),
+        *(np.random.default_rng(seed).bytes(1 + 100 * seed) for seed in range(5)),
+        checkpoint().to_bytes() + b"x",
+    ],
     ids=lambda data: repr(data[:12]),
 )
-def test_other_bytes_are_no_checkpoint(data):
-    with pytest.raises(ValueError, match="no checkpoint"):
+def test_other_bytes_are_refused(data):
+    with pytest.raises(ValueError, match="not a checkpoint"):
         Checkpoint.from_bytes(data)
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_random_bytes_are_no_checkpoint(seed):
-    rng = np.random.default_rng(seed)
-    with pytest.raises(ValueError, match="no checkpoint"):
-        Checkpoint.from_bytes(rng.bytes(int(rng.integers(1, 2000))))
-
-
-def test_a_piece_of_a_checkpoint_is_none():
+def test_a_part_of_a_checkpoint_is_refused():
     data = checkpoint().to_bytes()
     for length in [*range(16), *range(16, len(data), 37), len(data) - 1]:
-        with pytest.raises(ValueError, match="no checkpoint"):
+        with pytest.raises(ValueError, match="not a checkpoint"):
             Checkpoint.from_bytes(data[:length])
-    with pytest.raises(ValueError, match="no checkpoint"):
-        Checkpoint.from_bytes(data + b"x")
-
-
-@pytest.mark.parametrize("missing", ["epoch", "train_s"])
-def test_safetensors_of_something_else_are_no_checkpoint(missing):
-    tensors = {"epoch": torch.tensor(1), "train_s": torch.tensor(1.0), "weights.x": torch.ones(2)}
-    del tensors[missing]
-    with pytest.raises(ValueError, match="no checkpoint"):
-        Checkpoint.from_bytes(save(tensors))
 
 
 class Touch:
-    """Makes a file when it is unpickled."""
+    """Creates a file when unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -345,9 +326,9 @@ def torch_saved(value):
 
 
 @pytest.mark.parametrize("write", [pickle.dumps, torch_saved])
-def test_a_pickle_is_refused_and_never_run(tmp_path, write):
+def test_a_pickle_is_refused_and_not_executed(tmp_path, write):
     data = write(Touch(tmp_path / "run"))
-    with pytest.raises(ValueError, match="no checkpoint"):
+    with pytest.raises(ValueError, match="not a checkpoint"):
         Checkpoint.from_bytes(data)
     assert not (tmp_path / "run").exists()
     if data[:2] != b"PK":
@@ -359,7 +340,7 @@ def test_a_pickle_is_refused_and_never_run(tmp_path, write):
 
 
 def network(seed=0, **changes):
-    """A network and its optimizer, with a step made."""
+    """A network and its optimizer after one step."""
     config = configuration(**{"n_classes": N_CLASSES} | changes)
     model = on_device(build(config.model, seed), CPU)
     optimizer = SGD(model, config.training)
@@ -368,7 +349,7 @@ def network(seed=0, **changes):
     return model, optimizer
 
 
-def test_restored_networks_are_the_same_in_the_same_memory_order():
+def test_a_restored_network_is_the_same_in_the_same_memory_order():
     model, optimizer = network(0)
     other, other_optimizer = network(1)
     restore(state_of(model, optimizer, epoch=1, train_s=0.5), other, other_optimizer)
@@ -379,7 +360,7 @@ def test_restored_networks_are_the_same_in_the_same_memory_order():
         assert other_optimizer.momentum[name].stride() == parameter.stride()
 
 
-def test_a_frozen_network_has_momentum_of_its_head_alone():
+def test_a_frozen_network_has_momentum_only_for_its_head():
     config = configuration(n_classes=N_CLASSES)
     model = build(config.model, 0)
     model.freeze_features()
@@ -391,9 +372,9 @@ def test_a_frozen_network_has_momentum_of_its_head_alone():
 
 @pytest.mark.parametrize(
     "changes",
-    [{"placement": "1"}, {"placement": "none"}, {"width": 0.25}, {"n_classes": 4}, {"norm": "none"}],
+    [{"placement": "1"}, {"width": 0.25}, {"n_classes": 4}, {"norm": "none"}],
     ids=str,
 )
-def test_another_networks_checkpoint_is_refused(changes):
+def test_a_checkpoint_of_a_different_network_is_refused(changes):
     with pytest.raises(RuntimeError):
         restore(state_of(*network(), epoch=1, train_s=0.0), *network(**changes))

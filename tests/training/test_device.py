@@ -1,3 +1,7 @@
+import json
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -16,7 +20,7 @@ def machine(monkeypatch):
 
 
 @pytest.mark.parametrize("bf16", [True, False])
-def test_a_gpu_is_used_where_it_is_wanted(machine, bf16):
+def test_a_gpu_is_used_if_one_is_wanted(machine, bf16):
     machine(cuda=True, cuda_bf16=bf16)
     chosen = choose_device(gpu=True)
     assert chosen.device.type == "cuda"
@@ -24,7 +28,7 @@ def test_a_gpu_is_used_where_it_is_wanted(machine, bf16):
 
 
 @pytest.mark.parametrize(("cuda", "gpu"), [(False, True), (True, False), (False, False)])
-def test_the_cpu_is_used_where_no_gpu_is_wanted_or_there_is_none(machine, cuda, gpu):
+def test_the_cpu_is_used_if_no_gpu_is_wanted_or_there_is_none(machine, cuda, gpu):
     machine(cuda=cuda, cuda_bf16=True)
     chosen = choose_device(gpu=gpu)
     assert chosen.device == torch.device("cpu")
@@ -40,19 +44,13 @@ def test_the_cpu_is_used_where_no_gpu_is_wanted_or_there_is_none(machine, cuda, 
         ({"amx_bf16": True}, True),
     ],
 )
-def test_a_cpu_computes_in_bfloat16_where_it_multiplies_in_it(machine, capabilities, bf16):
+def test_a_cpu_computes_in_bfloat16_if_it_multiplies_in_it(machine, capabilities, bf16):
     machine(**capabilities)
     assert choose_device(gpu=False).bf16 is bf16
 
 
-def test_this_machine_has_a_device():
-    chosen = choose_device(gpu=False)
-    assert chosen.device == torch.device("cpu")
-    assert isinstance(chosen.bf16, bool)
-
-
-@pytest.mark.parametrize(("gpu_share", "kept_to"), [(0.25, [0.25]), (1, [1.0]), (2, [1.0]), (0, [])])
-def test_a_worker_is_kept_to_its_threads_and_its_share_of_the_gpu(machine, monkeypatch, gpu_share, kept_to):
+@pytest.mark.parametrize(("gpu_share", "limits"), [(0.25, [0.25]), (1, [1.0]), (2, [1.0]), (0, [])])
+def test_a_worker_is_limited_to_its_threads_and_its_share_of_the_gpu(machine, monkeypatch, gpu_share, limits):
     machine(cuda=True, cuda_bf16=True)
     shares, threads, freed = [], [], []
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", shares.append)
@@ -60,4 +58,47 @@ def test_a_worker_is_kept_to_its_threads_and_its_share_of_the_gpu(machine, monke
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
     monkeypatch.setattr(search.training.device, "keep_freed_memory", lambda: freed.append(True))
     assert prepare_worker(3, gpu_share=gpu_share).device.type == ("cuda" if gpu_share else "cpu")
-    assert (shares, threads, freed) == (kept_to, [3], [True])
+    assert (shares, threads, freed) == (limits, [3], [True])
+
+
+# In a process of its own: what the C library is told applies until the process ends.
+WORKER = """
+import json, resource, sys
+import torch
+from search.space import TrainingConfig
+from search.training.device import choose_device, keep_freed_memory
+from search.training.fit import on_device
+from search.training.sgd import SGD
+from search.training.step import TrainingStep
+from wbcmodels.config import ModelConfig
+from wbcmodels.family import build
+
+torch.set_num_threads(1)
+
+def page_faults():
+    for _ in range(5):
+        torch.ones(2**24)  # 64 MB, above what glibc keeps by default
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        torch.ones(2**24)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults, accepted = page_faults(), keep_freed_memory()
+device = choose_device(gpu=False)
+model = on_device(build(ModelConfig(width=0.125, input_px=12), 0), device)
+step = TrainingStep(model, SGD(model, TrainingConfig(epochs=1, lr=0.1)), None, device)
+step(torch.randn(4, 3, 12, 12), torch.arange(4), 0.1)
+print(json.dumps({
+    "accepted": accepted, "faults": faults, "faults_after": page_faults(),
+    "heavy": [name for name in ("torch._dynamo", "sklearn", "scipy", "pandas") if name in sys.modules],
+}))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc keeps freed memory on request")
+def test_a_worker_reuses_freed_memory_and_trains_without_heavy_imports():
+    done = subprocess.run([sys.executable, "-c", WORKER], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert found["accepted"] is True
+    assert found["faults_after"] < found["faults"] / 10
+    assert found["heavy"] == []

@@ -1,6 +1,4 @@
 import copy
-from contextlib import contextmanager, nullcontext
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,8 +16,37 @@ CONFIG = TrainingConfig(epochs=1, lr=0.1)
 SIZES = [6, 6, 5, 6, 6, 5, 5, 6, 5, 6]  # of the batches
 
 
+class Graphs:
+    """CUDA graphs without a GPU: a replay does the recorded work again, on the same tensors."""
+
+    def __init__(self):
+        self.n_recorded = 0
+
+    def run(self, work, *inputs):
+        work(*inputs)
+
+    def record(self, work, *inputs):
+        self.n_recorded += 1
+        copies = [torch.zeros_like(tensor) for tensor in inputs]
+
+        def replay(*inputs):
+            for tensor, given in zip(copies, inputs, strict=True):
+                tensor.copy_(given)
+            work(*copies)
+
+        return replay
+
+
 def network():
     return build(ModelConfig(placement="1", width=0.125, input_px=SIDE, n_classes=N_CLASSES), seed=0).train()
+
+
+def plain_step(model):
+    return TrainingStep(model, SGD(model, CONFIG), None, CPU)
+
+
+def recorded_step(model):
+    return RecordedStep(model, SGD(model, CONFIG), None, CPU, Graphs())
 
 
 def batch(n, seed):
@@ -35,78 +62,40 @@ def run(step, sizes=SIZES, lr=0.01):
     return step.finish()
 
 
-@pytest.fixture
-def recorded(monkeypatch):
-    """CUDA graphs without a GPU: replay calls again, on the same tensors, what was called while recording."""
-    recording = []
-
-    class Graph:
-        def __init__(self):
-            self.calls = []
-
-        def replay(self):
-            for call in self.calls:
-                whole(*call)
-
-    @contextmanager
-    def graph(graph, stream):
-        recording.append(graph)
-        yield
-        recording.clear()
-
-    def record(*call):
-        (recording[0].calls.append if recording else lambda call: whole(*call))(call)
-
-    whole = RecordedStep._whole
-    stream = SimpleNamespace(wait_stream=lambda other: None)
-    monkeypatch.setattr(RecordedStep, "_whole", record)
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
-    monkeypatch.setattr(torch.cuda, "graph", graph)
-    monkeypatch.setattr(torch.cuda, "Stream", lambda device: stream)
-    monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda: stream)
-
-
-def test_a_recorded_step_does_what_a_plain_one_does(recorded):
+def test_a_recorded_step_does_what_a_plain_one_does():
+    plain, other, graphs = network(), network(), Graphs()
+    step = RecordedStep(other, SGD(other, CONFIG), None, CPU, graphs)
+    assert run(step, SIZES[:STEPS_BEFORE_RECORDING]) == run(plain_step(plain), SIZES[:STEPS_BEFORE_RECORDING])
+    assert graphs.n_recorded == 0
     plain, other = network(), network()
-    step = RecordedStep(other, SGD(other, CONFIG), None, CPU)
-    expected = run(TrainingStep(plain, SGD(plain, CONFIG), None, CPU))
-    assert run(step) == expected
-    assert set(step._recorded) == set(SIZES)
+    assert run(RecordedStep(other, SGD(other, CONFIG), None, CPU, graphs)) == run(plain_step(plain))
+    assert graphs.n_recorded == len(set(SIZES))
     for name, value in plain.state_dict().items():
         assert torch.equal(value, other.state_dict()[name]), name
 
 
-def test_the_steps_before_recording_hold_no_graph(recorded):
-    model = network()
-    step = RecordedStep(model, SGD(model, CONFIG), None, CPU)
-    run(step, SIZES[:STEPS_BEFORE_RECORDING])
-    assert not step._recorded
-
-
-def test_sums_begin_anew_with_an_epoch():
-    model = network()
-    step = TrainingStep(model, SGD(model, CONFIG), None, CPU)
+def test_sums_start_again_with_every_epoch():
+    step = plain_step(network())
     first = run(step, lr=0.0)
-    # Without a rate nothing is learnt but the statistics of the norms, which training does not read.
+    # With a rate of zero only the statistics of the norms change, and training does not read them.
     assert run(step, lr=0.0) == pytest.approx(first)
 
 
-@pytest.mark.parametrize("kind", [TrainingStep, RecordedStep])
-def test_a_loss_that_is_not_finite_updates_nothing_and_is_told(recorded, kind):
+@pytest.mark.parametrize("make_step", [plain_step, recorded_step])
+def test_a_loss_that_is_not_finite_updates_nothing_and_is_an_error(make_step):
     model = network()
-    step = kind(model, SGD(model, CONFIG), None, CPU)
+    step = make_step(model)
     run(step, SIZES[: STEPS_BEFORE_RECORDING + 2])
     before = copy.deepcopy(dict(model.named_parameters()))
     images, labels = batch(6, 0)
     step.begin(7)
 
-    def go_on():
+    def resume():
         step(images * float("nan"), labels, 0.01)
         step.finish()
 
     with pytest.raises(DivergedError, match="nan in epoch 7"):
-        go_on()
+        resume()
     for name, parameter in model.named_parameters():
         assert torch.equal(parameter, before[name]), name
 

@@ -20,18 +20,16 @@ def measured(config, device):
     return sum(parameter.numel() for parameter in model.parameters()), n_flops // 2
 
 
-# The meta device runs the real modules on shapes alone, so that the paper's widths cost nothing here.
-@pytest.mark.parametrize("padding", ["same", "valid"])
+# The meta device runs the real modules on shapes only, so the paper's widths cost nothing here.
 @pytest.mark.parametrize("shortcut", ["identity", "projection"])
 @pytest.mark.parametrize("norm", ["batch", "group", "none"])
 @pytest.mark.parametrize("placement", PLACEMENTS)
-def test_the_formulas_equal_what_torch_counts(placement, norm, shortcut, padding):
+def test_the_formulas_equal_what_torch_counts(placement, norm, shortcut):
     for width, (input_px, n_classes) in zip((0.3, 1.0), ((31, 2), (70, 5)), strict=True):
         config = ModelConfig(
             placement=placement,
             norm=norm,
             shortcut=shortcut,
-            padding=padding,
             width=width,
             input_px=input_px,
             n_classes=n_classes,
@@ -67,8 +65,8 @@ def test_what_has_no_multiplication_costs_nothing(placement):
     assert macs(changed) == macs(plain)
 
 
-def test_the_first_stage_has_the_block_of_fewest_parameters():
-    # The paper's reason for putting it there.
+def test_the_block_at_the_first_stage_has_the_fewest_parameters():
+    # The paper's reason for placing it there.
     sizes = {placement: n_parameters(ModelConfig(placement=placement)) for placement in ("1", "2", "3")}
     assert min(sizes, key=sizes.__getitem__) == "1"
 
@@ -77,7 +75,7 @@ def test_the_papers_networks():
     assert n_parameters(PAPER_WBCSNET) == (
         (75 * 64 + 64) + (1600 * 256 + 256) + (2304 * 512 + 512) + (512 * 17**2 * 512 + 512) + (512 * 5 + 5)
     )
-    # Two more convolutions; every convolution has scale and shift instead of a bias.
+    # Two more convolutions; every convolution has a scale and a shift instead of a bias.
     extra = 2 * 1600 * 64 + (3 * 64 + 256 + 512) * 2 - (64 + 256 + 512)
     assert n_parameters(PAPER_WBCSNET2) == n_parameters(PAPER_WBCSNET) + extra
     assert macs(PAPER_WBCSNET2) == macs(PAPER_WBCSNET) + 2 * 1600 * 64 * 70**2

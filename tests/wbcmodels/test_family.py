@@ -4,19 +4,16 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torchvision.models.feature_extraction import create_feature_extractor
 
 from wbcmodels.config import GROUP_NORM_GROUPS, PLACEMENTS, ModelConfig
 from wbcmodels.family import build, replace_head
-
-STAGES = ["stage1", "stage2", "stage3"]
 
 
 def tiny(**changes):
     return ModelConfig(**{"width": 0.125, "input_px": 13, "n_classes": 3} | changes)
 
 
-# Without a residual block there is neither shortcut nor addition to vary.
+# Without a residual block there is no shortcut and no addition to vary.
 VARIANTS = [
     tiny(placement=placement, norm=norm, shortcut=shortcut, residual_relu=residual_relu)
     for placement in PLACEMENTS
@@ -38,7 +35,7 @@ def random_images(config, n_images=4, seed=0):
 
 
 def with_random_norms(model, seed=0):
-    """Scales, shifts and statistics as after a training, so that none of them can be left out unnoticed."""
+    """Scales, shifts and statistics as after a training: a network that ignored one would give other outputs."""
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d | nn.GroupNorm):
@@ -50,10 +47,10 @@ def with_random_norms(model, seed=0):
     return model
 
 
-def unit_by_hand(state, name, x, config, *, same=True):
+def unit_by_hand(state, name, x, config):
     """Convolution and norm from a state dict, in evaluation mode."""
     kernel = state[f"{name}.conv.weight"]
-    x = F.conv2d(x, kernel, state.get(f"{name}.conv.bias"), padding=kernel.shape[-1] // 2 if same else 0)
+    x = F.conv2d(x, kernel, state.get(f"{name}.conv.bias"), padding=kernel.shape[-1] // 2)
     if config.norm == "none":
         return x
     scale, shift = (state[f"{name}.norm.{part}"][:, None, None] for part in ("weight", "bias"))
@@ -70,10 +67,10 @@ def unit_by_hand(state, name, x, config, *, same=True):
 
 
 def stage_by_hand(state, stage, x, config):
-    """What the paper and the docstrings say of one stage."""
+    """One stage as the paper and the docstrings describe it."""
     name = f"stage{stage}"
     if stage not in config.residual_stages:
-        x = unit_by_hand(state, f"{name}.unit", x, config, same=config.padding == "same").relu()
+        x = unit_by_hand(state, f"{name}.unit", x, config).relu()
     else:
         first = unit_by_hand(state, f"{name}.unit1", x, config).relu()
         second = unit_by_hand(state, f"{name}.unit2", first, config).relu()
@@ -86,23 +83,16 @@ def stage_by_hand(state, stage, x, config):
     return x if stage == 3 else F.max_pool2d(x, 2)
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=name_of)
-def test_a_network_computes_what_is_written_of_it(variant):
-    compare_with_the_computation_by_hand(variant)
-
-
-@pytest.mark.parametrize("placement", PLACEMENTS)
-def test_a_network_without_padding_computes_what_is_written_of_it(placement):
-    compare_with_the_computation_by_hand(tiny(placement=placement, padding="valid", input_px=25))
-
-
-def compare_with_the_computation_by_hand(config):
+@pytest.mark.parametrize("config", VARIANTS, ids=name_of)
+def test_a_network_computes_what_its_documentation_says(config):
     model = with_random_norms(build(config, seed=1)).eval()
     images, state = random_images(config), model.state_dict()
     x, outputs = images, model.stage_outputs(images)
-    for stage in (1, 2, 3):
-        x = stage_by_hand(state, stage, x, config)
-        assert torch.allclose(outputs[f"stage{stage}"], x, rtol=1e-4, atol=1e-4)
+    assert list(outputs) == ["stage1", "stage2", "stage3"]
+    for number, geometry in enumerate(config.geometry(), start=1):
+        x = stage_by_hand(state, number, x, config)
+        assert x.shape == (4, geometry.out_channels, geometry.out_px, geometry.out_px)
+        assert torch.allclose(outputs[f"stage{number}"], x, rtol=1e-4, atol=1e-4)
     x = F.linear(x.permute(0, 2, 3, 1).flatten(1), state["fc1.weight"], state["fc1.bias"]).relu()
     assert torch.allclose(model.features(images), x, rtol=1e-4, atol=1e-4)
     logits = F.linear(x, state["fc2.weight"], state["fc2.bias"])
@@ -121,38 +111,13 @@ def test_every_parameter_gets_a_gradient(config):
         assert parameter.grad.any(), name
 
 
-@pytest.mark.parametrize("config", VARIANTS, ids=name_of)
-def test_stage_outputs_have_the_sizes_of_the_geometry(config):
-    outputs = build(config, seed=0).stage_outputs(random_images(config))
-    assert list(outputs) == STAGES
-    for output, stage in zip(outputs.values(), config.geometry(), strict=True):
-        assert output.shape == (4, stage.out_channels, stage.out_px, stage.out_px)
-
-
-@pytest.mark.parametrize("config", VARIANTS, ids=name_of)
-def test_torchvision_extracts_the_stages_by_name(config):
-    model = build(config, seed=0).eval()
-    images = random_images(config)
-    extracted = create_feature_extractor(model, STAGES)(images)
-    assert list(extracted) == STAGES
-    for name, output in model.stage_outputs(images).items():
-        assert torch.equal(extracted[name], output)
-
-
-@pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize("placement", PLACEMENTS)
-def test_the_smallest_accepted_input_really_works(placement, padding):
-    for input_px in range(1, 30):
-        try:
-            config = tiny(placement=placement, padding=padding, input_px=input_px)
-        except ValueError:
-            continue
-        assert build(config, seed=0).eval()(random_images(config)).isfinite().all()
-        return
-    pytest.fail("no input side below 30 is accepted")
+def test_the_smallest_accepted_input_works(placement):
+    config = tiny(placement=placement, input_px=4)
+    assert build(config, seed=0).eval()(random_images(config)).isfinite().all()
 
 
-@pytest.mark.parametrize("norm", ["batch", "group", "none"])
+@pytest.mark.parametrize("norm", ["batch", "none"])
 @pytest.mark.parametrize("shortcut", ["identity", "projection"])
 @pytest.mark.parametrize("placement", PLACEMENTS)
 def test_he_initialisation(placement, shortcut, norm):
@@ -172,9 +137,11 @@ def test_he_initialisation(placement, shortcut, norm):
 
 
 @pytest.mark.parametrize("config", PLACED, ids=name_of)
-def test_weights_follow_from_the_seed_alone(config):
-    torch.manual_seed(1)
+def test_weights_depend_on_the_seed_only(config):
+    state = torch.get_rng_state()
     first = build(config, seed=7).state_dict()
+    replace_head(build(config, seed=7), 4, seed=0)
+    assert torch.equal(torch.get_rng_state(), state)  # torch's global generator is not used
     torch.manual_seed(2)
     again, other = build(config, seed=7).state_dict(), build(config, seed=8).state_dict()
     for name, value in first.items():
@@ -183,50 +150,9 @@ def test_weights_follow_from_the_seed_alone(config):
             assert not torch.equal(value, other[name])
 
 
-@pytest.mark.parametrize("config", PLACED, ids=name_of)
-def test_torchs_global_generator_is_left_alone(config):
-    state = torch.get_rng_state()
-    model = build(config, seed=0)
-    replace_head(model, 4, seed=0)
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-@pytest.mark.parametrize("norm", ["batch", "group", "none"])
-@pytest.mark.parametrize("placement", [placement for placement in PLACEMENTS if placement != "none"])
-def test_a_block_whose_last_convolution_is_silent_is_its_shortcut(placement, norm):
-    config = tiny(placement=placement, norm=norm)
-    model = build(config, seed=0).eval()
-    x = random_images(config)
-    for stage in (model.stage1, model.stage2, model.stage3):
-        if not hasattr(stage, "unit3"):
-            x = stage(x)
-            continue
-        last = stage.unit3
-        nn.init.zeros_(last.conv.weight if norm == "none" else last.norm.weight)
-        first = torch.relu(stage.unit1(x))
-        x = stage(x)
-        assert torch.equal(x, stage.pool(first))
-
-
-@pytest.mark.parametrize("shortcut", ["identity", "projection"])
-@pytest.mark.parametrize("norm", ["batch", "group", "none"])
-@pytest.mark.parametrize("placement", [placement for placement in PLACEMENTS if placement != "none"])
-def test_a_relu_before_the_addition_makes_a_difference(placement, norm, shortcut):
-    before, after = (
-        build(tiny(placement=placement, norm=norm, shortcut=shortcut, residual_relu=relu), seed=0).eval()
-        for relu in ("before", "after")
-    )
-    assert all(torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True))
-    images = random_images(tiny())
-    assert not torch.allclose(before(images), after(images), rtol=1e-2)
-    # In the first residual block, the only one with equal inputs, the ReLU can only raise what is added.
-    name = f"stage{placement[0]}"
-    assert (before.stage_outputs(images)[name] >= after.stage_outputs(images)[name]).all()
-
-
 @pytest.mark.parametrize("n_classes", [2, 3, 7])
-@pytest.mark.parametrize("config", PLACED, ids=name_of)
-def test_a_new_head_changes_fc2_alone(config, n_classes):
+def test_a_new_head_changes_fc2_only(n_classes):
+    config = tiny(placement="1+2")
     model = build(config, seed=0)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     replace_head(model, n_classes, seed=5)
@@ -255,12 +181,12 @@ def train_a_little(model, config, n_steps=3):
         optimizer.step()
 
 
-@pytest.mark.parametrize("norm", ["batch", "group", "none"])
-@pytest.mark.parametrize("placement", PLACEMENTS)
-def test_frozen_features_stay_as_they_are(placement, norm):
-    config = tiny(placement=placement, norm=norm)
+@pytest.mark.parametrize("config", PLACED, ids=name_of)
+def test_frozen_features_do_not_change(config):
     model = build(config, seed=0)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
     train_a_little(model, config)
+    assert not any(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     before = {name: value.clone() for name, value in model.state_dict().items()}
     model.freeze_features()
     train_a_little(model, config)
@@ -268,35 +194,18 @@ def test_frozen_features_stay_as_they_are(placement, norm):
     assert changed == {"fc2.weight", "fc2.bias"}
 
 
-@pytest.mark.parametrize("config", PLACED, ids=name_of)
-def test_unfrozen_features_do_change(config):
-    model = build(config, seed=0)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    train_a_little(model, config)
-    assert not any(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-
-
-@pytest.mark.parametrize("config", PLACED, ids=name_of)
-def test_only_the_stages_of_a_frozen_network_stay_in_evaluation_mode(config):
-    model = build(config, seed=0)
-    assert model.train() is model
-    assert all(module.training for module in model.modules())
+def test_only_the_stages_of_a_frozen_network_stay_in_evaluation_mode():
+    model = build(tiny(placement="1+3"), seed=0).eval()
     model.freeze_features()
+    assert not any(module.training for module in model.modules())
     for mode in (True, False, True):
         assert model.train(mode) is model
-        assert model.training is mode
-        assert model.dropout.training is mode
+        assert model.training is model.dropout.training is mode
         for stage in (model.stage1, model.stage2, model.stage3):
             assert not any(module.training for module in stage.modules())
 
 
-def test_freezing_does_not_change_the_mode():
-    model = build(tiny(), seed=0).eval()
-    model.freeze_features()
-    assert not any(module.training for module in model.modules())
-
-
-def test_dropout_acts_in_training_alone():
+def test_dropout_acts_in_training_only():
     config = tiny(norm="none", dropout=0.5)
     model, images = build(config, seed=0), random_images(config)
     assert not torch.equal(model.train()(images), model(images))
