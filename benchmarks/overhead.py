@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import typer
+from cyclopts import Parameter
 from rich.table import Table
 
-from search.common.commandline import run_app
+from search.common.commandline import make_app, run_app
 from search.common.console import make_console
 from search.common.metrics import METRIC_NAMES, Metrics
 from search.data.imageset import ImageSet
@@ -44,12 +44,12 @@ PROFILE = Profile(
 )
 PLAIN = Normalisation(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = make_app("benchmarks.overhead")
 
 
-@app.command()
+@app.default
 def main(
-    trials: Annotated[list[int] | None, typer.Option(help="How many trials; may be given again.")] = None,
+    trials: Annotated[list[int] | None, Parameter(help="How many trials; may be given again.")] = None,
 ) -> None:
     """Run searches whose trainings take no time, and print what is left."""
     console = make_console()

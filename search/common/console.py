@@ -37,7 +37,7 @@ def print_header(console: Console, title: str, facts: Sequence[tuple[str, str]])
     console.print(table)
 
 
-class Reporter:
+class ProgressReporter:
     """Progress through a study's cost, with the phase and the best so far.
 
     Args:

@@ -1,10 +1,9 @@
 """The places of this program's own files, whichever module asks for them."""
 
+from importlib.resources import files
 from pathlib import Path
 
-import search
-
-ROOT = Path(search.__file__).parents[1]
+ROOT = Path(str(files("search"))).parent
 """Folder that holds the packages: a checkout, or where pip put them."""
 SPACES = ROOT / "spaces"
 PACKAGES = ("search", "wbcmodels")

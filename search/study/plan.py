@@ -35,7 +35,7 @@ BYTES_PER_PREDICTION, BYTES_PER_EPOCH = 160, 280
 
 
 @dataclass(frozen=True, kw_only=True)
-class Phase:
+class PlannedPhase:
     """A phase's trainings at most; `cost` is in MACs of a forward pass, see `image_cost`."""
 
     name: str
@@ -60,7 +60,7 @@ class Plan:
     finalists: int
     folds: int
     repeats: int
-    phases: tuple[Phase, ...]
+    phases: tuple[PlannedPhase, ...]
 
     @property
     def cost(self) -> float:
@@ -154,11 +154,13 @@ def _plan(space: Space, profile: Profile, request: Request) -> Plan:
     paper = [paper_configuration(level, profile) for level in PAPER_LEVELS]
     winner = max(largest.values(), key=image_cost)
 
-    def cross_validated(name: str, networks: Sequence[Configuration], n: float, folds: int, times: int) -> Phase:
+    def cross_validated(
+        name: str, networks: Sequence[Configuration], n: float, folds: int, times: int
+    ) -> PlannedPhase:
         costs = (training_cost(c, n * (folds - 1) / folds, n / folds) for c in networks)
         epochs = sum(c.training.epochs for c in networks)
         n_trainings = folds * times
-        return Phase(
+        return PlannedPhase(
             name=name,
             trainings=n_trainings * len(networks),
             epochs=n_trainings * epochs,
@@ -171,7 +173,7 @@ def _plan(space: Space, profile: Profile, request: Request) -> Plan:
         cross_validated("search", levels, development, search_folds, n_trials // n_levels),
         *([cross_validated("confirm", levels, development, search_folds, finalists)] if finalists > 1 else []),
         cross_validated("compare", levels * settings + paper, development, request.folds, request.repeats),
-        Phase(
+        PlannedPhase(
             name="test",
             trainings=1 + (len(paper) if request.n_target else 0),
             epochs=winner.training.epochs * (1 + (len(paper) if request.n_target else 0)),

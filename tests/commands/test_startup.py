@@ -9,8 +9,8 @@ DRIVER = (
     *(
         "search.run",
         "search.study.launch",
-        "search.study.opening",
-        "search.study.header",
+        "search.study.session",
+        "search.study.announce",
         "search.study.plan",
         "search.study.resume",
     ),

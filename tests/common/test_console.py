@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from search.common import console
-from search.common.console import Reporter, duration
+from search.common.console import ProgressReporter, duration
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def clock(monkeypatch):
 
 
 def test_time_left_follows_from_the_speed_of_work_and_credit_is_no_work(clock):
-    reporter = Reporter(Console(file=io.StringIO()), total=100)
+    reporter = ProgressReporter(Console(file=io.StringIO()), total=100)
     assert reporter.time_left_s() is None
     clock[0] = 10.0
     reporter.worked(20)
@@ -35,7 +35,7 @@ def test_time_left_follows_from_the_speed_of_work_and_credit_is_no_work(clock):
 
 def test_plain_lines_come_seldom_and_name_phase_and_best(clock):
     out = io.StringIO()
-    reporter = Reporter(Console(file=out, width=100), total=100)
+    reporter = ProgressReporter(Console(file=out, width=100), total=100)
     reporter.phase("search", "4 trials")
     for second in range(1, 61):
         clock[0] = float(second)

@@ -5,10 +5,10 @@ import os
 from importlib.metadata import version
 
 import pytest
+from search.study.origin import LIBRARIES, differences, origin
 
 from search.common.errors import InputError
 from search.common.installation import PACKAGES, ROOT, code_files
-from search.study.origin import LIBRARIES, differences, origin
 
 
 @pytest.fixture
