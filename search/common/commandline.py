@@ -86,9 +86,8 @@ def _described(error: CycloptsError) -> str:
         return f"{culprit}: must be {_described_type(error.target_type)}"
     if isinstance(error, MissingArgumentError) and error.argument is not None:
         n_values, _ = error.argument.token_count()
-        return (
-            f"{error.keyword or error.argument.name}: needs {'a value' if n_values == 1 else f'{n_values} values'}"
-        )
+        needed = "a value" if n_values == 1 else f"{n_values} values"
+        return f"{error.keyword or error.argument.name}: needs {needed}"
     if isinstance(error, UnusedCliTokensError):
         return f"unexpected argument {shlex.join(error.unused_tokens or [])}"
     return str(error)
