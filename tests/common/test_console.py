@@ -21,7 +21,7 @@ def clock(monkeypatch):
     return now
 
 
-def test_time_left_follows_from_the_speed_of_work_and_credit_is_no_work(clock):
+def test_the_time_left_depends_on_work_and_not_on_credit(clock):
     reporter = ProgressReporter(Console(file=io.StringIO()), total=100)
     assert reporter.time_left_s() is None
     clock[0] = 10.0
@@ -33,7 +33,7 @@ def test_time_left_follows_from_the_speed_of_work_and_credit_is_no_work(clock):
     assert reporter.time_left_s() == 0
 
 
-def test_plain_lines_come_seldom_and_name_phase_and_best(clock):
+def test_plain_lines_are_rare_and_name_phase_and_best(clock):
     out = io.StringIO()
     reporter = ProgressReporter(Console(file=out, width=100), total=100)
     reporter.phase("search", "4 trials")
@@ -41,7 +41,7 @@ def test_plain_lines_come_seldom_and_name_phase_and_best(clock):
         clock[0] = float(second)
         reporter.worked(1)
     clock[0] = 62.0
-    reporter.best("best [accuracy] 0.9")  # brackets are no markup
+    reporter.best("best [accuracy] 0.9")  # brackets are not markup
     lines = out.getvalue().splitlines()
     assert 3 <= len(lines) <= 6
     assert lines[0].startswith("search")
