@@ -27,13 +27,14 @@ def main(
         study: Folder of a study.
         compare: Folders of two studies to compare.
     """
-    console = make_console()
-    if compare is not None and study is None:
-        print_compared(console, *compare)
-    elif study is not None and compare is None:
-        print_results(console, study)
+    if study is not None and compare is not None:
+        raise InputError(f"{study}: --compare takes two folders and no third")
+    if compare is not None:
+        print_compared(make_console(), *compare)
+    elif study is not None:
+        print_results(make_console(), study)
     else:
-        raise InputError("give either the folder of a study, or --compare and the folders of two")
+        raise InputError("STUDY: give the folder of a study, or --compare with two")
 
 
 if __name__ == "__main__":
