@@ -18,14 +18,14 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
-import typer
+from cyclopts import Parameter
 from numpy.typing import NDArray
 from rich.table import Table
 from scipy import optimize
 
 from search.analysis.statistics import compare_levels, wilson
 from search.analysis.verdict import ALPHA
-from search.common.commandline import run_app
+from search.common.commandline import make_app, run_app
 from search.common.console import make_console
 from search.data.splits import Split, stratified_folds
 
@@ -37,7 +37,7 @@ N_SHARED, N_OWN = 4, 4
 SIGNAL = 2.0
 METRICS = ("accuracy", "balanced_accuracy")
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = make_app("benchmarks.false_alarms")
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,8 @@ def study(seed: int, class_counts: Sequence[int], gain: float = 1.0, repeats: in
     return adjusted_p(draw_images(rng, class_counts, class_centres(len(class_counts)), gain), seed, repeats)
 
 
-@app.command()
-def main(studies: Annotated[int, typer.Option(help="Number of simulated studies of each kind.")] = 2000) -> None:
+@app.default
+def main(studies: Annotated[int, Parameter(help="Number of simulated studies of each kind.")] = 2000) -> None:
     """Simulate studies and print how often they raise a false alarm and how often they find two points."""
     console = make_console()
     table = Table(title=f"{studies} studies of {N_LEVELS} levels on {N_FOLDS} folds", title_justify="left")

@@ -18,7 +18,8 @@ from typing import Annotated
 
 import pandas as pd
 import torch
-import typer
+from cyclopts import Parameter
+from cyclopts.validators import Number
 from rich.table import Table
 
 from benchmarks.gpu_measures import (
@@ -31,7 +32,7 @@ from benchmarks.gpu_measures import (
     training_rates,
     tutorial_rate,
 )
-from search.common.commandline import run_app
+from search.common.commandline import make_app, run_app
 from search.common.console import duration, make_console
 from search.training.device import prepare_worker
 from wbcmodels.config import PLACEMENTS, ModelConfig
@@ -40,17 +41,17 @@ from wbcmodels.cost import macs
 FOLDS, EPOCHS = 10, 40
 SIDE_BY_SIDE, STACKED = (1, 2, 4, 8), (1, 5, 10)
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = make_app("benchmarks.gpu")
 
 
-@app.command()
+@app.default
 def main(
-    placement: Annotated[str, typer.Option(help="Placement for which the ways are compared.")] = "1",
-    images: Annotated[int, typer.Option(min=20, help="Number of images of a study.")] = 2172,
-    side: Annotated[int, typer.Option(min=8, help="Input side in px.")] = 70,
-    width: Annotated[float, typer.Option(help="Width of the networks.")] = 1.0,
-    output: Annotated[Path | None, typer.Option(help="Parquet file to write, one row per measurement.")] = None,
-    smallest: Annotated[bool, typer.Option("--smallest", help="Run at tiny sizes, to see that it works.")] = False,
+    placement: Annotated[str, Parameter(help="Placement for which the ways are compared.")] = "1",
+    images: Annotated[int, Parameter(validator=Number(gte=20), help="Number of images of a study.")] = 2172,
+    side: Annotated[int, Parameter(validator=Number(gte=8), help="Input side in px.")] = 70,
+    width: Annotated[float, Parameter(help="Width of the networks.")] = 1.0,
+    output: Annotated[Path | None, Parameter(help="Parquet file to write, one row per measurement.")] = None,
+    smallest: Annotated[bool, Parameter(help="Run at tiny sizes, to see that it works.")] = False,
 ) -> None:
     """Measure ways to train on one GPU and project the time of the placement study."""
     side_by_side, stacked = list(SIDE_BY_SIDE), list(STACKED)

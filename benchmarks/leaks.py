@@ -18,20 +18,21 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 import ray
-import typer
+from cyclopts import Parameter
+from cyclopts.validators import Number
 from ray._private.internal_api import get_memory_info_reply, get_state_from_address
 from rich.table import Table
 
 from benchmarks.studies import image_set, study_of
 from benchmarks.throughput_measures import process_mb, process_tree
-from search.common.commandline import run_app
+from search.common.commandline import make_app, run_app
 from search.common.console import make_console
 from search.data.imageset import ImageSet
 from search.records.arguments import Arguments, Resources
 from search.space import Configuration, Profile, Space, Suggester, TrainingConfig
 from search.study.context import Study
-from search.study.opening import open_session
 from search.study.searching import Search
+from search.study.session import open_session
 from search.training.types import Step
 from search.tuning.pool import probed_speed
 from wbcmodels.config import ModelConfig
@@ -41,13 +42,13 @@ SAMPLES = 100
 SHOWN = (0.1, 0.5, 1.0)
 SPACE_FILE = "from benchmarks.leaks import tiny_space\nSPACE = tiny_space()\n"
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = make_app("benchmarks.leaks")
 
 
-@app.command()
+@app.default
 def main(
-    trials: Annotated[int, typer.Option(min=10, help="Number of trials.")] = 500,
-    output: Annotated[Path | None, typer.Option(help="Parquet file to write, one row per sample.")] = None,
+    trials: Annotated[int, Parameter(validator=Number(gte=10), help="Number of trials.")] = 500,
+    output: Annotated[Path | None, Parameter(help="Parquet file to write, one row per sample.")] = None,
 ) -> None:
     """Search and print what grows."""
     with tempfile.TemporaryDirectory() as folder:
@@ -106,7 +107,9 @@ def watched_search(folder: Path, n_trials: int) -> list[Sample]:
     space = folder / "space.py"
     space.write_text(SPACE_FILE)
     # asha stops trials in the middle of a fold, when their last step holds a whole network.
-    arguments = Arguments(space=str(space), profile="quick", trials=n_trials, search_folds=2, pruner="asha")
+    arguments = Arguments(
+        space=str(space), transfer_data="none", profile="quick", trials=n_trials, search_folds=2, pruner="asha"
+    )
     with open_session(arguments, Resources(gpus_per_trial=0.0, max_concurrent=SLOTS)) as session:
         probed_speed(session.probe)  # now its processes are done
         study = study_of(Study, session, _images(), folder / "study")

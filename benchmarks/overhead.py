@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import typer
+from cyclopts import Parameter
 from rich.table import Table
 
-from search.common.commandline import run_app
+from search.common.commandline import make_app, run_app
 from search.common.console import make_console
 from search.common.metrics import METRIC_NAMES, Metrics
 from search.data.imageset import ImageSet
@@ -45,12 +45,12 @@ PROFILE = Profile(
 )
 PLAIN = Normalisation(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = make_app("benchmarks.overhead")
 
 
-@app.command()
+@app.default
 def main(
-    trials: Annotated[list[int] | None, typer.Option(help="Number of trials; may be repeated.")] = None,
+    trials: Annotated[list[int] | None, Parameter(help="Number of trials; may be repeated.")] = None,
 ) -> None:
     """Run searches with instant trainings and print the time that remains."""
     console = make_console()

@@ -19,7 +19,8 @@ from typing import Annotated, Any
 
 import optuna
 import pandas as pd
-import typer
+from cyclopts import Parameter
+from cyclopts.validators import Number
 from optuna.trial import TrialState
 from rich.console import Console
 from rich.table import Table
@@ -37,7 +38,7 @@ from benchmarks.replay import (
     replay,
     round_the_levels,
 )
-from search.common.commandline import run_app
+from search.common.commandline import make_app, run_app
 from search.common.console import make_console
 from search.common.errors import InputError
 from search.common.seeds import derive_seed
@@ -50,15 +51,15 @@ RACED: tuple[Pruner, ...] = ("none", "race")
 SHARES = (0.1, 0.2, 0.35, 0.5, 1.0)
 REPEATED_ASKS = 30
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = make_app("benchmarks.racing")
 
 
-@app.command()
+@app.default
 def main(
-    extract: Annotated[Path | None, typer.Option(help="Make a new recording from this study's folder.")] = None,
-    recording: Annotated[Path, typer.Option(help="Recording, a Parquet file.")] = RECORDING,
-    orders: Annotated[int, typer.Option(min=2, help="Number of random orders to replay.")] = 200,
-    seeds: Annotated[int, typer.Option(min=2, help="Number of searches by each sampler.")] = 100,
+    extract: Annotated[Path | None, Parameter(help="Make a new recording from this study's folder.")] = None,
+    recording: Annotated[Path, Parameter(help="Recording, a Parquet file.")] = RECORDING,
+    orders: Annotated[int, Parameter(validator=Number(gte=2), help="Number of random orders to replay.")] = 200,
+    seeds: Annotated[int, Parameter(validator=Number(gte=2), help="Number of searches by each sampler.")] = 100,
 ) -> None:
     """Replay a recorded grid: epochs and regret of every pruner, and of samplers with and without racing."""
     console = make_console()

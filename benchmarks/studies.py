@@ -6,13 +6,13 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from search.common.console import Reporter
+from search.common.console import ProgressReporter
 from search.data.imageset import ImageSet
 from search.records.ledger import Ledger
 from search.records.observers import Observers
 from search.records.studyfolder import StudyFolder
 from search.study.context import Study
-from search.study.opening import Session
+from search.study.session import Session
 from search.tuning.pool import Workers
 
 Kind = TypeVar("Kind", bound=Study)
@@ -30,7 +30,7 @@ def image_set(pixels: NDArray[np.uint8], labels: NDArray[np.int64], classes: tup
 def study_of(kind: type[Kind], session: Session, images: ImageSet, path: Path, **more: Any) -> Kind:
     """Study in a new folder that searches on all images and holds out none."""
     (pixels,) = images.pixels.values()
-    folder, reporter = StudyFolder.create(path, {}), Reporter(session.console, session.plan.cost)
+    folder, reporter = StudyFolder.create(path, {}), ProgressReporter(session.console, session.plan.cost)
     return kind(
         arguments=session.arguments,
         space=session.space,

@@ -31,19 +31,20 @@ from typing import Annotated
 
 import numpy as np
 import pandas as pd
-import typer
+from cyclopts import Parameter
+from cyclopts.validators import Number
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.patterns.workload import Images, Workload, draw_points
 from benchmarks.throughput_measures import run_pattern
 from benchmarks.throughput_precision import print_precision
-from search.common.commandline import run_app
+from search.common.commandline import make_app, run_app
 from search.common.console import make_console
 from search.data.imageset import ImageSet
 from search.data.sources import SYNTHETIC, open_source
 from search.data.splits import stratified_folds
-from search.records.arguments import at_least, one_of
+from search.records.arguments import one_of
 from search.space import Configuration, TrainingConfig
 from wbcmodels.config import PLACEMENTS, ModelConfig
 
@@ -53,26 +54,43 @@ MEASURES = {"images/s": "images_per_s", "first result, s": "first_result_s"} | {
     "memory, MB": "peak_memory_mb",
 }
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = make_app("benchmarks.throughput")
 
 
-@app.command()
+@app.default
 def main(
-    data: Annotated[str, typer.Option(help="synthetic, or a folder of images.")] = SYNTHETIC,
-    side: Annotated[int, typer.Option(min=4, help="Input side in px.")] = 40,
-    width: Annotated[float, typer.Option(help="Width of the networks.")] = 0.25,
-    placement: Annotated[str, typer.Option(help="Stages with a residual block, such as 1+2, or none.")] = "1",
-    batch_size: Annotated[int, typer.Option(min=1, help="Images per step.")] = 32,
-    trials: Annotated[int, typer.Option(min=1, help="Number of configurations.")] = 8,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs of every training.")] = 3,
-    images: Annotated[int | None, typer.Option(min=20, help="Most images to use, drawn at random.")] = None,
-    patterns: Annotated[str, typer.Option(help="Patterns to run, separated by commas.")] = ",".join(PATTERNS),
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds, each starting with another pattern.")] = 3,
-    output: Annotated[Path | None, typer.Option(help="Parquet file, one row per round and pattern.")] = None,
-    smallest: Annotated[bool, typer.Option("--smallest", help="Run at tiny sizes, to see that it works.")] = False,
-    precision: Annotated[bool, typer.Option("--precision", help="Compare bf16 with fp32 instead.")] = False,
+    *,
+    data: str = SYNTHETIC,
+    side: Annotated[int, Parameter(validator=Number(gte=4))] = 40,
+    width: Annotated[float, Parameter(validator=Number(gte=0.01))] = 0.25,
+    placement: str = "1",
+    batch_size: Annotated[int, Parameter(validator=Number(gte=1))] = 32,
+    trials: Annotated[int, Parameter(validator=Number(gte=1))] = 8,
+    epochs: Annotated[int, Parameter(validator=Number(gte=1))] = 3,
+    images: Annotated[int | None, Parameter(validator=Number(gte=20))] = None,
+    patterns: str = ",".join(PATTERNS),
+    rounds: Annotated[int, Parameter(validator=Number(gte=1))] = 3,
+    output: Path | None = None,
+    smallest: bool = False,
+    precision: bool = False,
 ) -> None:
-    """Measure patterns of search against each other and against the machine's limit."""
+    """Measure patterns of search against each other and against the limit.
+
+    Args:
+        data: "synthetic", or a folder of images.
+        side: Input side in px.
+        width: Width of the networks.
+        placement: Stages with a residual block, such as 1+2, or none.
+        batch_size: Images per step.
+        trials: Number of configurations.
+        epochs: Epochs of every training.
+        images: Maximum number of images, drawn at random.
+        patterns: Patterns to measure, comma-separated.
+        rounds: Number of repeats; each starts with another pattern.
+        output: Parquet file to write, one row per round and pattern.
+        smallest: Check that it runs; overrides the sizes.
+        precision: Compare bf16 with fp32 instead.
+    """
     if smallest:
         # One trial more than slots; otherwise no time is lost between trials.
         side, width, batch_size, images, epochs, rounds = 16, 0.125, 16, 60, 1, 1
@@ -81,7 +99,6 @@ def main(
     names = patterns.split(",")
     for name in names:
         one_of("--patterns", name, PATTERNS)
-    at_least("--width", width, 0.01)
     console = make_console()
     cells = capped(open_source(data, microscope="first", seed=0).decode([side]), images)
     console.print(f"{machine()}; {cells.source}, {len(cells.labels)} images", soft_wrap=True)

@@ -1,16 +1,14 @@
-"""`python -m search.predict STUDY_FOLDER IMAGES…`: classify new images with a study's winner."""
+"""The command that classifies images with a study's winner: `python -m search.predict`."""
 
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
-import typer
 from numpy.typing import NDArray
 from rich.markup import escape
 from rich.table import Table
 
-from search.common.commandline import run_app
+from search.common.commandline import make_app, run_app
 from search.common.console import make_console
 from search.common.errors import InputError
 from search.common.files import write_atomically
@@ -18,19 +16,19 @@ from search.data.decode import files_below, read_rgb, resize_square
 from search.records.schema import field_of
 from search.training.trainedmodel import load_model
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = make_app("search.predict")
 
 
-@app.command()
-def main(
-    study: Annotated[Path, typer.Argument(help="A study's folder.")],
-    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
-    output: Annotated[
-        Path | None, typer.Option(help="A Parquet file to write, instead of a table in the terminal.")
-    ] = None,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave damaged images out, and name them.")] = False,
-) -> None:
-    """Print or write the class and the probabilities of every image."""
+@app.default
+def main(study: Path, images: list[Path], /, *, output: Path | None = None, skip_bad: bool = False) -> None:
+    """Print or write the predicted class of every image, and the probability of each class.
+
+    Args:
+        study: Folder of a study.
+        images: Image files, or folders of them.
+        output: Parquet file to write; by default a table is printed.
+        skip_bad: Leave out images that cannot be read, and name them.
+    """
     console = make_console()
     model = load_model(study / "model")
     names, pixels = _read(_image_files(images), model.config.input_px, skip_bad=skip_bad)
@@ -43,7 +41,7 @@ def main(
 
 
 def _image_files(paths: list[Path]) -> list[Path]:
-    """The files among the paths, and the images in the folders among them."""
+    """The given files, and the images in the given folders."""
     files: list[Path] = []
     for path in paths:
         if not path.is_dir():
@@ -57,7 +55,7 @@ def _image_files(paths: list[Path]) -> list[Path]:
 
 
 def _read(files: list[Path], side_px: int, *, skip_bad: bool) -> tuple[list[str], NDArray[np.uint8]]:
-    """Names and pixels, uint8 (n_images, side, side, 3); damaged images are named and, if asked, left out."""
+    """Names and pixels, uint8 (n_images, side, side, 3); `skip_bad` reports damaged images and leaves them out."""
     names, squares = [], []
     for file in files:
         try:
@@ -65,7 +63,7 @@ def _read(files: list[Path], side_px: int, *, skip_bad: bool) -> tuple[list[str]
             names.append(str(file))
         except InputError as error:
             if not skip_bad:
-                raise InputError(f"{error}; --skip-bad leaves such files out") from None
+                raise InputError(f"{error}; --skip-bad leaves out such files") from None
             make_console(stderr=True).print(f"left out: {escape(str(error))}", soft_wrap=True)
     if not names:
         raise InputError("none of the images can be read")

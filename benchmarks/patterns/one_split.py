@@ -10,8 +10,8 @@ from benchmarks.patterns.workload import Images, Workload
 from benchmarks.studies import image_set, study_of
 from search.data.splits import Split
 from search.study.context import Study
-from search.study.opening import Session
 from search.study.searching import Search
+from search.study.session import Session
 from search.tuning.actor import TrialActor
 
 

@@ -3,8 +3,8 @@
 from benchmarks.patterns.points import SPACE_FILE
 from benchmarks.patterns.workload import Workload
 from search.records.arguments import Arguments, Resources
-from search.study.header import print_estimate, print_plan
-from search.study.opening import open_session
+from search.study.announce import print_estimate, print_plan
+from search.study.session import open_session
 
 
 def run(workload: Workload) -> None:
@@ -13,6 +13,7 @@ def run(workload: Workload) -> None:
     space.write_text(SPACE_FILE)
     arguments = Arguments(
         space=str(space),
+        transfer_data="none",
         profile="quick",
         trials=len(workload.points),
         sampler="random",

@@ -1,4 +1,4 @@
-"""What a study says while it runs: a live bar on a terminal, else plain lines."""
+"""The console: headers, durations, and the progress of a running study."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -14,20 +14,20 @@ PLAIN_WIDTH = 120
 
 
 def make_console(*, stderr: bool = False) -> Console:
-    """A console that does not wrap at 80 columns when its output is kept in a file."""
+    """A console that is 120 columns wide if its output goes to a file."""
     console = Console(stderr=stderr, highlight=False, soft_wrap=False)
     return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=PLAIN_WIDTH)
 
 
 def duration(seconds: float) -> str:
-    """A duration for a person, such as 45 s, 12 min or 3.4 h."""
+    """A duration in words, such as 45 s, 12 min or 3.4 h."""
     if seconds < 99.5:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def print_header(console: Console, title: str, facts: Sequence[tuple[str, str]]) -> None:
-    """Print a title, and below it what is known by name."""
+    """Print a title, and facts by name below it."""
     console.print(f"[bold]{escape(title)}[/bold]")
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
@@ -37,25 +37,25 @@ def print_header(console: Console, title: str, facts: Sequence[tuple[str, str]])
     console.print(table)
 
 
-class Reporter:
-    """Progress through a study's cost, with the phase and the best so far.
+class ProgressReporter:
+    """The progress of a study: a live bar on a terminal, else a plain line every 20 s.
 
     Args:
-        total: cost of the whole study at most, in any unit; what was saved on is credited as done, so the bar
-            ends full, while the time left is reckoned from the speed of what was really worked.
+        total: maximum cost of the study, in any unit. Cost that turns out to be unnecessary is credited as done,
+            so that the bar ends full; the time left is estimated from the speed of the work alone.
     """
 
     def __init__(self, console: Console, total: float) -> None:
         self.console = console
         self._total, self._done, self._worked = total, 0.0, 0.0
         self._phase, self._best = "", ""
-        self._started = self._said = time.monotonic()
+        self._started = self._printed = time.monotonic()
         self._bar: Progress | None = None
         self._task = TaskID(0)
 
     @contextmanager
     def live(self) -> Iterator[None]:
-        """Show a bar where there is a terminal."""
+        """Show a bar if there is a terminal."""
         if not self.console.is_terminal:
             yield
             return
@@ -72,41 +72,41 @@ class Reporter:
         self._bar = None
 
     def phase(self, name: str, what: str) -> None:
-        """Begin a phase."""
+        """Start a phase."""
         self._phase, self._best = name, ""
         self.console.print(f"[bold]{escape(name)}[/bold]  {escape(what)}")
         self._show()
 
     def note(self, text: str) -> None:
-        """Say something the user should read."""
+        """Print something the user should read."""
         self.console.print(f"[yellow]note[/yellow]  {escape(text)}")
 
     def say(self, text: str) -> None:
-        """Say what has come out."""
+        """Print a result."""
         self.console.print(f"  {escape(text)}")
 
     def best(self, text: str) -> None:
-        """The best so far."""
+        """Show the best result so far."""
         if text != self._best:
             self._best = text
             self._show(now=True)
 
     def worked(self, cost: float) -> None:
-        """Count work done."""
+        """Count finished work."""
         self._worked += cost
         self.credit(cost)
 
     def credit(self, cost: float) -> None:
-        """Count work that turned out not to be needed."""
+        """Count work that turned out to be unnecessary."""
         self._done = min(self._total, self._done + cost)
         self._show()
 
     def reach(self, cost: float) -> None:
-        """Count all up to a cost as done: whatever of it was not worked is not needed any more."""
+        """Count everything up to a cost as done; what was not worked of it is no longer needed."""
         self.credit(max(0.0, cost - self._done))
 
     def time_left_s(self) -> float | None:
-        """Seconds to the end if all that is planned is still to be worked; None before anything was."""
+        """Seconds to the end if no more work is saved; None before any work is done."""
         elapsed = time.monotonic() - self._started
         return elapsed * (self._total - self._done) / self._worked if self._worked else None
 
@@ -116,7 +116,7 @@ class Reporter:
         if self._bar is not None:
             self._bar.update(self._task, completed=self._done, description=self._phase, info=escape(info))
         elif not self.console.is_terminal and self._worked:
-            due = time.monotonic() - self._said >= PLAIN_LINE_EVERY_S
-            if due or (now and time.monotonic() - self._said >= 1):
-                self._said = time.monotonic()
+            due = time.monotonic() - self._printed >= PLAIN_LINE_EVERY_S
+            if due or (now and time.monotonic() - self._printed >= 1):
+                self._printed = time.monotonic()
                 self.console.print(f"  {self._phase} {self._done / self._total:4.0%}  {escape(info)}")

@@ -1,4 +1,4 @@
-"""The two ways a study ends other than well. Each message is one line a user can act on."""
+"""Errors that end a command. Each message is one line that a user can act on."""
 
 
 class _OneLineError(Exception):
@@ -7,8 +7,8 @@ class _OneLineError(Exception):
 
 
 class InputError(_OneLineError):
-    """Bad arguments or bad input: exit code 2. The message names the file or value at fault."""
+    """Bad arguments or bad input: exit code 2. The message names the option, file or value."""
 
 
 class StudyFailedError(_OneLineError):
-    """The study could not be carried out: exit code 1. The message says what failed and why."""
+    """The study failed: exit code 1. The message says what failed and why."""

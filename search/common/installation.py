@@ -1,10 +1,9 @@
 """Locations of the program's own files."""
 
+from importlib.resources import files
 from pathlib import Path
 
-import search
-
-ROOT = Path(search.__file__).parents[1]
+ROOT = Path(str(files("search"))).parent
 """Folder of the packages: a checkout, or the folder that pip installed them to."""
 SPACES = ROOT / "spaces"
 PACKAGES = ("search", "wbcmodels")

@@ -1,65 +1,100 @@
-"""What the command line asks for, checked."""
+"""The arguments of a study and the resources it may use, which are also the options of `search.run`."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, get_args
+
+from cyclopts import Group, Parameter
 
 from search.common.errors import InputError
 
+Metric = Literal["balanced_accuracy", "accuracy", "macro_f1"]
+Sampler = Literal["tpe", "random", "cmaes", "gp", "nsga2"]
 Pruner = Literal["race", "asha", "none"]
-PROFILES = ("auto", "quick", "paper")
-# What can be searched for: names in `search.common.metrics.Metrics` of which more is better.
-METRICS = ("balanced_accuracy", "accuracy", "macro_f1")
-# What can be weighed against it, and of which less is better.
+Log = Literal["tensorboard", "mlflow"]  # also the names of packages and extras
+
+# Fields of `search.common.metrics.Metrics` that a search can maximize.
+METRICS: tuple[Metric, ...] = get_args(Metric)
+# What it can minimize besides.
 COSTS = ("macs", "n_parameters")
-SAMPLERS = ("tpe", "random", "cmaes", "gp", "nsga2")
-LOGS = ("tensorboard", "mlflow")  # also the names of packages and extras
-PRUNERS: tuple[Pruner, ...] = ("race", "asha", "none")
+LOGS: tuple[Log, ...] = get_args(Log)
+
+DATA = Parameter(group=Group("Data", sort_key=1))
+SEARCH = Parameter(group=Group("Search", sort_key=2))
+COMPARISON = Parameter(group=Group("Comparison", sort_key=3))
+RESOURCES = Parameter(group=Group("Resources", sort_key=4))
 
 
+@Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """The arguments of a study, as they stand in `study.json`; see `search.run` for their meaning.
+    """What a study is, as recorded in `study.json`.
 
     Raises:
-        InputError: a value that makes no sense; names the flag and the value.
+        InputError: a value is not allowed; names the option and the value.
     """
 
-    space: str
-    data: str = "synthetic"
-    transfer_data: str = "none"
-    profile: str = "auto"
-    trials: int | None = None
-    time_budget: str | None = None
-    search_folds: int | None = None
-    folds: int = 10
-    repeats: int = 1
-    seed: int = 0
-    metric: str = "balanced_accuracy"
-    objectives: str | None = None
-    sampler: str = "tpe"
-    pruner: Pruner = "race"
-    finalists: int | None = None
-    class_names: str | None = None
-    groups: str | None = None
-    transfer_groups: str | None = None
-    skip_bad: bool = False
+    data: Annotated[str, DATA] = "synthetic"
+    """Images to search on: "synthetic", or a folder."""
+    transfer_data: Annotated[str | None, DATA] = None
+    """Images to transfer to: "synthetic", "none" or a folder; by default synthetic if --data is, else none."""
+    class_names: Annotated[str | None, DATA] = None
+    """Class names by label, such as 1=neutrophil,2=lymphocyte."""
+    groups: Annotated[str | None, DATA] = None
+    """Keeps related images in one fold: a column of the label file, or a regular expression on image names."""
+    transfer_groups: Annotated[str | None, DATA] = None
+    """--groups for the transfer data."""
+    skip_bad: Annotated[bool, DATA] = False
+    """Leave out images that cannot be read."""
+
+    space: Annotated[str, SEARCH] = "residual_placement"
+    """Space to search: a name in spaces/, or a Python file."""
+    profile: Annotated[Literal["auto", "quick", "paper"], SEARCH] = "auto"
+    """Size of networks and trainings; "auto" is quick for synthetic data or without a GPU, else paper."""
+    trials: Annotated[int | None, SEARCH] = None
+    """Number of trials over all levels; by default as the profile says."""
+    time_budget: Annotated[str | None, SEARCH] = None
+    """Time after which the search starts no more trials, such as 90s, 30m or 1h30m; by default unlimited."""
+    search_folds: Annotated[int | None, SEARCH] = None
+    """Number of folds that score a trial, at least 2; by default as the profile says."""
+    metric: Annotated[Metric, SEARCH] = "balanced_accuracy"
+    """Metric to maximize and to compare levels by."""
+    objectives: Annotated[str | None, SEARCH] = None
+    """Objectives of the search, such as balanced_accuracy,macs,n_parameters: --metric, then metrics or costs."""
+    sampler: Annotated[Sampler, SEARCH] = "tpe"
+    """Optuna sampler that proposes configurations."""
+    pruner: Annotated[Pruner, SEARCH] = "race"
+    """How trials are stopped early: by racing over folds, by successive halving (asha), or not at all."""
+    finalists: Annotated[int | None, SEARCH] = None
+    """Best trials of each level to confirm on new folds, 1 to skip that; by default as the profile says."""
+
+    folds: Annotated[int, COMPARISON] = 10
+    """Number of folds of the comparison and the transfer, at least 2."""
+    repeats: Annotated[int, COMPARISON] = 1
+    """Number of times to repeat the comparison and the transfer on new folds."""
+    seed: Annotated[int, COMPARISON] = 0
+    """Seed of everything random in the study."""
 
     def __post_init__(self) -> None:
-        """Check every value on its own."""
+        """Check every value."""
         at_least("--trials", self.trials, 1)
         at_least("--search-folds", self.search_folds, 2)
+        at_least("--finalists", self.finalists, 1)
         at_least("--folds", self.folds, 2)
         at_least("--repeats", self.repeats, 1)
         at_least("--seed", self.seed, 0)
-        one_of("--profile", self.profile, PROFILES)
+        one_of("--profile", self.profile, ("auto", "quick", "paper"))
         one_of("--metric", self.metric, METRICS)
-        one_of("--sampler", self.sampler, SAMPLERS)
-        one_of("--pruner", self.pruner, PRUNERS)
-        at_least("--finalists", self.finalists, 1)
+        one_of("--sampler", self.sampler, get_args(Sampler))
+        one_of("--pruner", self.pruner, get_args(Pruner))
         _ = self.time_budget_s, self.class_name_of, self.objective_names
+
+    @property
+    def target_data(self) -> str:
+        """The transfer data, given or by default."""
+        return self.transfer_data or ("synthetic" if self.data == "synthetic" else "none")
 
     @property
     def time_budget_s(self) -> float | None:
@@ -68,7 +103,7 @@ class Arguments:
 
     @property
     def objective_names(self) -> tuple[str, ...]:
-        """What is searched for, the metric first."""
+        """The objectives, the metric first."""
         if self.objectives is None:
             return (self.metric,)
         names = tuple(name.strip() for name in self.objectives.split(","))
@@ -77,7 +112,7 @@ class Arguments:
         if names[0] != self.metric:
             raise InputError(f"--objectives {self.objectives}: the first must be --metric, {self.metric}")
         if len(set(names)) < len(names):
-            raise InputError(f"--objectives {self.objectives}: one stands there twice")
+            raise InputError(f"--objectives {self.objectives}: lists an objective twice")
         return names
 
     @property
@@ -85,84 +120,88 @@ class Arguments:
         """The class names by label."""
         return None if self.class_names is None else _parse_class_names(self.class_names)
 
+    def recorded(self) -> dict[str, Any]:
+        """The arguments by name for `study.json`; their paths are absolute, so that any folder can resume it."""
+        values = asdict(self) | {"transfer_data": self.target_data}
+        paths = [name for name in ("data", "transfer_data") if values[name] not in ("synthetic", "none")]
+        if self.space.endswith(".py"):
+            paths.append("space")
+        return values | {name: str(Path(values[name]).absolute()) for name in paths}
 
+
+@Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What a study may use; it changes no result but through the order in which parallel trials end.
+    """What a study may use. It affects results only through the order in which parallel trials end.
 
     Raises:
-        InputError: a value that makes no sense; names the flag and the value.
+        InputError: a value is not allowed, or an extra is not installed; names the option and the value.
     """
 
-    gpus_per_trial: float | Literal["auto"] | None = None
-    cpus_per_trial: int = 1
-    max_concurrent: int | None = None
-    address: str | None = None
-    trial_timeout: str | None = None
-    profile_trace: bool = False
-    log_to: str | None = None
+    gpus_per_trial: Annotated[float | Literal["auto"] | None, RESOURCES] = None
+    """Share of a GPU for each training, or "auto" to measure the best; by default 0.25 if there is a GPU."""
+    cpus_per_trial: Annotated[int, RESOURCES] = 1
+    """Number of CPUs and threads for each training."""
+    max_concurrent: Annotated[int | None, RESOURCES] = None
+    """Maximum number of trainings at once; by default as many as the machine has room for."""
+    address: Annotated[str | None, RESOURCES] = None
+    """Address of a running Ray cluster, or "auto"; by default a local Ray is started."""
+    trial_timeout: Annotated[str | None, RESOURCES] = None
+    """Time after which a trial or a training fails, such as 30m; by default unlimited."""
+    log_to: Annotated[Log | None, RESOURCES] = None
+    """Also log trainings live to TensorBoard or MLflow; each needs its extra."""
+    profile_trace: Annotated[bool, RESOURCES] = False
+    """Trace one epoch of the first trial with torch's profiler to trace.json.gz; slows that epoch down."""
 
     def __post_init__(self) -> None:
-        """Check every value on its own."""
-        if self.log_to is not None:
-            one_of("--log-to", self.log_to, LOGS)
-            if find_spec(self.log_to) is None:
-                raise InputError(f"--log-to {self.log_to}: it needs pip install 'wbc-search[{self.log_to}]'")
-        _ = self.trial_timeout_s
+        """Check every value."""
         if self.gpus_per_trial != "auto":
             at_least("--gpus-per-trial", self.gpus_per_trial, 0)
         at_least("--cpus-per-trial", self.cpus_per_trial, 1)
         at_least("--max-concurrent", self.max_concurrent, 1)
+        _ = self.trial_timeout_s
+        if self.log_to is not None:
+            one_of("--log-to", self.log_to, LOGS)
+            if find_spec(self.log_to) is None:
+                raise InputError(
+                    f"--log-to {self.log_to}: not installed; run pip install 'wbc-search[{self.log_to}]'"
+                )
 
     @property
     def trial_timeout_s(self) -> float | None:
-        """The longest that a training may run, in seconds."""
+        """The trial timeout in seconds."""
         return None if self.trial_timeout is None else parse_duration("--trial-timeout", self.trial_timeout)
-
-
-def parse_share(flag: str, text: str | None) -> float | Literal["auto"] | None:
-    """A number, or auto.
-
-    Raises:
-        InputError: anything else.
-    """
-    if text == "auto":
-        return "auto"
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        raise InputError(f"{flag} {text}: it must be a number such as 0.25, or auto") from None
 
 
 def parse_duration(flag: str, text: str) -> float:
     """Seconds of a duration such as 90s, 30m, 1.5h or 1h30m.
 
     Raises:
-        InputError: anything else, or nothing at all.
+        InputError: not a duration, or zero.
     """
     if not re.fullmatch(r"(\d+(\.\d+)?[hms])+", text):
-        raise InputError(f"{flag} {text}: a duration looks like 90s, 30m or 1h30m")
+        raise InputError(f"{flag} {text}: must be a duration such as 90s, 30m or 1h30m")
     unit_s = {"h": 3600.0, "m": 60.0, "s": 1.0}
     seconds = sum(float(number) * unit_s[unit] for number, unit in re.findall(r"([\d.]+)([hms])", text))
     if seconds <= 0:
-        raise InputError(f"{flag} {text}: it must be longer than nothing")
+        raise InputError(f"{flag} {text}: must be longer than zero")
     return seconds
 
 
 def at_least(flag: str, value: float | None, least: float) -> None:
     """Raise InputError for a value below the least one."""
     if value is not None and not value >= least:
-        raise InputError(f"{flag} {value}: it must be at least {least}")
+        raise InputError(f"{flag} {value}: must be at least {least}")
 
 
 def one_of(flag: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raise InputError for a value that is none of the choices."""
+    """Raise InputError for a value that is not among the choices."""
     if value not in choices:
-        raise InputError(f"{flag} {value}: it must be one of {', '.join(choices)}")
+        raise InputError(f"{flag} {value}: must be one of {', '.join(choices)}")
 
 
 def study_name(space: str, started: str) -> str:
-    """A folder name from a space's name and a start in ISO format."""
+    """A folder name made of a space's name and a time in ISO format."""
     return f"{Path(space).stem}-{re.sub(r'[^0-9]', '', started)[:14]}"
 
 
@@ -173,6 +212,6 @@ def _parse_class_names(text: str) -> dict[str, str]:
         if not (label and equals and name):
             raise InputError(f"--class-names {text}: {part!r} is not LABEL=NAME")
         if label in names:
-            raise InputError(f"--class-names {text}: the label {label!r} stands there twice")
+            raise InputError(f"--class-names {text}: names label {label!r} twice")
         names[label] = name
     return names

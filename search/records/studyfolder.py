@@ -3,7 +3,7 @@
 import json
 import platform
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -150,13 +150,6 @@ def environment() -> dict[str, Any]:
 def now() -> str:
     """The time in ISO format, UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def require_files(folder: Path, names: Iterable[str]) -> None:
-    """Raise InputError for the first of the files that is not in the folder."""
-    for name in names:
-        if not (folder / name).is_file():
-            raise InputError(f"{folder / name}: there is no such file; has the study come that far?")
 
 
 def _commit() -> str | None:

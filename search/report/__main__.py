@@ -1,12 +1,10 @@
-"""`python -m search.report STUDY_FOLDER`: the figures and the page of a study, finished or not."""
+"""The command that draws the figures and the page of a study: `python -m search.report`."""
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from rich.markup import escape
 
-from search.common.commandline import run_app
+from search.common.commandline import make_app, run_app
 from search.common.console import make_console
 from search.common.files import write_text
 from search.records.results import read_results
@@ -17,12 +15,16 @@ from search.report.page.figurefiles import read_figures
 
 _DESCRIBED = ("arguments", "question", "factor", "levels", "reference", "plan", "data", "started", "phases_done")
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = make_app("search.report")
 
 
-@app.command()
-def main(study: Annotated[Path, typer.Argument(help="A study's folder.")]) -> None:
-    """Draw what a study's tables hold so far into its folder, and put it on one page, report.html."""
+@app.default
+def main(study: Path, /) -> None:
+    """Draw the figures of a study, finished or not, and its page, report.html, in its folder.
+
+    Args:
+        study: Folder of a study.
+    """
     console = make_console()
     StudyFolder.open(study).require(*_DESCRIBED)
     results = read_results(study)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from search.common.console import Reporter
+from search.common.console import ProgressReporter
 from search.common.seeds import derive_seed
 from search.data.imageset import ImageSet
 from search.data.splits import Indices, Split, stratified_folds
@@ -51,7 +51,7 @@ class Study:
     folder: StudyFolder
     ledger: Ledger
     cluster: Cluster
-    reporter: Reporter
+    reporter: ProgressReporter
     workers: Workers
     photograph: Callable[[str], NDArray[np.uint8]]
     observers: Observers

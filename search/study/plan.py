@@ -1,7 +1,7 @@
-"""What a study will do and what it costs at most, known before it does anything.
+"""The plan of a study, and its maximum cost, before anything is trained.
 
-The plan depends on the space, the arguments and the number of images alone, never on a measured speed, so that
-the same command plans the same study every time.
+The plan depends only on the space, the arguments and the number of images, never on a measured speed, so that the
+same command plans the same study every time.
 """
 
 import math
@@ -15,7 +15,7 @@ from wbcmodels.config import PAPER_WBCSNET, PAPER_WBCSNET2
 from wbcmodels.cost import macs, n_parameters
 
 # The paper gives SGD, 40 epochs, mini-batches of 32 and an initial learning rate of 0.001; MATLAB's `sgdm` keeps
-# that rate unless told otherwise.
+# that rate by default.
 PAPER_TRAINING = TrainingConfig(epochs=40, lr=0.001, schedule="constant")
 
 # A training step reads and updates every parameter. Fitted to the time per image of six placements at 24 to
@@ -23,20 +23,19 @@ PAPER_TRAINING = TrainingConfig(epochs=40, lr=0.001, schedule="constant")
 MACS_PER_PARAMETER = 14
 # Validation does no backward pass and no update.
 VALIDATION_SHARE = 0.3
-# Nor does a network whose stages and FC1 are frozen, but for its small FC2.
+# A network with frozen stages and FC1 does neither, except for its small FC2.
 FROZEN_SHARE = 0.33
-# One such core by itself does 1.0e11 of that cost in a second; two at once do less than twice as much.
+# One such core alone does 1.0e11 of that cost per second; two at once do less than twice as much.
 QUICK_COST_PER_S = 1.7e11
 QUICK_S = {"synthetic": 245.0, "own": 2900.0}
 SAMPLES = 40
-# In the journal and in Parquet together: 121 and 158 a prediction, 220 and 277 an epoch in two studies of five
-# classes.
+# Journal and Parquet together: 121 and 158 per prediction, 220 and 277 per epoch in two studies of five classes.
 BYTES_PER_PREDICTION, BYTES_PER_EPOCH = 160, 280
 
 
 @dataclass(frozen=True, kw_only=True)
-class Phase:
-    """A phase's trainings at most; `cost` is in MACs of a forward pass, see `image_cost`."""
+class PlannedPhase:
+    """The maximum number of trainings and epochs of a phase, and their cost in MACs; see `image_cost`."""
 
     name: str
     trainings: int
@@ -49,8 +48,8 @@ class Plan:
     """What a study does.
 
     Attributes:
-        n_trials: over all levels, a multiple of their number.
-        phases: in order, each at its worst: nothing stopped early, every level at its largest network.
+        n_trials: over all levels; a multiple of the number of levels.
+        phases: in order, each in the worst case: nothing stops early, and every network is its level's largest.
     """
 
     profile_name: str
@@ -60,20 +59,21 @@ class Plan:
     finalists: int
     folds: int
     repeats: int
-    phases: tuple[Phase, ...]
+    phases: tuple[PlannedPhase, ...]
 
     @property
     def cost(self) -> float:
-        """Of all phases."""
+        """Of all phases, in MACs."""
         return sum(phase.cost for phase in self.phases)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a plan is made for; None leaves it to the profile.
+    """What a plan is made for; None leaves a value to the profile.
 
     Attributes:
-        profile: of a study that goes on; else one is chosen.
+        n_target: number of target images; None without a transfer.
+        profile: of a resumed study; None chooses one.
     """
 
     profile_name: Literal["quick", "paper"]
@@ -89,7 +89,7 @@ class Request:
 
 
 def make_plan(space: Space, request: Request) -> Plan:
-    """Plan a study: of the quick profiles, the first whose worst case fits its time, else the last."""
+    """Plan a study, with the first quick profile whose worst case fits into its time, else with the last."""
     if request.profile is not None:
         return _plan(space, request.profile, request)
     if request.profile_name == "paper":
@@ -109,10 +109,10 @@ def paper_configuration(level: str, profile: Profile) -> Configuration:
 
 
 def level_configuration(space: Space, level: str, profile: Profile, params: dict[str, object]) -> Configuration:
-    """The configuration that parameters stand for at a level.
+    """The configuration with the given parameters at a level.
 
     Raises:
-        KeyError: the level asks for a parameter that is not among them.
+        KeyError: the level needs a parameter that is not given.
     """
     if level in PAPER_LEVELS:
         return paper_configuration(level, profile)
@@ -120,7 +120,7 @@ def level_configuration(space: Space, level: str, profile: Profile, params: dict
 
 
 def for_transfer(configuration: Configuration, profile: Profile) -> Configuration:
-    """The configuration with the epochs of a training on the target."""
+    """The configuration with the number of epochs for the target."""
     return replace(configuration, training=replace(configuration.training, epochs=profile.transfer_epochs))
 
 
@@ -136,7 +136,7 @@ def training_cost(configuration: Configuration, n_train: float, n_val: float) ->
 
 
 def input_sides(space: Space, profile: Profile) -> tuple[int, ...]:
-    """Every input side, in px, that a study of this profile may ask for, ascending."""
+    """Every input side, in px, that a study of this profile can use, ascending."""
     sides = set(profile.input_px)
     for level in space.levels:
         sides |= {configuration.model.input_px for configuration in _candidates(space, level, profile)}
@@ -150,47 +150,45 @@ def _plan(space: Space, profile: Profile, request: Request) -> Plan:
     search_folds = request.search_folds or profile.search_folds
     finalists = min(request.finalists or profile.finalists, n_trials // n_levels)
     development = request.n_images * (1 - TEST_SHARE)
-    largest = {level: _largest(space, level, profile) for level in space.levels}
     paper = [paper_configuration(level, profile) for level in PAPER_LEVELS]
-    winner = max(largest.values(), key=image_cost)
+    largest = [_largest(space, level, profile) for level in space.levels]
+    winner = max(largest, key=image_cost)
+    tested = [winner, *paper] if request.n_target else [winner]
+    settings = 1 if space.factor is None else 2
 
-    def cross_validated(name: str, networks: Sequence[Configuration], n: float, folds: int, times: int) -> Phase:
+    def cross_validated(
+        name: str, networks: Sequence[Configuration], n: float, folds: int, times: int
+    ) -> PlannedPhase:
         costs = (training_cost(c, n * (folds - 1) / folds, n / folds) for c in networks)
-        epochs = sum(c.training.epochs for c in networks)
-        n_trainings = folds * times
-        return Phase(
+        return PlannedPhase(
             name=name,
-            trainings=n_trainings * len(networks),
-            epochs=n_trainings * epochs,
-            cost=n_trainings * sum(costs),
+            trainings=folds * times * len(networks),
+            epochs=folds * times * sum(c.training.epochs for c in networks),
+            cost=folds * times * sum(costs),
         )
 
-    levels = list(largest.values())
-    settings = 2 if space.factor is not None else 1
-    phases = [
-        cross_validated("search", levels, development, search_folds, n_trials // n_levels),
-        *([cross_validated("confirm", levels, development, search_folds, finalists)] if finalists > 1 else []),
-        cross_validated("compare", levels * settings + paper, development, request.folds, request.repeats),
-        Phase(
-            name="test",
-            trainings=1 + (len(paper) if request.n_target else 0),
-            epochs=winner.training.epochs * (1 + (len(paper) if request.n_target else 0)),
-            cost=sum(
-                training_cost(c, development, 0) for c in ([winner, *paper] if request.n_target else [winner])
-            ),
-        ),
-    ]
+    phases = [cross_validated("search", largest, development, search_folds, n_trials // n_levels)]
+    if finalists > 1:
+        phases.append(cross_validated("confirm", largest, development, search_folds, finalists))
+    compared = largest * settings + paper
+    phases.append(cross_validated("compare", compared, development, request.folds, request.repeats))
+    test = PlannedPhase(
+        name="test",
+        trainings=len(tested),
+        epochs=sum(c.training.epochs for c in tested),
+        cost=sum(training_cost(c, development, 0) for c in tested),
+    )
+    phases.append(test)
     if request.n_target:
-        networks = [for_transfer(configuration, profile) for configuration in (winner, *paper)]
-        once = cross_validated("transfer", networks, request.n_target, request.folds, request.repeats)
-        phases.append(
-            replace(
-                once,
-                trainings=3 * once.trainings,
-                epochs=3 * once.epochs,
-                cost=(2 + FROZEN_SHARE) * once.cost,
-            )
+        networks = [for_transfer(configuration, profile) for configuration in tested]
+        scratch = cross_validated("transfer", networks, request.n_target, request.folds, request.repeats)
+        transfer = replace(
+            scratch,
+            trainings=3 * scratch.trainings,
+            epochs=3 * scratch.epochs,
+            cost=(2 + FROZEN_SHARE) * scratch.cost,
         )
+        phases.append(transfer)
     return Plan(
         profile_name=request.profile_name,
         profile=profile,
@@ -204,7 +202,7 @@ def _plan(space: Space, profile: Profile, request: Request) -> Plan:
 
 
 def _largest(space: Space, level: str, profile: Profile) -> Configuration:
-    """The costliest of many configurations of a level."""
+    """The most expensive of many configurations of a level."""
     return max(_candidates(space, level, profile), key=lambda c: image_cost(c) * c.training.epochs)
 
 
@@ -221,13 +219,13 @@ def typical_configuration(space: Space, profile: Profile) -> Configuration:
 
 
 def largest_configurations(space: Space, profile: Profile) -> dict[str, Configuration]:
-    """For each level, and for the paper's networks, the costliest configuration."""
+    """The most expensive configuration of each level and of each of the paper's networks."""
     own = {level: _largest(space, level, profile) for level in space.levels}
     return own | {level: paper_configuration(level, profile) for level in PAPER_LEVELS}
 
 
 def disk_mb(plan: Plan, request: Request) -> float:
-    """Disk that the study's folder will take, in MB, roughly: predictions make up nearly all of it."""
+    """A rough size of the study's folder in MB; nearly all of it is predictions."""
     development = request.n_images * (1 - TEST_SHARE)
     cross_validated = {"search": development / plan.search_folds, "compare": development / plan.folds}
     cross_validated["confirm"] = development / plan.search_folds

@@ -1,4 +1,4 @@
-"""What it takes to go on with a study: which arguments hold, what has changed since, and what begins anew."""
+"""Rules for resuming a study: which arguments hold, which changes are refused, and what starts over."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,82 +13,75 @@ from search.records.schema import Key
 from search.records.studyfolder import StudyFolder
 from search.space import Profile, Space
 
-# What was trained on a data set and cannot be set beside trainings on other images.
-AFTER_SEARCH = ("confirm", "compare", "test", "transfer")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Extension:
-    """What a study is to have more of than it was planned with; None leaves it."""
+    """New totals for a study that is to do more than it planned; None keeps the planned one."""
 
     trials: int | None = None
     repeats: int | None = None
 
 
-def arguments_to_go_on(folder: StudyFolder, extension: Extension) -> Arguments:
+def resumed_arguments(folder: StudyFolder, extension: Extension) -> Arguments:
     """The study's arguments, extended.
 
     Raises:
-        InputError: less than the study has, or nothing more of a finished one.
+        InputError: the extension asks for less than the study has, or for no more of a finished one.
     """
     description = folder.description
-    arguments, plan = Arguments(**description["arguments"]), description["plan"]
-    # What `auto` came to where the study began holds wherever it goes on.
-    arguments = replace(arguments, profile=plan["profile_name"])
+    plan, n_levels = description["plan"], len(description["levels"])
     wanted = {name: value for name, value in asdict(extension).items() if value is not None}
     has = {"trials": plan["n_trials"], "repeats": plan["repeats"]}
-    n_levels = len(description["levels"])
-    more = False
+    extended = False
     for name, value in wanted.items():
         planned = n_levels * -(-value // n_levels) if name == "trials" else value
         if planned < has[name]:
-            raise InputError(f"--{name} {value}: the study has {has[name]} already")
-        more |= planned > has[name]
-    if "finished" in description and not more:
-        raise InputError(f"{folder.path}: this study is finished; more --trials or --repeats extend it")
-    return replace(arguments, **wanted)
+            raise InputError(f"--{name} {value}: the study already has {has[name]}")
+        extended |= planned > has[name]
+    if "finished" in description and not extended:
+        raise InputError(f"{folder.path}: the study is finished; extend it with more --trials or --repeats")
+    # The profile that "auto" chose on the first machine holds on any other.
+    return replace(Arguments(**description["arguments"]), profile=plan["profile_name"], **wanted)
 
 
-def profile_of(description: Mapping[str, Any], space: Space) -> Profile | None:
-    """The profile that a study was planned with; None if its space has it no more."""
+def planned_profile(description: Mapping[str, Any], space: Space) -> Profile | None:
+    """The profile that a study was planned with; None if its space no longer has it."""
     planned = description["plan"]["profile"]
     profiles = (space.paper, *space.quick)
     return next((profile for profile in profiles if as_json(asdict(profile)) == planned), None)
 
 
-def refuse(folder: StudyFolder, changes: Sequence[str], *, force: bool) -> None:
-    """Raise InputError for changes since the study began, unless they are forced."""
+def refuse_changes(folder: StudyFolder, changes: Sequence[str], *, force: bool) -> None:
+    """Raise InputError for changes since the study started, unless forced."""
     if changes and not force:
-        raise InputError(f"{folder.path}: {'; '.join(changes)}; --force goes on all the same")
+        raise InputError(f"{folder.path}: {'; '.join(changes)}; --force resumes anyway")
 
 
-def other_images(description: Mapping[str, Any], images: ImageSet | None) -> bool:
-    """Whether images are not those that the study began with."""
-    if images is None:
-        return False
+def has_changed(images: ImageSet, description: Mapping[str, Any]) -> bool:
+    """Whether images differ from those that the study started with."""
     known = description["data"].get(images.source)
     return known is None or known["fingerprint"] != images.fingerprint
 
 
-def begin_unfinished_anew(folder: StudyFolder, ledger: Ledger) -> None:
-    """Drop the state of whatever was under way, and have Optuna's journal made again from the trials on record."""
+def discard_unfinished(folder: StudyFolder, ledger: Ledger) -> None:
+    """Discard all checkpoints, the rows of unfinished trials, and Optuna's journal, which the ledger rebuilds."""
     folder.checkpoints.clear()
     folder.optuna_journal.unlink(missing_ok=True)
-    ended = set(ledger.read("trials")["number"].to_pylist())
+    finished = set(ledger.read("trials")["number"].to_pylist())
     rows = ledger.read("epochs").select(["phase", "number", "level", "data"]).to_pylist()
-    begun = {(row["number"], row["level"], row["data"]) for row in rows if row["phase"] == "search"}
-    for number, level, data in begun:
-        if number not in ended:
+    started = {(row["number"], row["level"], row["data"]) for row in rows if row["phase"] == "search"}
+    for number, level, data in started:
+        if number not in finished:
             ledger.forget(Key(phase="search", number=number, level=level, data=data))
 
 
-def as_json(value: Any) -> Any:
-    """A value as it comes back from a JSON file."""
-    return json.loads(json.dumps(value, default=str))
-
-
 def reopen(folder: StudyFolder, description: Mapping[str, Any], changes: Sequence[str]) -> None:
-    """Have every phase looked at again, for what an extension or a forced change has left to do."""
+    """Mark every phase as not done, so that each does what an extension or a forced change requires."""
     folder.description.pop("finished", None)
     forced = [*folder.description.get("forced", []), *changes]
     folder.update(**description, phases_done=[], **({"forced": forced} if forced else {}))
+
+
+def as_json(value: Any) -> Any:
+    """A value as a JSON file returns it."""
+    return json.loads(json.dumps(value, default=str))

@@ -1,6 +1,6 @@
-"""A study's phases in order: search -> confirm -> compare -> test -> transfer.
+"""The phases of a study in order: search, confirm, compare, test, transfer.
 
-Each goes on where an earlier run stopped.
+Each resumes where an earlier run stopped.
 """
 
 from collections.abc import Callable
@@ -17,10 +17,10 @@ from search.study.transferring import test, transfer
 
 
 def run_study(study: Study) -> None:
-    """Run every phase that is not done, and leave complete tables.
+    """Run every phase that is not done, and write complete tables.
 
     Raises:
-        StudyFailedError: what failed, and why.
+        StudyFailedError: the study failed.
     """
     study.share_images()
     _run_phase(study, "search", lambda: search(study))
@@ -36,7 +36,7 @@ def run_study(study: Study) -> None:
 
 
 def small_classes(study: Study) -> list[str]:
-    """Warnings on classes with too few images for the folds, of the source and of the target."""
+    """Warnings about classes of source or target that have too few images for the folds."""
     most_folds = max(study.plan.search_folds, study.plan.folds)
     source, target = study.source, study.target
     lines = small_class_warnings(source.classes, source.labels, study.development, most_folds)

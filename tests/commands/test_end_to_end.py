@@ -218,7 +218,6 @@ def test_interrupted_study_has_readable_tables_and_goes_on(study, arguments, tmp
     assert run.returncode == 130
     assert "--resume" in errors
     assert "Traceback" not in errors
-    assert len(errors.strip().splitlines()) == 1
     assert len(table(folder, "epochs")) > 0
     spent = json.loads((folder / "study.json").read_text())["time"]
     resumed = command("search.run", "--resume", folder)

@@ -69,12 +69,12 @@ def test_another_space_is_refused_and_can_be_forced(copied):
     own.write_text(own.read_text().replace("0.0, 0.5", "0.0, 0.4"))
     refused = command("search.run", "--resume", folder, "--trials", 6)
     assert refused.returncode == 2
-    assert "the space's file is another" in refused.stderr
+    assert "the space's file has changed" in refused.stderr
     assert len(refused.stderr.strip().splitlines()) == 1
     forced = command("search.run", "--resume", folder, "--trials", 6, "--force", "--max-concurrent", 1)
     assert forced.returncode == 0, forced.stderr
     assert sorted(table(folder, "trials")["number"]) == list(range(6))
-    assert described(folder)["forced"] == ["the space's file is another"]
+    assert described(folder)["forced"] == ["the space's file has changed"]
 
 
 @pytest.mark.ray

@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from search.common import console
-from search.common.console import Reporter, duration
+from search.common.console import ProgressReporter, duration
 
 
 @pytest.mark.parametrize(
@@ -21,8 +21,8 @@ def clock(monkeypatch):
     return now
 
 
-def test_time_left_follows_from_the_speed_of_work_and_credit_is_no_work(clock):
-    reporter = Reporter(Console(file=io.StringIO()), total=100)
+def test_the_time_left_depends_on_work_and_not_on_credit(clock):
+    reporter = ProgressReporter(Console(file=io.StringIO()), total=100)
     assert reporter.time_left_s() is None
     clock[0] = 10.0
     reporter.worked(20)
@@ -33,15 +33,15 @@ def test_time_left_follows_from_the_speed_of_work_and_credit_is_no_work(clock):
     assert reporter.time_left_s() == 0
 
 
-def test_plain_lines_come_seldom_and_name_phase_and_best(clock):
+def test_plain_lines_are_rare_and_name_phase_and_best(clock):
     out = io.StringIO()
-    reporter = Reporter(Console(file=out, width=100), total=100)
+    reporter = ProgressReporter(Console(file=out, width=100), total=100)
     reporter.phase("search", "4 trials")
     for second in range(1, 61):
         clock[0] = float(second)
         reporter.worked(1)
     clock[0] = 62.0
-    reporter.best("best [accuracy] 0.9")  # brackets are no markup
+    reporter.best("best [accuracy] 0.9")  # brackets are not markup
     lines = out.getvalue().splitlines()
     assert 3 <= len(lines) <= 6
     assert lines[0].startswith("search")

@@ -174,9 +174,12 @@ def complaint(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize("kind", LOGS)
 def test_a_missing_extra_is_named_before_anything_begins(kind, complaint, monkeypatch):
     monkeypatch.setitem(sys.modules, kind, None)
-    assert complaint(kind) == f"error: --log-to {kind}: it needs pip install 'wbc-search[{kind}]'"
+    line = complaint(kind)
+    assert f"--log-to {kind}" in line
+    assert f"wbc-search[{kind}]" in line
 
 
 @pytest.mark.parametrize("value", ["wandb", "TensorBoard", "", "tensorboard,mlflow"])
 def test_another_log_is_refused(value, complaint):
-    assert complaint(value) == f"error: --log-to {value}: it must be one of tensorboard, mlflow"
+    line = complaint(value)
+    assert all(word in line for word in (f"--log-to {value}".strip(), *LOGS))

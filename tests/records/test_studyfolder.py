@@ -11,7 +11,7 @@ import pytest
 
 import search.records.studyfolder
 from search.common.errors import InputError, StudyFailedError
-from search.records.studyfolder import LIBRARIES, StudyFolder, environment, now, require_files
+from search.records.studyfolder import LIBRARIES, StudyFolder, environment, now
 
 DESCRIPTION = {"arguments": {"space": "x", "trials": None}, "levels": ("a", "b")}
 
@@ -196,17 +196,6 @@ def test_folder_that_cannot_be_locked_is_an_input_error(tmp_path):
 def test_paths_are_in_the_folder(tmp_path):
     folder = StudyFolder(tmp_path, {})
     assert folder.optuna_journal.parent == folder.model.parent == tmp_path
-
-
-def test_required_files(tmp_path):
-    (tmp_path / "a.parquet").write_text("x")
-    require_files(tmp_path, ["a.parquet"])
-    require_files(tmp_path, [])
-    (tmp_path / "folder").mkdir()
-    for name in ("b.parquet", "folder"):
-        with pytest.raises(InputError) as caught:
-            require_files(tmp_path, ["a.parquet", name])
-        assert str(caught.value).startswith(f"{tmp_path / name}: there is no such file")
 
 
 def test_now_is_in_utc():

@@ -1,4 +1,3 @@
-import dataclasses
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +8,6 @@ from search.space import (
     PAPER_PROFILE,
     Configuration,
     FixedSuggester,
-    Profile,
     RandomSuggester,
     Space,
     TrainingConfig,
@@ -78,7 +76,7 @@ def of_one_level(space):
     return replace(space, levels=space.levels[:1])
 
 
-@pytest.mark.parametrize("n_trials", [1, 2, 7, 8, 9, 16, 17, 100])
+@pytest.mark.parametrize("n_trials", [1, 8, 9, 100])
 @pytest.mark.parametrize("name", NAMES)
 def test_trials_are_rounded_up_to_a_multiple_of_the_levels(name, n_trials):
     space = replace(SPACES[name], quick=SPACES[name].quick[-1:])
@@ -88,8 +86,8 @@ def test_trials_are_rounded_up_to_a_multiple_of_the_levels(name, n_trials):
     assert n_trials <= plan.n_trials < n_trials + n_levels
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_plan_follows_the_request(seed):
+@pytest.mark.parametrize("seed", range(3))
+def test_the_plan_does_what_was_requested(seed):
     asked = random_request(seed)
     plan = make_plan(PLACEMENT, asked)
     assert plan == make_plan(PLACEMENT, asked)
@@ -118,9 +116,9 @@ def test_plan_follows_the_request(seed):
     assert disk_mb(plan, asked) > 0
 
 
-@pytest.mark.parametrize("own", [1, 2, 3, 7])
-@pytest.mark.parametrize("wanted", [None, 1, 2, 3, 50])
-@pytest.mark.parametrize("n_trials", [None, 1, 2, 3, 4, 9])
+@pytest.mark.parametrize("own", [1, 3])
+@pytest.mark.parametrize("wanted", [None, 1, 2, 50])
+@pytest.mark.parametrize("n_trials", [None, 2, 9])
 def test_finalists_are_confirmed_where_there_are_several(own, wanted, n_trials):
     space = replace(of_one_level(PLACEMENT), levels=PLACEMENT.levels[:2])
     profile = replace(space.quick[-1], finalists=own)
@@ -137,15 +135,9 @@ def test_finalists_are_confirmed_where_there_are_several(own, wanted, n_trials):
         assert plan.cost == pytest.approx(fewer.cost + costs["confirm"])
 
 
-def test_the_papers_profile_confirms_and_quick_ones_do_not():
-    space = of_one_level(PLACEMENT)
-    assert make_plan(space, request(profile_name="paper")).finalists == PAPER_PROFILE.finalists > 1
-    assert make_plan(space, request(profile_name="quick")).finalists == 1
-
-
 @pytest.mark.parametrize("name", ["quick", "paper"])
 @pytest.mark.parametrize("profile", [PLACEMENT.paper, *PLACEMENT.quick, replace(PLACEMENT.paper, epochs=3)])
-def test_the_profile_of_a_study_that_goes_on_is_kept(name, profile):
+def test_a_resumed_study_keeps_its_profile(name, profile):
     # Whatever it costs: more trials or repeats must not choose a poorer one.
     space = of_one_level(PLACEMENT)
     asked = request(profile_name=name, profile=profile, n_images=10**6, n_trials=500, repeats=9)
@@ -157,20 +149,12 @@ def test_the_profile_of_a_study_that_goes_on_is_kept(name, profile):
     assert replace(chosen, profile_name=name) == plan
 
 
-def test_extending_a_plan_keeps_what_it_has():
-    space = of_one_level(PLACEMENT)
-    plan = make_plan(space, request())
-    extended = make_plan(space, request(profile=plan.profile, n_trials=plan.n_trials + 3, repeats=2))
-    assert replace(extended, n_trials=plan.n_trials, repeats=plan.repeats, phases=plan.phases) == plan
-    assert make_plan(space, request(profile=plan.profile, n_trials=plan.n_trials)) == plan
-
-
 def test_a_space_without_a_factor_has_no_equal_settings():
     plan = make_plan(SPACES["wbcsnet2"], request())
     assert {phase.name: phase.trainings for phase in plan.phases}["compare"] == (1 + 2) * 10
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_quick_takes_the_richest_profile_that_fits(seed):
     rng = np.random.default_rng(seed)
     space = PLACEMENT
@@ -226,11 +210,6 @@ def test_paper_networks_take_a_profiles_size_and_nothing_else(profile):
         assert level_configuration(PLACEMENT, level, profile, {"norm": "group"}) == configuration
 
 
-def test_unknown_paper_level_is_an_error():
-    with pytest.raises(KeyError, match="none"):
-        paper_configuration("none", PLACEMENT.paper)
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_level_configuration_needs_every_parameter(name):
     space = SPACES[name]
@@ -253,7 +232,7 @@ def test_level_configuration_needs_every_parameter(name):
                 level_configuration(space, level, profile, rest)
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(4))
 def test_cost_is_positive_and_adds_up(seed):
     rng = np.random.default_rng(seed)
     space = SPACES[NAMES[seed % len(NAMES)]]
@@ -295,7 +274,7 @@ def test_input_sides_cover_every_configuration(name):
 
 
 def own_space(ask_side, **changes):
-    """A space with an input side of its own, whatever the profile lists."""
+    """A space that chooses its input side itself, whatever the profile lists."""
 
     def configure(suggest, level, profile):
         return Configuration(
@@ -306,18 +285,10 @@ def own_space(ask_side, **changes):
     return Space(question="own?", configure=configure, levels=("none", "1"), **changes)
 
 
-def test_input_sides_hold_what_a_space_chooses_beside_the_profile():
+def test_input_sides_include_those_that_a_space_chooses_itself():
     space = own_space(lambda suggest: suggest.suggest_categorical("side", (20, 24, 44)))
     assert {20, 24, 44} <= set(input_sides(space, PAPER_PROFILE))
-
-
-def test_input_sides_hold_those_of_first_points():
     space = own_space(
         lambda suggest: suggest.suggest_int("side", 16, 512), first_points=lambda *_: ({"side": 333},)
     )
     assert 333 in input_sides(space, PAPER_PROFILE)
-
-
-def test_plan_can_be_written_down():
-    plan = dataclasses.asdict(make_plan(of_one_level(PLACEMENT), request()))
-    assert plan["profile"]["epochs"] == Profile(**plan["profile"]).epochs

@@ -19,7 +19,7 @@ from rich.console import Console
 from safetensors.torch import save
 from scipy.special import softmax
 
-from search.common.console import Reporter
+from search.common.console import ProgressReporter
 from search.common.metrics import score
 from search.common.seeds import derive_seed
 from search.data.imageset import ImageSet
@@ -113,7 +113,7 @@ def write_study(
         opened = StudyFolder.create(folder, describe(session, source, target))
         opened.update(started=BEGAN.isoformat(), commands=[command])
         locked = hold_out(source.labels, source.groups, TEST_SHARE, derive_seed(seed, "test set"))
-        reporter = Reporter(Console(file=io.StringIO()), plan.cost)
+        reporter = ProgressReporter(Console(file=io.StringIO()), plan.cost)
         study = Study(
             arguments=arguments, space=space, plan=plan, source=source, target=target,
             development=locked.train, locked=locked.val, folder=opened, ledger=Ledger(folder), cluster=None,

@@ -1,4 +1,4 @@
-"""What a study's results follow from besides its arguments, and what of it has changed when it goes on."""
+"""The provenance of a study's results besides its arguments: its space, this program's code and its libraries."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -9,11 +9,11 @@ from typing import Any
 from search.common.installation import ROOT, code_files
 from search.space import space_file
 
-# A change of these may change results; others only carry them.
+# The libraries that can change results; the others only carry them.
 LIBRARIES = ("torch", "optuna", "scikit-learn", "numpy")
 
 
-def origin(space: str, root: Path = ROOT) -> dict[str, Any]:
+def provenance(space: str, root: Path = ROOT) -> dict[str, Any]:
     """Digests of the space's file and of this program's code, and versions of libraries.
 
     Args:
@@ -26,13 +26,13 @@ def origin(space: str, root: Path = ROOT) -> dict[str, Any]:
     }
 
 
-def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What differs, in words, of two origins."""
-    words = {"space": "the space's file is another", "code": "the program's code is another"}
+def provenance_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The differences between two provenances, in words."""
+    digests = {"space": "the space's file has changed", "code": "the program's code has changed"}
     return [
-        words.get(name, f"{name} is {now[name]} and was {then.get(name)}")
+        digests.get(name, f"{name} has changed from {before.get(name, 'unknown')} to {now[name]}")
         for name in now
-        if then.get(name) != now[name]
+        if before.get(name) != now[name]
     ]
 
 

@@ -1,4 +1,4 @@
-"""What is known before anything is decoded or trained: space, data, machine and plan."""
+"""Everything known about a study before its images are decoded: space, data, machine and plan."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from search.data.sources import SYNTHETIC, open_source
 from search.records.arguments import Arguments, Resources
 from search.space import Profile, Space, load_space
 from search.study.plan import Plan, Request, image_cost, largest_configurations, make_plan, typical_configuration
-from search.study.resume import profile_of
+from search.study.resume import planned_profile
 from search.tuning.cluster import Cluster, ray_cluster
 from search.tuning.packing import packed
 from search.tuning.pool import start_probe
@@ -24,13 +24,14 @@ from search.tuning.samplers import check_sampler
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """What is known before anything is decoded or trained.
+    """A study's space, data, machine and plan.
 
     Attributes:
-        probe: of the training speed, under way in every slot; see `search.tuning.pool.probed_speed`.
+        probe: measures the training speed, in every slot; see `search.tuning.pool.probed_speed`.
     """
 
     arguments: Arguments
+    resources: Resources
     space: Space
     source: Source
     target: Source | None
@@ -45,19 +46,19 @@ class Session:
 def open_session(
     arguments: Arguments,
     resources: Resources,
-    began_with: Mapping[str, Any] | None = None,
+    resumed: Mapping[str, Any] | None = None,
     name: str = "study",
 ) -> Iterator[Session]:
-    """Open the data, start Ray or join it, and plan; Ray is left at the end.
+    """Open the data, start or join Ray, and plan; leave Ray at the end.
 
     Args:
-        began_with: description of a study that goes on; its profile is kept.
+        resumed: description of the study that is resumed, which keeps its profile.
         name: of the study, in Ray's dashboard.
     Raises:
         InputError: bad data, space, sampler or resources.
     """
     _, space = load_space(arguments.space)
-    profile = None if began_with is None else profile_of(began_with, space)
+    profile = None if resumed is None else planned_profile(resumed, space)
     source = open_source(
         arguments.data,
         microscope="first",
@@ -85,6 +86,7 @@ def open_session(
             cluster = packed(cluster, typical, largest)
         yield Session(
             arguments=arguments,
+            resources=resources,
             space=space,
             source=source,
             target=target,
@@ -97,16 +99,16 @@ def open_session(
 
 
 def _import_libraries() -> None:
-    """Import what a study needs later while Ray starts; nothing that imports Ray, which is at it itself."""
+    """Import what a study needs later, while Ray starts; nothing that imports Ray, which is being imported."""
     for name in ("pandas", "scipy.stats", "sklearn.metrics", "sklearn.model_selection"):
         import_module(name)
 
 
 def _open_target(arguments: Arguments) -> Source | None:
-    if arguments.transfer_data == "none":
+    if arguments.target_data == "none":
         return None
     return open_source(
-        arguments.transfer_data,
+        arguments.target_data,
         microscope="second",
         seed=arguments.seed,
         class_names=arguments.class_name_of,

@@ -1,0 +1,91 @@
+"""The announcement of a study before it starts: its plan, its cost and its networks."""
+
+from pathlib import Path
+
+import numpy as np
+from rich.markup import escape
+from rich.table import Table
+
+from search.common.console import duration, print_header
+from search.data.imageset import Listing
+from search.data.splits import TEST_SHARE
+from search.records.arguments import Arguments
+from search.study.plan import disk_mb, image_cost, largest_configurations, typical_configuration
+from search.study.session import Session
+from search.tuning.cluster import Cluster
+from search.tuning.pool import probed_speed
+from wbcmodels.cost import macs, n_parameters
+
+
+def print_plan(session: Session, path: Path | None) -> None:
+    """Print what the study will do, and notes on its data."""
+    plan, cluster, profile = session.plan, session.cluster, session.plan.profile
+    n_levels = len(session.space.levels)
+    trials = f"{plan.n_trials} trials, {plan.n_trials // n_levels} for each of {n_levels} levels"
+    if session.arguments.trials not in (None, plan.n_trials):
+        trials += f" (rounded up from {session.arguments.trials})"
+    sides = "/".join(str(side) for side in profile.input_px)
+    n_test = round(TEST_SHARE * session.request.n_images)
+    confirm = f"the {plan.finalists} best of each level, on {plan.search_folds} new folds"
+    facts = [
+        ("data", _described(session.source.listing)),
+        *([] if session.target is None else [("transfer to", _described(session.target.listing))]),
+        ("networks", f"{plan.profile_name} profile: width {profile.width:g}, {sides} px, {profile.epochs} epochs"),
+        ("search", f"{trials}, on {plan.search_folds} folds; {_strategy(session.arguments)}"),
+        *([("confirm", confirm)] if plan.finalists > 1 else []),
+        ("compare", f"the best of each level, on the same {plan.folds} folds; the search has seen these images"),
+        ("test", f"about {n_test} images locked away; only their score is free of selection"),
+        ("machine", _described_machine(cluster)),
+    ]
+    if cluster.dashboard is not None:
+        token = "; its token: ray get-auth-token" if cluster.needs_token else ""
+        facts.append(("dashboard", f"http://{cluster.dashboard}{token}"))
+    if path is not None:
+        facts.append(("folder", str(path)))
+    print_header(session.console, session.space.question, facts)
+    notes = [note for source in (session.source, session.target) if source for note in source.listing.notes]
+    for note in dict.fromkeys(notes):
+        session.console.print(f"[yellow]note[/yellow]  {escape(note)}")
+
+
+def print_estimate(session: Session) -> None:
+    """Print an upper bound on time and disk, at the speed that the probe measured in every slot."""
+    typical = typical_configuration(session.space, session.plan.profile)
+    estimate_s = session.plan.cost / (probed_speed(session.probe) * image_cost(typical))
+    disk = disk_mb(session.plan, session.request)
+    session.console.print(
+        f"at most about {duration(estimate_s)} and {disk:.0f} MB of disk, estimated from a short probe\n"
+    )
+
+
+def print_networks(session: Session) -> None:
+    """Print the largest network of each level."""
+    table = Table(box=None, header_style="dim")
+    for column in ("level", "parameters", "MACs", "input px", "epochs"):
+        table.add_column(column, justify="left" if column == "level" else "right")
+    for level, configuration in largest_configurations(session.space, session.plan.profile).items():
+        model = configuration.model
+        numbers = (f"{n_parameters(model):,}", f"{macs(model):,}", str(model.input_px))
+        table.add_row(escape(level), *numbers, str(configuration.training.epochs))
+    session.console.print("largest network of each level")
+    session.console.print(table)
+
+
+def _described_machine(cluster: Cluster) -> str:
+    share = f", each on {cluster.gpus_per_trial:g} of a GPU" if cluster.gpus_per_trial else ""
+    return f"{cluster.cpus:g} CPUs, {cluster.gpus:g} GPUs; {cluster.slots} trainings at once{share}"
+
+
+def _strategy(arguments: Arguments) -> str:
+    """How configurations are proposed, and how trials are stopped early."""
+    stops = {"race": "raced over folds", "asha": "halved by asha", "none": "never stopped early"}
+    names = arguments.objective_names
+    objectives = "" if len(names) == 1 else f" for {', '.join(names)}"
+    return f"proposed by {arguments.sampler}{objectives}, {stops[arguments.pruner]}"
+
+
+def _described(listing: Listing) -> str:
+    counts = zip(listing.classes, listing.class_counts(), strict=True)
+    classes = ", ".join(f"{name} {count}" for name, count in counts)
+    grouped = "" if listing.groups is None else f" in {len(np.unique(listing.groups))} groups"
+    return f"{listing.source}, {len(listing.labels)} images{grouped} ({classes})"
