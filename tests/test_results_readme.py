@@ -1,6 +1,6 @@
-"""results/README.md lists the columns as search/columns.py has them, and its examples run.
+"""The columns that results/README.md lists are those of search/records/schema.py, and its examples run.
 
-`python tests/test_results_readme.py` writes the lists of columns anew.
+`python tests/test_results_readme.py` updates the lists of columns.
 """
 
 import re
@@ -23,7 +23,7 @@ LISTED = re.compile(r"<!-- columns: (\w+) -->\n(.*?)<!-- end -->", re.DOTALL)
 
 
 def columns_list(table: str) -> str:
-    """The columns of a table beside the key, or those of the key, as a table in Markdown."""
+    """The columns of a table after the key, or those of the key, as a Markdown table."""
     names = KEY_COLUMNS if table == "key" else TABLES[table]
     lines = ["| column | type | meaning | unit |", "|---|---|---|---|"]
     for name in names:
@@ -33,7 +33,7 @@ def columns_list(table: str) -> str:
 
 
 def renewed(text: str) -> str:
-    """The README with its lists of columns made anew."""
+    """The README with up-to-date lists of columns."""
     return LISTED.sub(lambda found: f"<!-- columns: {found[1]} -->\n{columns_list(found[1])}<!-- end -->", text)
 
 
@@ -48,7 +48,7 @@ def examples() -> Iterator[tuple[str, str]]:
 def test_every_table_is_listed_with_its_columns():
     text = README.read_text(encoding="utf-8")
     assert [name for name, _ in LISTED.findall(text)] == ["key", *TABLES]
-    assert text == renewed(text), "python tests/test_results_readme.py writes the lists anew"
+    assert text == renewed(text), "python tests/test_results_readme.py updates the lists"
 
 
 def make_study(folder, params, classes, seed=0):
@@ -94,7 +94,7 @@ def studies(tmp_path, monkeypatch):
 
 
 def rows_of(result):
-    """The rows of whatever a library gives, in any order; a path is as good as its study's name."""
+    """The rows that a library returns, sorted; a path counts as its study's name."""
     if isinstance(result, pd.DataFrame):
         rows = result.itertuples(index=False)
     elif isinstance(result, pl.DataFrame):

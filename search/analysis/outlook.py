@@ -1,8 +1,8 @@
-"""What it would take to settle a difference that folds have left open; arrays in, numbers out.
+"""Repeats or images that would settle a difference which the folds leave open.
 
 The corrected variance of a mean over J fold differences, (1 / J + n_test / n_train) * s^2, has a part that no
-number of repeats takes away, since all repeats share the same images. So repeats settle a difference only where it
-stands out of n_test / n_train * s^2 alone; beyond that more images must come.
+number of repeats removes, since all repeats share the same images. Repeats can settle a difference only if it
+exceeds what n_test / n_train * s^2 alone allows for; beyond that, only more images help.
 """
 
 import math
@@ -15,20 +15,20 @@ from scipy import stats
 
 from search.analysis.statistics import corrected_error
 
-# A difference that would take more partitions than this is one for more images.
+# A difference that needs more partitions than this needs more images instead.
 MOST_REPEATS = 100
 POWER = 0.8
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """How to settle a difference, should it stay as large as it was seen.
+    """What would settle a difference if it stays as large as observed.
 
     Attributes:
-        repeats: partitions into folds that suffice, in all; None where even MOST_REPEATS do not.
-        images: of which a study with the same folds and repeats would settle it with probability POWER, in all;
-            None where the difference is zero, which no number settles.
-        images_now: that are partitioned in this study.
+        repeats: total number of partitions into folds that suffice; None if MOST_REPEATS do not.
+        images: total number of images with which a study of the same folds and repeats settles it with probability
+            POWER; None if the difference is zero, which no number settles.
+        images_now: images that this study partitions.
     """
 
     repeats: int | None
@@ -37,16 +37,16 @@ class Outlook:
 
 
 def outlook(differences: NDArray[Any], *, n_train: float, n_test: float, n_folds: int, alpha: float) -> Outlook:
-    """Reckon how many repeats or images settle a mean difference by the corrected resampled t test.
+    """Estimate how many repeats or images settle a mean difference by the corrected resampled t test.
 
-    The variance of the differences is taken for what it was seen to be. With more images of the same mix of
-    classes it falls as one over their number, since a fold's scores are means over its images.
+    The observed variance of the differences is taken for the true one. With more images of the same mix of classes
+    it falls as one over their number, since a fold's scores are means over its images.
 
     Args:
         differences: of the scores of two networks, fold by fold, shape (n_folds_total,); two or more.
         n_train, n_test: images trained on and validated on in a fold.
         n_folds: of one partition.
-        alpha: p value below which the difference is settled, already divided for other tests that are made.
+        alpha: p value below which the difference is settled, already corrected for the other tests.
     Source: the variance of C. Nadeau and Y. Bengio, Machine Learning 52 (2003).
     """
     mean, error, n_values = corrected_error(differences, n_train, n_test)

@@ -1,29 +1,38 @@
-"""The paper's figures beside a study's: what is the same, what differs, and what the paper's own gains are worth.
+"""The paper's figures next to a study's: what agrees, what differs, and what the paper's own gains are worth.
 
 Source: S. Almotairi and A. I. Shahin, "White Blood Cells Recognition System Based on Deep Residual Network".
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
-from search.analysis.statistics import paired_difference, wilson
+from search.analysis.comparison import pair
+from search.analysis.statistics import wilson
 from search.analysis.verdict import level_name, signed
-from search.records.results import Results
+from search.records.results import Results, first_repeat
+from search.records.schema import Phase, Settings
 from search.space import PAPER_LEVELS
 
 N_DATASET1, N_DATASET2 = 2172, 254
 WBCSNET2, PLAIN, TRADITIONAL = 0.968, 0.961, 0.939
 TRANSFERRED, TRANSFER_GAIN = 0.9583, 0.024
 NOT_HERE = "–"
+_PLAIN_LEVEL, _WBCSNET2_LEVEL = PAPER_LEVELS
 
 
 @dataclass(frozen=True, kw_only=True)
 class PaperRow:
-    """One figure of the paper, its interval where it is a share of a known number, and what the study has."""
+    """One figure of the paper next to a study's.
+
+    Attributes:
+        paper: the figure as printed.
+        interval: of the figure, if it is a share of a known number.
+        same: the same network in the study.
+        winner: the study's winner.
+    """
 
     quantity: str
     paper: str
@@ -34,12 +43,12 @@ class PaperRow:
 
 @dataclass(frozen=True, kw_only=True)
 class BesidePaper:
-    """The paper beside a study.
+    """The paper next to a study.
 
     Attributes:
-        winner: what the last column is of, as in a sentence.
+        winner: the study's winner, as in a sentence.
         worth: what the paper's gains are worth, in sentences.
-        differs: what, in the paper, in the study.
+        differs: what differs, how it is in the paper, how it is in the study.
         inconsistencies: of the paper.
     """
 
@@ -51,50 +60,50 @@ class BesidePaper:
 
 
 INCONSISTENCIES = (
-    "Sensitivity is 96.4 % in the abstract and 92.63 % in the text and the conclusion.",
-    "95.83 % is no share of 254 cells: 243 of them are 95.67 %, 244 are 96.06 %.",
-    "Dataset1 is said to hold 320 images in one place and 2172 cells in another.",
-    "Equation 7, accuracy, has numerator and denominator exchanged and counts false negatives twice; equation 4 "
+    "Sensitivity is 96.4 % in the abstract but 92.63 % in the text and the conclusion.",
+    "95.83 % is not a share of 254 cells: 243 of them are 95.67 %, 244 are 96.06 %.",
+    "Dataset1 has 320 images in one place and 2172 cells in another.",
+    "Equation 7, accuracy, has its numerator and denominator swapped and counts false negatives twice; equation 4 "
     "is not batch normalisation. This program uses the standard forms.",
-    "The text speaks once of 32 sign-language classes, of Conv4 for Conv3 and of BC for batch normalisation; the "
-    "caption of the confusion matrix names WBCsNet where the text says WBCsNet-2.",
-    "The place of the residual block is said to be optimised, but figures are given for the first stage alone.",
-    "The same folds served to choose and to report.",
+    "The text once mentions 32 sign-language classes, writes Conv4 for Conv3 and BC for batch normalisation; the "
+    "caption of the confusion matrix says WBCsNet where the text says WBCsNet-2.",
+    "The position of the residual block is said to be optimised, but results are given for the first stage only.",
+    "The same folds were used to choose the network and to report its accuracy.",
 )
 
 
-def beside_paper(results: Results, winner: str) -> BesidePaper | None:
-    """Set the paper's figures beside a study's; None where the paper's networks were not compared."""
-    comparison = results.comparison
-    if comparison.empty or not comparison["level"].isin(PAPER_LEVELS).any():
+def beside_paper(results: Results) -> BesidePaper | None:
+    """Set the paper's figures next to a study's; None if the paper's networks were not compared."""
+    winner = results.winner
+    if winner is None or results.paper.empty:
         return None
     return BesidePaper(
-        winner=level_name(results.description["factor"], winner),
+        winner=level_name(results.description.factor, winner),
         rows=_rows(results, winner),
         worth=worth(),
-        differs=_differs(results, winner),
+        differs=_differs(results),
         inconsistencies=INCONSISTENCIES,
     )
 
 
 def worth() -> list[str]:
-    """What the paper's gains are worth by the number of its cells."""
+    """What the paper's gains are worth, given the number of its cells."""
     low, high = share_difference(WBCSNET2, N_DATASET1, PLAIN, N_DATASET1)
     gain = WBCSNET2 - PLAIN
     to_low, to_high = share_difference(TRANSFERRED, N_DATASET2, TRANSFERRED - TRANSFER_GAIN, N_DATASET2)
     return [
         f"The paper's gain of {100 * gain:.1f} points on {N_DATASET1:,} cells is {gain * N_DATASET1:.0f} cells. "
-        f"As a difference of two shares its 95 % interval is {signed(100 * low)} to {signed(100 * high)} points, "
-        "which holds zero; both networks saw the same cells, but which of them each got right is not reported.",
+        f"As a difference of two shares, its 95 % interval is {signed(100 * low)} to {signed(100 * high)} points, "
+        "which includes zero; both networks saw the same cells, but which ones each got right is not reported.",
         f"Its gain of {100 * TRANSFER_GAIN:.1f} points after transfer is {TRANSFER_GAIN * N_DATASET2:.0f} of "
         f"{N_DATASET2} cells, with an interval of {signed(100 * to_low)} to {signed(100 * to_high)} points.",
-        "Three things change at once between its two networks (residual block, batch normalisation, dropout), so "
-        "even a settled gain would not be the block's alone.",
+        "Its two networks differ in three things at once (residual block, batch normalisation, dropout), so even "
+        "a settled gain could not be credited to the block alone.",
     ]
 
 
 def share_difference(p: float, n_p: int, q: float, n_q: int) -> tuple[float, float]:
-    """Give the 95 % interval of p - q, two independent shares, from their Wilson intervals.
+    """Compute the 95 % interval of p - q, two independent shares, from their Wilson intervals.
 
     Source: R. G. Newcombe, Interval estimation for the difference between independent proportions, Statistics in
     Medicine 17 (1998), method 10.
@@ -108,167 +117,142 @@ def share_difference(p: float, n_p: int, q: float, n_q: int) -> tuple[float, flo
 
 
 def _rows(results: Results, winner: str) -> list[PaperRow]:
-    accuracy, balanced = (
-        {level: _score(results.comparison, level, name) for level in (*PAPER_LEVELS, winner)}
-        for name in ("accuracy", "balanced_accuracy")
-    )
-    neutrophil, basophil = (
-        {level: _recognised(results.predictions, level, name) for level in (*PAPER_LEVELS, winner)}
-        for name in ("neutrophil", "basophil")
-    )
-    plain, net2 = PAPER_LEVELS
-    transferred = {level: _transferred(results.transfer, level) for level in (net2, winner)}
+    compared = dict(results.families())[Settings.TUNED].set_index("level")
+    transferred = results.transfer[results.transfer["way"] == "fine_tuned"].set_index("level")
+    plain, net2 = _PLAIN_LEVEL, _WBCSNET2_LEVEL
     return [
         PaperRow(
             quantity="accuracy of WBCsNet-2",
             paper="96.8 %",
             interval=_wilson(WBCSNET2, N_DATASET1),
-            same=accuracy[net2],
-            winner=accuracy[winner],
+            same=_accuracy(compared, net2),
+            winner=_accuracy(compared, winner),
         ),
         PaperRow(
             quantity="accuracy of the plain network",
             paper="96.1 %",
             interval=_wilson(PLAIN, N_DATASET1),
-            same=accuracy[plain],
+            same=_accuracy(compared, plain),
         ),
         PaperRow(
             quantity="accuracy over the plain network",
             paper="+0.7 points",
             interval=_points(*share_difference(WBCSNET2, N_DATASET1, PLAIN, N_DATASET1)),
-            same=_gain(results.folds, "compare", net2),
-            winner=_gain(results.folds, "compare", winner),
+            same=_gain(results, Phase.COMPARE, net2),
+            winner=_gain(results, Phase.COMPARE, winner),
         ),
         PaperRow(
-            quantity="accuracy of a two-step system with hand-made features",
+            quantity="accuracy of a two-step system with hand-crafted features",
             paper="93.9 %",
             interval=_wilson(TRADITIONAL, N_DATASET1),
         ),
         PaperRow(
             quantity="sensitivity of WBCsNet-2, mean over classes",
             paper="92.63 % (abstract: 96.4 %)",
-            same=balanced[net2],
-            winner=balanced[winner],
+            same=_sensitivity(compared, net2),
+            winner=_sensitivity(compared, winner),
         ),
         PaperRow(
             quantity="neutrophils recognised by WBCsNet-2",
-            paper="1401, of a number the text leaves out",
-            same=neutrophil[net2],
-            winner=neutrophil[winner],
+            paper="1401, of a number that is not given",
+            same=_recognised(results, net2, "neutrophil"),
+            winner=_recognised(results, winner, "neutrophil"),
         ),
-        PaperRow(quantity="neutrophils recognised by the plain network", paper="1382", same=neutrophil[plain]),
+        PaperRow(
+            quantity="neutrophils recognised by the plain network",
+            paper="1382",
+            same=_recognised(results, plain, "neutrophil"),
+        ),
         PaperRow(
             quantity="basophils recognised by WBCsNet-2",
             paper="all",
-            same=basophil[net2],
-            winner=basophil[winner],
+            same=_recognised(results, net2, "basophil"),
+            winner=_recognised(results, winner, "basophil"),
         ),
         PaperRow(
             quantity="accuracy on the second data set, fine-tuned",
             paper="95.83 %",
             interval=_wilson(TRANSFERRED, N_DATASET2),
-            same=transferred[net2],
-            winner=transferred[winner],
+            same=_accuracy(transferred, net2),
+            winner=_accuracy(transferred, winner),
         ),
         PaperRow(
             quantity="the same over the plain network",
             paper="+2.4 points",
             interval=_points(*share_difference(TRANSFERRED, N_DATASET2, TRANSFERRED - TRANSFER_GAIN, N_DATASET2)),
-            same=_gain(results.folds, "transfer", net2),
-            winner=_gain(results.folds, "transfer", winner),
+            same=_gain(results, Phase.TRANSFER, net2),
+            winner=_gain(results, Phase.TRANSFER, winner),
         ),
     ]
 
 
-def _score(comparison: pd.DataFrame, level: str, name: str) -> str:
-    """A pooled score; an accuracy has Wilson's interval by its number of images."""
-    rows = comparison[(comparison["level"] == level) & (comparison["settings"] != "equal")]
-    if rows.empty:
+def _accuracy(by_level: pd.DataFrame, level: str) -> str:
+    """A pooled accuracy with Wilson's interval."""
+    if level not in by_level.index:
         return NOT_HERE
-    value = float(rows[name].iloc[0])
-    interval = f" ({_wilson(value, int(rows['n_images'].iloc[0]))})" if name == "accuracy" else ""
-    return f"{100 * value:.1f} %{interval}"
+    share, n_images = by_level["accuracy"][level], by_level["n_images"][level]
+    return f"{100 * share:.1f} % ({_wilson(share, int(n_images))})"
 
 
-def _recognised(predictions: pd.DataFrame, level: str, name: str) -> str:
-    """How many images of a class a network got right, pooled over the comparison's folds of one repeat."""
-    if predictions.empty:
-        return NOT_HERE
-    rows = predictions[(predictions["phase"] == "compare") & (predictions["level"] == level)]
-    rows = rows[(rows["settings"] != "equal") & (rows["repeat"] == rows["repeat"].min())]
+def _sensitivity(by_level: pd.DataFrame, level: str) -> str:
+    return f"{100 * by_level['balanced_accuracy'][level]:.1f} %" if level in by_level.index else NOT_HERE
+
+
+def _recognised(results: Results, level: str, name: str) -> str:
+    """How many images of a class a network classified correctly in the comparison, each image once."""
+    rows = first_repeat(results.compared("predictions", level))
     rows = rows[rows["label"].str.lower() == name]
     return f"{int((rows['predicted'] == rows['label']).sum()):,} of {len(rows):,}" if len(rows) else NOT_HERE
 
 
-def _transferred(transfer: pd.DataFrame, level: str) -> str:
-    if transfer.empty:
+def _gain(results: Results, phase: Phase, level: str) -> str:
+    """Mean difference in accuracy from the plain network over the folds that both have, with its interval."""
+    if phase == Phase.COMPARE:
+        own, plain = (results.compared("folds", name) for name in (level, _PLAIN_LEVEL))
+    else:
+        folds = results.folds[(results.folds["phase"] == phase) & (results.folds["way"] == "fine_tuned")]
+        own, plain = (folds[folds["level"] == name] for name in (level, _PLAIN_LEVEL))
+    paired = pair(own, plain, "accuracy")
+    if not len(paired):
         return NOT_HERE
-    return _score(transfer[transfer["way"] == "fine_tuned"], level, "accuracy")
-
-
-def _gain(folds: pd.DataFrame, phase: str, level: str) -> str:
-    """Mean difference in accuracy from the plain network over the same folds, with its interval."""
-    rows = folds[(folds["phase"] == phase) & (folds["settings"] != "equal")] if len(folds) else folds
-    if phase == "transfer" and len(rows):
-        rows = rows[rows["way"] == "fine_tuned"]
-    if rows.empty:
-        return NOT_HERE
-    wide = rows.pivot_table(index=["repeat", "fold"], columns="level", values="accuracy")
-    if not {level, "paper_plain"} <= {*wide.columns}:
-        return NOT_HERE
-    both = wide[[level, "paper_plain"]].dropna()
-    if both.empty:
-        return NOT_HERE
-    found = paired_difference(
-        both[level].to_numpy(), both["paper_plain"].to_numpy(), rows["n_train"].mean(), rows["n_val"].mean()
-    )
+    found = paired.difference
     interval = "" if math.isnan(found.low) else f" ({_points(found.low, found.high)})"
     return f"{signed(100 * found.mean)} points{interval}"
 
 
-def _differs(results: Results, winner: str) -> list[tuple[str, str, str]]:
-    description = results.description
-    plan, data = description["plan"], description["data"]
-    profile = plan["profile"]
-    first, *others = data
-    rows = results.comparison
-    own = rows[(rows["level"] == winner) & (rows["settings"] == "tuned")].iloc[0]
-    torch = description.get("environment", {}).get("versions", {}).get("torch", "")
+def _differs(results: Results) -> list[tuple[str, str, str]]:
+    description, own = results.description, results.winner_row
+    plan, profile = description.plan, description.plan.profile
+    source, target = description.source, description.target
+    sides = " or ".join(str(side) for side in profile.input_px)
+    torch = description.environment.versions.get("torch", "")
     return [
-        ("images", f"{N_DATASET1:,} cells of Ramesh et al.", f"{first}: {data[first]['n_images']:,}"),
+        ("images", f"{N_DATASET1:,} cells of Ramesh et al.", f"{source[0]}: {source[1].n_images:,}"),
         (
             "images to transfer to",
             f"{N_DATASET2} cells of LISC",
-            "; ".join(f"{name}: {data[name]['n_images']:,}" for name in others) or "none",
+            f"{target[0]}: {target[1].n_images:,}" if target else "none",
         ),
         (
-            "side of an image as trained",
-            "70 px crops; the trained size is not given",
-            f"{_setting(own, 'input_px', _choices(profile['input_px']))} px",
+            "side of an image in training",
+            "70 px crops; the size in training is not given",
+            f"{_setting(own, 'input_px', sides)} px",
         ),
-        ("width", "64, 256 and 512 filters", f"{profile['width']:g} times that"),
-        ("epochs", "40", f"{profile['epochs']}"),
-        (
-            "folds",
-            "10, of all images",
-            f"{plan['folds']}, of the images outside a locked test set",
-        ),
-        ("settings", "how they were chosen is not said", f"each level's best of {plan['n_trials']} trials in all"),
-        ("augmentation", "none named", "flips and quarter turns"),
-        ("class weights", "none named", f"{_setting(own, 'class_weighting', 'as the space says')}"),
+        ("width", "64, 256 and 512 filters", f"{profile.width:g} times that"),
+        ("epochs", "40", f"{profile.epochs}"),
+        ("folds", "10, of all images", f"{plan.folds}, of the images outside a locked test set"),
+        ("settings", "how they were chosen is not said", f"each level's best of {plan.n_trials} trials in total"),
+        ("augmentation", "none mentioned", "flips and quarter turns"),
+        ("class weights", "none mentioned", _setting(own, "class_weighting", "as the space defines them")),
         ("framework", "MATLAB 2019a", f"PyTorch {torch}".strip()),
     ]
 
 
 def _setting(row: pd.Series, name: str, otherwise: str) -> str:
-    value: Any = row.get(f"params_{name}")
+    value = row.get(f"params_{name}")
     if value is None or pd.isna(value):
         return otherwise
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _choices(values: Sequence[Any] | Mapping[str, Any]) -> str:
-    return " or ".join(str(value) for value in values)
 
 
 def _wilson(share: float, n: int) -> str:

@@ -1,4 +1,4 @@
-"""Which configuration stands for a level, and which settings all levels share: rows of trials in, numbers out."""
+"""Choice of the configurations that represent the levels, and of the settings that all levels share."""
 
 from collections.abc import Mapping, Sequence
 from operator import ge
@@ -10,9 +10,9 @@ Trial = Mapping[str, Any]
 
 
 def best_trials(trials: Sequence[Trial]) -> dict[str, Trial]:
-    """The trial that stands for each level that has a complete one.
+    """The trial that represents each level that has a complete one.
 
-    Where finalists were confirmed, it is the one with the best confirmed value; else the one with the best value.
+    It has the best confirmed value if finalists were confirmed, otherwise the best value.
 
     Args:
         trials: with `number`, `level`, `state`, `value`, `confirmed_value` (higher is better).
@@ -25,16 +25,16 @@ def best_trials(trials: Sequence[Trial]) -> dict[str, Trial]:
 
 
 def finalists(trials: Sequence[Trial], n: int) -> list[Trial]:
-    """The n best complete trials of every level, as the search has valued them."""
+    """The n complete trials of every level with the best values in the search."""
     return [trial for ranked in _ranked(trials).values() for trial in ranked[:n]]
 
 
 def pareto_front(trials: Sequence[Trial], higher_is_better: Mapping[str, bool]) -> list[Trial]:
-    """The complete trials that no other beats in one objective without losing in another, best first.
+    """The complete trials that no other dominates, best first.
 
     Args:
         trials: with `state` and the objectives.
-        higher_is_better: by name of the objective.
+        higher_is_better: objective -> whether more of it is better.
     """
     complete = [trial for trial in trials if trial["state"] == "COMPLETE"]
 
@@ -62,14 +62,14 @@ def _ranked(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
 def equal_settings(trials: Sequence[Trial], levels: Sequence[str]) -> Params | None:
     """The settings that are best on average over the levels.
 
-    Only settings that every level tried can be compared so: the first points and the random start are the same
-    for all levels. A level that has fewer parameters than others tried them if its own agree. A trial that was
-    stopped counts with its value where it stopped, a failed one as the worst.
+    Only settings that every level tried are comparable; the first points and the random start are the same for all
+    levels. A level with fewer parameters than others tried the settings if its own parameters agree with them. A
+    pruned trial counts with the value at which it stopped, a failed one with the worst.
 
     Args:
         trials: with `level`, `state`, `value`, `params` (without the factor).
     Returns:
-        The parameters; None where no settings were tried at every level.
+        The parameters; None if no settings were tried at every level.
     """
     best: Params | None = None
     best_worth = -1.0
@@ -82,7 +82,7 @@ def equal_settings(trials: Sequence[Trial], levels: Sequence[str]) -> Params | N
 
 
 def _worth_at(level: str, settings: Params, trials: Sequence[Trial]) -> float | None:
-    """What the settings were worth at a level; None if it did not try them."""
+    """The value of the settings at a level; None if it did not try them."""
     for trial in trials:
         if trial["level"] == level and trial["params"].items() <= settings.items():
             return 0.0 if trial["state"] == "FAIL" else trial["value"]

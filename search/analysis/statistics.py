@@ -1,11 +1,11 @@
-"""What cross-validation scores can and cannot tell apart: intervals, tests and posteriors; no files.
+"""Intervals, tests and posteriors for cross-validation scores.
 
-Scores of different folds share most of their training images, so they are not independent, and the usual
-t test finds differences that are not there. Everything over folds here therefore uses the corrected variance
+Folds share most of their training images, so their scores are not independent, and the usual t test finds
+differences that do not exist. Everything over folds therefore uses the corrected variance
 
     (1 / J + n_test / n_train) * s^2        J = number of values (folds x repeats), s^2 = their variance
 
-Higher scores are better throughout: negate a loss before it comes here.
+Higher scores are better throughout: negate a loss first.
 
 Sources: C. Nadeau and Y. Bengio, Inference for the generalization error, Machine Learning 52 (2003);
 R. R. Bouckaert and E. Frank, Evaluating the replicability of significance tests for comparing learning
@@ -21,13 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-# Scores that differ by less than this differ by rounding: one image in a million images is far more.
+# Scores that differ by less than this differ by rounding; one image in a million is far more.
 ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its confidence interval; `low` and `high` are NaN where one value is all there is."""
+    """A mean with its confidence interval; `low` and `high` are NaN for a single value."""
 
     mean: float
     low: float
@@ -36,7 +36,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Difference:
-    """A mean difference, its confidence interval and its two-sided p value, not yet adjusted."""
+    """A mean difference, its confidence interval and its two-sided p value, not adjusted for other tests."""
 
     mean: float
     low: float
@@ -57,7 +57,7 @@ class Posterior:
 class LevelComparison:
     """One level against the reference and against the best level; differences are level minus other.
 
-    A level compared with itself: difference 0, interval [0, 0], and every probability NaN, since there is
+    A level compared with itself has difference 0, interval [0, 0] and NaN for every probability, since there is
     nothing to test.
     """
 
@@ -74,7 +74,7 @@ _NO_POSTERIOR = Posterior(math.nan, math.nan, math.nan)
 
 
 def corrected_error(values: NDArray[Any], n_train: float, n_test: float) -> tuple[float, float, int]:
-    """Give mean, corrected standard error (NaN for one value, 0 for constant values) and number of fold scores.
+    """Compute mean, corrected standard error (NaN for one value, 0 for constant values) and number of values.
 
     Args and errors: as in `interval_over_folds`.
     """
@@ -96,12 +96,12 @@ def corrected_error(values: NDArray[Any], n_train: float, n_test: float) -> tupl
 
 def _half_width(error: float, n_values: int, confidence: float) -> float:
     if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
+        raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
     return math.nan if n_values == 1 else error * float(stats.t.ppf((1 + confidence) / 2, n_values - 1))
 
 
 def interval_over_folds(values: NDArray[Any], n_train: float, n_test: float, confidence: float = 0.95) -> Interval:
-    """Give the mean of cross-validation scores with a t interval of corrected variance.
+    """Compute the mean of cross-validation scores with a t interval of corrected variance.
 
     Args:
         values: scores, shape (n_folds_total,), over folds and repeats.
@@ -109,7 +109,7 @@ def interval_over_folds(values: NDArray[Any], n_train: float, n_test: float, con
         n_test: images validated on in a fold.
         confidence: of the interval.
     Returns:
-        The interval; NaN bounds for a single value, and [mean, mean] for values that are all the same.
+        The interval; NaN ends for a single value, [mean, mean] for constant values.
     Raises:
         ValueError: no values, values that are not finite, or sizes or confidence out of range.
     Source: Nadeau and Bengio (2003).
@@ -122,19 +122,19 @@ def interval_over_folds(values: NDArray[Any], n_train: float, n_test: float, con
 def paired_difference(
     a: NDArray[Any], b: NDArray[Any], n_train: float, n_test: float, confidence: float = 0.95
 ) -> Difference:
-    """Test whether a scores differently from b, by the corrected resampled t test on a - b.
+    """Test whether a and b score differently, by the corrected resampled t test on a - b.
 
     Args:
         a: scores, shape (n_folds_total,).
         b: scores on the same folds in the same order.
         n_train, n_test, confidence: as in `interval_over_folds`.
     Returns:
-        Mean of a - b, its interval and two-sided p. A single fold: all but the mean are NaN. The same
-        difference in every fold: interval [mean, mean]; p is 1 where that difference is zero, and else
-        2^(1-J), the p of the sign-flip test. The t test's limit there is p = 0, but few folds of few images
-        often agree by chance, and no spread among J folds cannot be better evidence than J equal signs.
+        Mean of a - b, its interval and two-sided p. For a single fold all but the mean are NaN. For the same
+        difference in every fold the interval is [mean, mean], and p is 1 if that difference is zero, otherwise
+        2^(1-J), the p of the sign-flip test: the t test would give p = 0, but few folds of few images often agree
+        by chance, and J equal differences are no better evidence than J equal signs.
     Raises:
-        ValueError: shapes that differ, and as in `interval_over_folds`.
+        ValueError: the shapes differ, and as in `interval_over_folds`.
     Source: Nadeau and Bengio (2003); Bouckaert and Frank (2004).
     """
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
@@ -152,12 +152,12 @@ def paired_difference(
 
 
 def holm(p_values: Sequence[float] | NDArray[Any]) -> NDArray[np.float64]:
-    """Adjust p values for their number, so that the chance of any false alarm stays at the level.
+    """Adjust p values for their number, so that the chance of any false alarm stays at the nominal level.
 
     Args:
-        p_values: shape (n_tests,). NaN marks a test that was not made: passed through, not counted.
+        p_values: shape (n_tests,). NaN marks a test that was not made; it stays NaN and does not count.
     Returns:
-        Adjusted p values, shape (n_tests,), in the order given.
+        Adjusted p values, shape (n_tests,), in the same order.
     Raises:
         ValueError: a p value outside 0..1.
     Source: S. Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6 (1979).
@@ -165,7 +165,7 @@ def holm(p_values: Sequence[float] | NDArray[Any]) -> NDArray[np.float64]:
     p = np.array(p_values, dtype=np.float64)
     tested = np.flatnonzero(~np.isnan(p))
     if np.any((p[tested] < 0) | (p[tested] > 1)):
-        raise ValueError(f"p values must lie in 0..1, got {p[tested].min()}..{p[tested].max()}")
+        raise ValueError(f"p values must be in 0..1, got {p[tested].min()}..{p[tested].max()}")
     ascending = tested[np.argsort(p[tested], kind="stable")]
     factors = np.arange(len(ascending), 0, -1)
     p[ascending] = np.minimum(np.maximum.accumulate(p[ascending] * factors), 1.0)
@@ -173,20 +173,20 @@ def holm(p_values: Sequence[float] | NDArray[Any]) -> NDArray[np.float64]:
 
 
 def mcnemar(correct_a: NDArray[Any], correct_b: NDArray[Any]) -> float:
-    """Test whether two classifiers err equally often, by the images that only one of them has right.
+    """Test whether two classifiers err equally often, by the images that only one of them gets right.
 
     Args:
         correct_a: bool, shape (n_images,).
         correct_b: bool, the same images in the same order, each once: repeats would make p too small.
     Returns:
-        Exact two-sided binomial p; 1 where no image tells the two apart.
+        Exact two-sided binomial p; 1 if no image tells the two apart.
     Raises:
-        ValueError: shapes that differ.
+        ValueError: the shapes differ.
     Source: Q. McNemar, Psychometrika 12 (1947); exact form as in T. Dietterich, Neural Computation 10 (1998).
     """
     correct_a, correct_b = np.asarray(correct_a, dtype=bool), np.asarray(correct_b, dtype=bool)
     if correct_a.shape != correct_b.shape:
-        raise ValueError(f"paired images are needed, got shapes {correct_a.shape} and {correct_b.shape}")
+        raise ValueError(f"McNemar's test needs paired images, got shapes {correct_a.shape} and {correct_b.shape}")
     only_a, only_b = int(np.sum(correct_a & ~correct_b)), int(np.sum(correct_b & ~correct_a))
     if only_a + only_b == 0:
         return 1.0
@@ -194,11 +194,11 @@ def mcnemar(correct_a: NDArray[Any], correct_b: NDArray[Any]) -> float:
 
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Give the Wilson score interval of a proportion; it stays in 0..1 and is no point at 0 or n successes.
+    """Compute the Wilson score interval of a proportion; it stays in 0..1, and is no point at 0 or n successes.
 
     Args:
         successes: for example, images classified correctly.
-        n: all of them; with none, nothing is known, and the interval is (0, 1).
+        n: number of trials; for none the interval is (0, 1).
         confidence: of the interval.
     Returns:
         Low and high end.
@@ -207,7 +207,7 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, flo
     Source: E. B. Wilson, J. Amer. Statist. Assoc. 22 (1927).
     """
     if not 0 <= successes <= n:
-        raise ValueError(f"successes must lie in 0..n, got {successes} of {n}")
+        raise ValueError(f"successes must be in 0..n, got {successes} of {n}")
     if n == 0:
         return 0.0, 1.0
     ends = stats.binomtest(int(successes), int(n)).proportion_ci(confidence, method="wilson")
@@ -217,14 +217,14 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, flo
 def bayesian_correlated_t(
     differences: NDArray[Any], n_train: float, n_test: float, rope: float = 0.01
 ) -> Posterior:
-    """Give the probability that a classifier is better than, practically equal to, or worse than another.
+    """Compute the probabilities that a classifier is better than, practically equal to, or worse than another.
 
     Args:
         differences: scores minus the other's scores, fold by fold, shape (n_folds_total,).
         n_train, n_test: as in `interval_over_folds`; rho = n_test / (n_test + n_train).
-        rope: region of practical equivalence; true differences within -rope..rope count as equal.
+        rope: region of practical equivalence; true differences in -rope..rope count as equal.
     Returns:
-        The posterior; NaN for a single fold. The same difference in every fold has all the mass.
+        The posterior; NaN for a single fold. If every fold has the same difference, it has all the mass.
     Raises:
         ValueError: a negative rope, and as in `interval_over_folds`.
     Source: A. Benavoli, G. Corani, J. Demsar, M. Zaffalon, Time for a change: a tutorial for comparing
@@ -256,17 +256,17 @@ def compare_levels(
     Args:
         scores: for each level, shape (n_folds_total,), the folds in the same order for all.
         correct: for the same levels, bool, shape (n_images_total,), the images in the same order for all.
-        reference: the level that the others are tested against, in advance of seeing scores.
+        reference: the level that the others are tested against, chosen before the scores are seen.
         n_train, n_test, rope: as in `bayesian_correlated_t`.
     Returns:
-        A comparison for each level, in the order of `scores`. Best is the highest mean score, the first of
-        equals; `difference_best` describes only, since choosing the best by the same scores biases its p.
-        `p_holm` adjusts over the levels other than the reference, for which it is NaN.
+        A comparison for each level, in the order of `scores`. The best level has the highest mean score (of
+        equals, the first); `difference_best` only describes, since choosing the best by the same scores biases its
+        p. `p_holm` adjusts over all levels but the reference, whose own is NaN.
     Raises:
-        ValueError: an unknown reference, or levels or shapes that differ; names them.
+        ValueError: unknown reference, or levels or shapes differ; names them.
     """
     if reference not in scores:
-        raise ValueError(f"reference {reference!r} is none of the levels {', '.join(scores)}")
+        raise ValueError(f"reference {reference!r} is not among the levels {', '.join(scores)}")
     if set(scores) != set(correct):
         raise ValueError(f"scores are of {', '.join(scores)} but predictions of {', '.join(correct)}")
     for name, values_of in (("scores", scores), ("predictions", correct)):

@@ -166,19 +166,23 @@ class Ledger:
             self._changed |= set(_UNFINISHED)
 
 
-def read_table(folder: Path, name: str, columns: Sequence[str] | None = None) -> "pd.DataFrame":
-    """A table of a study's folder as it was last written; without rows if there is none.
+def read_table(folder: Path, name: str) -> "pd.DataFrame":
+    """A table of a study's folder as it was last written.
 
-    Args:
-        columns: that are read; all by default.
+    Returns:
+        All columns of the table's schema, null where the study was written before there were such columns; no rows
+        if there is no file.
     Raises:
-        InputError: it cannot be read; names the file.
+        InputError: the file is damaged; names it.
     """
     file = folder / f"{name}.parquet"
     try:
-        table = pq.read_table(file, columns=columns) if file.exists() else _empty(name)
+        table = pq.read_table(file) if file.exists() else _empty(name)
     except (OSError, ValueError) as error:
-        raise InputError(f"{file}: it cannot be read: {error}") from error
+        raise InputError(f"{file}: cannot be read: {error}") from error
+    for field in _empty(name).schema:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
     frame: pd.DataFrame = table.to_pandas()
     return frame
 

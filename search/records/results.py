@@ -1,88 +1,201 @@
-"""A study's folder as values: the only place where the report reads it."""
+"""The one reader of a study's folder, for the terminal, the page, the figures and comparisons of studies."""
 
-from collections.abc import Set
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import optuna
 import pandas as pd
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 
 from search.common.errors import InputError
+from search.records.description import Description, parse_description
 from search.records.ledger import read_table
+from search.records.schema import Phase, Settings
 from search.records.studyfolder import StudyFolder
+from search.space import PAPER_LEVELS
 from search.training.trainedmodel import WEIGHTS, TrainedModel, load_model
 
 
-@dataclass(frozen=True, kw_only=True)
+class _TablesOnDisk(dict[str, pd.DataFrame]):
+    """The tables of a folder, each read when it is first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def __missing__(self, name: str) -> pd.DataFrame:
+        self[name] = read_table(self._folder, name)
+        return self[name]
+
+
+@dataclass(frozen=True)
 class Results:
     """What a study's folder holds so far.
 
     Attributes:
-        description: content of `study.json`.
-        trials, epochs, folds, predictions, comparison, transfer, cells: the tables of these names; without rows
-            where a study has not come that far.
-        log: parameters that were searched on a logarithmic scale, which the tables do not say.
-        model: the winner's network; None where there is none yet, or its weights were not kept.
+        path: of the folder.
+        tables: table name -> frame with all columns of `search.records.schema.TABLES`; no rows where the study has
+            not come that far, and null columns where it was written before there were such columns.
     """
 
     path: Path
-    description: dict[str, Any]
-    trials: pd.DataFrame
-    epochs: pd.DataFrame
-    folds: pd.DataFrame
-    predictions: pd.DataFrame
-    comparison: pd.DataFrame
-    transfer: pd.DataFrame
-    cells: pd.DataFrame
-    log: Set[str]
-    model: TrainedModel | None
+    description: Description
+    tables: Mapping[str, pd.DataFrame]
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """Trials of the search that ended."""
+        return self.tables["trials"]
+
+    @property
+    def folds(self) -> pd.DataFrame:
+        """Finished trainings."""
+        return self.tables["folds"]
+
+    @property
+    def comparison(self) -> pd.DataFrame:
+        """Levels at their settings, and the paper's networks."""
+        return self.tables["comparison"]
+
+    @property
+    def transfer(self) -> pd.DataFrame:
+        """Networks on the target, each way."""
+        return self.tables["transfer"]
+
+    @property
+    def tuned(self) -> pd.DataFrame:
+        """The comparison's rows of levels at their own best settings."""
+        return _at(self.comparison, Settings.TUNED)
+
+    @property
+    def equal(self) -> pd.DataFrame:
+        """The comparison's rows of levels at the settings that all share."""
+        return _at(self.comparison, Settings.EQUAL)
+
+    @property
+    def paper(self) -> pd.DataFrame:
+        """The comparison's rows of the paper's networks."""
+        return self.comparison[self.comparison["level"].isin(PAPER_LEVELS)]
+
+    def families(self) -> Iterator[tuple[Settings, pd.DataFrame]]:
+        """The comparison's rows that are compared with each other.
+
+        The tuned levels and the paper's networks are one family, the levels at equal settings, if any, another.
+        """
+        at_own_settings = self.comparison["level"].isin(PAPER_LEVELS) | (
+            self.comparison["settings"] == Settings.TUNED
+        )
+        for settings, rows in ((Settings.TUNED, self.comparison[at_own_settings]), (Settings.EQUAL, self.equal)):
+            if len(rows):
+                yield settings, rows
+
+    @property
+    def winner(self) -> str | None:
+        """The level that came out best, see `best_level`; None before the comparison is made."""
+        return best_level(self.comparison, self.description.metric)
+
+    @property
+    def winner_row(self) -> pd.Series:
+        """The winner's row of the comparison.
+
+        Raises:
+            LookupError: nothing is compared yet.
+        """
+        return self.tuned[self.tuned["level"] == self.winner].iloc[0]
+
+    def compared(self, table: str, level: str, settings: Settings = Settings.TUNED) -> pd.DataFrame:
+        """The rows of `epochs`, `folds` or `predictions` of a level's trainings in the comparison.
+
+        Args:
+            settings: of the level; ignored for the paper's networks, which have their own. A level whose best
+                settings are the equal ones is trained once, and recorded as tuned.
+        """
+        rows = _of_phase(self.tables[table], Phase.COMPARE, level)
+        if level in PAPER_LEVELS:
+            return rows
+        return rows[rows["settings"] == (settings if (rows["settings"] == settings).any() else Settings.TUNED)]
+
+    def tested(self) -> pd.DataFrame:
+        """The predictions of the winner on the locked test set.
+
+        Without rows unless level and parameters are those that were scored there: the winner of a study that is
+        extended can change.
+        """
+        rows = _of_phase(self.tables["predictions"], Phase.TEST, self.winner)
+        scored = self.description.winner
+        if scored is None or rows.empty:
+            return rows.iloc[:0]
+        own = {
+            "level": self.winner,
+            **self.winner_row.filter(like="params_").rename(lambda n: n[len("params_") :]),
+        }
+        return rows if all(own.get(name) == value for name, value in scored.items()) else rows.iloc[:0]
+
+    @cached_property
+    def log_parameters(self) -> frozenset[str]:
+        """Parameters that were searched on a logarithmic scale, which Optuna's journal alone records.
+
+        Raises:
+            InputError: the journal is damaged.
+        """
+        return _log_parameters(StudyFolder(self.path, {}).optuna_journal)
+
+    @cached_property
+    def model(self) -> TrainedModel | None:
+        """The winner's network; None where there is none yet, or its weights were removed.
+
+        Raises:
+            InputError: a file of it is damaged.
+        """
+        folder = StudyFolder(self.path, {}).model
+        return load_model(folder) if (folder / WEIGHTS).exists() else None
 
 
 def read_results(path: Path) -> Results:
-    """Read a study's folder, finished or not.
+    """Open a study's folder, finished or not; a table is read when it is first used.
 
     Raises:
-        InputError: no study there, or a table, Optuna's journal or the network cannot be read; names the file.
+        InputError: no study in the folder, or its description is damaged; names the file.
     """
     folder = StudyFolder.open(path)
-    names = [field.name for field in fields(Results) if field.type is pd.DataFrame]
-    return Results(
-        path=path,
-        description=folder.description,
-        **{name: read_table(path, name) for name in names},
-        log=_log_parameters(folder.optuna_journal),
-        model=load_model(folder.model) if (folder.model / WEIGHTS).exists() else None,
-    )
+    return Results(path, parse_description(folder.description, folder.description_file), _TablesOnDisk(path))
 
 
-def winner(results: Results) -> str | None:
-    """The level with the best pooled metric at tuned settings; of equals, the first; None before that is known."""
-    if results.comparison.empty:
-        return None
-    tuned = results.comparison[results.comparison["settings"] == "tuned"]
-    metric = results.description["arguments"]["metric"]
+def best_level(comparison: pd.DataFrame, metric: str) -> str | None:
+    """The level with the best pooled metric, each at its own best settings; of equals, the first.
+
+    Returns:
+        None where no level is compared.
+    """
+    tuned = _at(comparison, Settings.TUNED)
     return None if tuned.empty else str(tuned["level"].iloc[int(tuned[metric].argmax())])
 
 
-def tuned_row(results: Results, level: str) -> pd.Series:
-    """A level's row in the comparison, at its best settings."""
-    rows = results.comparison
-    return rows[(rows["level"] == level) & (rows["settings"] == "tuned")].iloc[0]
+def first_repeat(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the first partition into folds, in which every image is scored once."""
+    return rows[rows["repeat"] == rows["repeat"].min()]
 
 
-def _log_parameters(journal: Path) -> set[str]:
-    if not journal.exists():  # Optuna would make the file
-        return set()
+def _at(comparison: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    return comparison[comparison["settings"] == settings]
+
+
+def _of_phase(rows: pd.DataFrame, phase: Phase, level: str | None) -> pd.DataFrame:
+    return rows[(rows["phase"] == phase) & (rows["level"] == level)]
+
+
+def _log_parameters(journal: Path) -> frozenset[str]:
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    if not journal.exists():  # Optuna would create it
+        return frozenset()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         storage = JournalStorage(JournalFileBackend(str(journal)))
-        trials = [
-            trial for study in storage.get_all_studies() for trial in storage.get_all_trials(study._study_id)
-        ]
-    except Exception as error:  # of Optuna's own, which takes a journal's lines on trust
-        raise InputError(f"{journal}: it cannot be read: {type(error).__name__}: {error}") from error
-    scales = [item for trial in trials for item in trial.distributions.items()]
-    return {name for name, scale in scales if getattr(scale, "log", False)}
+        studies = [storage.get_all_trials(study._study_id) for study in storage.get_all_studies()]
+    except Exception as error:  # Optuna trusts a journal's lines, so a damaged one can raise anything
+        raise InputError(f"{journal}: cannot be read: {type(error).__name__}: {error}") from error
+    scales = [item for trials in studies for trial in trials for item in trial.distributions.items()]
+    return frozenset(name for name, scale in scales if getattr(scale, "log", False))

@@ -1,7 +1,8 @@
-"""The columns of all tables: what a name means, in which unit, and which table has it."""
+"""The columns of all tables: meaning, type and unit of each, and the tables that have it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import pyarrow as pa
@@ -9,20 +10,40 @@ import pyarrow as pa
 from search.common.metrics import METRIC_NAMES
 
 
+class Phase(StrEnum):
+    """A phase of a study, in order; values as in the tables."""
+
+    SEARCH = "search"
+    CONFIRM = "confirm"
+    COMPARE = "compare"
+    TEST = "test"
+    TRANSFER = "transfer"
+
+
+class Settings(StrEnum):
+    """The settings that a level is compared at; values as in the tables, null for the paper's networks.
+
+    TUNED are the level's own best settings, EQUAL the same settings for all levels.
+    """
+
+    TUNED = "tuned"
+    EQUAL = "equal"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Key:
-    """What a row is about; None where a column means nothing.
+    """What a row is about; None where a column has no meaning.
 
     Attributes:
         phase: search, confirm, compare, test or transfer.
         number: of the trial, in search and confirm.
         level: value of the factor, or `paper_plain` or `paper_wbcsnet2`.
-        settings: tuned (the level at its best) or equal (the same settings for all levels).
+        settings: tuned (the level's own best) or equal (the same for all levels).
         way: scratch, frozen or fine_tuned.
-        data: name of the data set that is trained and scored on.
-        repeat: number of the repetition of a whole partition, from 0.
-        seed: of the training's weights, batches and augmentation.
-        fold: number of the split, from 0.
+        data: name of the data set of training and scoring.
+        repeat: number of the partition into folds, from 0.
+        seed: of weights, batches and augmentation.
+        fold: number of the fold, from 0.
     """
 
     phase: str
@@ -39,29 +60,33 @@ class Key:
 KEY_COLUMNS = tuple(Key.__dataclass_fields__)
 
 _SCORES = {
-    "accuracy": "share of images classified rightly",
-    "balanced_accuracy": "mean over classes of the share of their images classified rightly",
+    "accuracy": "share of images classified correctly",
+    "balanced_accuracy": "mean over classes of the share of their images classified correctly",
     "macro_f1": "mean over classes of F1",
     "sensitivity": "mean over classes of TP / (TP + FN), each class against the rest",
     "specificity": "mean over classes of TN / (TN + FP), each class against the rest",
     "log_loss": "mean negative logarithm of the probability given to the true class",
 }
 
-# name -> (type, meaning, unit). A column of this name means this in whichever table it stands.
+# name -> (type, meaning, unit), the same in every table.
 COLUMNS: dict[str, tuple[pa.DataType, str, str]] = {
     "phase": (pa.string(), "search, confirm, compare, test or transfer", ""),
     "number": (pa.int64(), "number of the trial", ""),
     "level": (pa.string(), "value of the factor, or one of the paper's networks", ""),
-    "settings": (pa.string(), "tuned: the level at its best; equal: the same settings for all levels", ""),
+    "settings": (pa.string(), "tuned: the level's own best; equal: the same for all levels", ""),
     "way": (pa.string(), "scratch, frozen (new head only) or fine_tuned", ""),
-    "data": (pa.string(), "data set trained and scored on", ""),
-    "repeat": (pa.int64(), "repetition of the whole partition, from 0", ""),
+    "data": (pa.string(), "data set of training and scoring", ""),
+    "repeat": (pa.int64(), "number of the partition into folds, from 0", ""),
     "seed": (pa.int64(), "seed of weights, batches and augmentation", ""),
-    "fold": (pa.int64(), "number of the split, from 0", ""),
+    "fold": (pa.int64(), "number of the fold, from 0", ""),
     "trial_id": (pa.string(), "name of the trial in Ray", ""),
     "state": (pa.string(), "COMPLETE, PRUNED (stopped early) or FAIL", ""),
-    "value": (pa.float64(), "searched metric: pooled over all search folds, or where the trial stopped", ""),
-    "confirmed_value": (pa.float64(), "searched metric on fresh seeds and folds", ""),
+    "value": (
+        pa.float64(),
+        "searched metric, pooled over all search folds; if pruned, where the trial stopped",
+        "",
+    ),
+    "confirmed_value": (pa.float64(), "searched metric, pooled over fresh folds with fresh seeds", ""),
     "datetime_start": (pa.timestamp("us", tz="UTC"), "start", ""),
     "datetime_complete": (pa.timestamp("us", tz="UTC"), "end", ""),
     "duration_s": (pa.float64(), "from start to end", "s"),
@@ -70,10 +95,10 @@ COLUMNS: dict[str, tuple[pa.DataType, str, str]] = {
     **{name: (pa.float64(), meaning, "") for name, meaning in _SCORES.items()},
     "n_parameters": (pa.int64(), "trainable parameters", ""),
     "macs": (pa.int64(), "multiply-accumulates of one image's forward pass", ""),
-    "train_s": (pa.float64(), "time in training, without validation", "s"),
-    "data_s": (pa.float64(), "part of the time in training that went into turning and normalising images", "s"),
-    "val_s": (pa.float64(), "time in validation", "s"),
-    "images_per_s": (pa.float64(), "images trained per second of training", "1/s"),
+    "train_s": (pa.float64(), "time spent on training, without validation", "s"),
+    "data_s": (pa.float64(), "part of train_s spent on augmenting and normalising images", "s"),
+    "val_s": (pa.float64(), "time spent on validation", "s"),
+    "images_per_s": (pa.float64(), "training images per second of train_s", "1/s"),
     "error": (pa.string(), "why the trial failed", ""),
     "epoch": (pa.int64(), "number of the epoch, from 1", ""),
     "lr": (pa.float64(), "learning rate at the start of the epoch", ""),
@@ -89,12 +114,12 @@ COLUMNS: dict[str, tuple[pa.DataType, str, str]] = {
     "label": (pa.string(), "true class", ""),
     "predicted": (pa.string(), "most probable class", ""),
     "png": (pa.binary(), "the image's centre square as a PNG file, at most 128 px a side", ""),
-    "n_images": (pa.int64(), "images that are scored, each once per repeat", ""),
+    "n_images": (pa.int64(), "images scored, each once per repeat", ""),
     **{f"{name}_mean": (pa.float64(), f"mean over folds: {meaning}", "") for name, meaning in _SCORES.items()},
     **{
-        f"{name}{end}": (pa.float64(), f"end of the 95 % interval of {name}_mean", "")
+        f"{name}{end}": (pa.float64(), f"{bound} end of the 95 % interval of {name}_mean", "")
         for name in METRIC_NAMES
-        for end in ("_low", "_high")
+        for end, bound in (("_low", "lower"), ("_high", "upper"))
     },
     **{
         f"difference_{rival}{end}": (
@@ -102,23 +127,23 @@ COLUMNS: dict[str, tuple[pa.DataType, str, str]] = {
             f"searched metric minus that of {whom}{what}",
             "",
         )
-        for rival, whom in (("reference", "the reference level"), ("best", "whichever network has the best mean"))
+        for rival, whom in (("reference", "the reference level"), ("best", "the network with the best mean"))
         for end, what in (
             ("", ", mean over folds"),
-            ("_low", ": 95 % interval"),
-            ("_high", ": 95 % interval"),
+            ("_low", ": lower end of the 95 % interval"),
+            ("_high", ": upper end of the 95 % interval"),
         )
     },
     "p_holm": (
         pa.float64(),
-        "corrected resampled t-test against the reference, Holm over the levels; in transfer, over its ways",
+        "p of the corrected resampled t test against the reference, Holm over the levels (transfer: ways)",
         "",
     ),
-    "p_mcnemar": (pa.float64(), "exact McNemar test against the reference on pooled predictions", ""),
-    "p_better": (pa.float64(), "probability that the level beats the reference by over 1 point", ""),
-    "p_equal": (pa.float64(), "probability that it is within 1 point of the reference", ""),
-    "p_worse": (pa.float64(), "probability that it is over 1 point behind the reference", ""),
-    "latency_ms": (pa.float64(), "one image's forward pass on the study's machine, median", "ms"),
+    "p_mcnemar": (pa.float64(), "p of the exact McNemar test against the reference on pooled predictions", ""),
+    "p_better": (pa.float64(), "probability that the level is better than the reference by more than 1 point", ""),
+    "p_equal": (pa.float64(), "probability that the level is within 1 point of the reference", ""),
+    "p_worse": (pa.float64(), "probability that the level is worse than the reference by more than 1 point", ""),
+    "latency_ms": (pa.float64(), "median time of one image's forward pass on the study's machine", "ms"),
 }
 
 _COMPARISON = (
@@ -136,7 +161,7 @@ _COMPARISON = (
     "latency_ms",
 )
 
-# table -> columns beside the key. `params_<name>` and `probability_<class>` come with the space and the data.
+# table -> columns after the key, except `params_<name>` and `probability_<class>`, which depend on the study.
 TABLES: dict[str, tuple[str, ...]] = {
     "trials": (
         *("trial_id", "state", "value", "confirmed_value", "datetime_start", "datetime_complete"),
@@ -154,12 +179,12 @@ TABLES: dict[str, tuple[str, ...]] = {
     "transfer": _COMPARISON,
     "pareto": ("value", *METRIC_NAMES, "n_parameters", "macs"),
 }
-# Written only where a study has rows for them.
+# Not written without rows.
 OPTIONAL = ("cells", "pareto")
 
 
 def field_of(name: str) -> pa.Field | None:
-    """The column of this name with its meaning and unit; None if the name says only a prefix."""
+    """The column of this name with its meaning and unit; None for a parameter, see `params_field`."""
     if name.startswith("probability_"):
         type_, meaning, unit = pa.float64(), f"probability of class {name.removeprefix('probability_')}", ""
     elif name in COLUMNS:
@@ -170,7 +195,7 @@ def field_of(name: str) -> pa.Field | None:
 
 
 def params_field(name: str, values: Sequence[Any]) -> pa.Field:
-    """The column of a parameter, typed by its values: text unless all are of one simpler type."""
+    """The column of a parameter: text, unless all values are of one simpler type."""
     kinds = {type(value) for value in values if value is not None} or {type(None)}
     kind = kinds.pop() if len(kinds) == 1 else str
     types = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), type(None): pa.null()}

@@ -1,4 +1,4 @@
-"""A study's folder: where its files are, and `study.json`, which says what it is."""
+"""A study's folder: the paths of its files, and `study.json`, its description."""
 
 import json
 import platform
@@ -19,14 +19,6 @@ from search.records.checkpoints import CheckpointFolder
 
 LIBRARIES = ("ray", "torch", "optuna", "scikit-learn", "numpy", "pandas", "pyarrow")
 
-# What a study's description says from the study's start.
-_KINDS: dict[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("arguments", "plan", "data", "origin", "environment"), dict),
-    **dict.fromkeys(("levels", "phases_done"), list),
-    **dict.fromkeys(("question", "reference", "started"), str),
-    "factor": (str, type(None)),
-}
-
 
 class StudyFolder:
     """Paths of a study, and its description as a dictionary that is written whenever it changes."""
@@ -37,13 +29,13 @@ class StudyFolder:
 
     @classmethod
     def create(cls, path: Path, description: dict[str, Any]) -> "StudyFolder":
-        """Make a new study's folder.
+        """Create the folder of a new study.
 
         Raises:
-            InputError: it exists, or cannot be made.
+            InputError: it already exists, or cannot be created.
         """
         if path.exists():
-            raise InputError(f"{path}: it exists already; --name gives another one, --resume goes on with it")
+            raise InputError(f"{path}: already exists; choose another --name, or continue it with --resume")
         try:
             path.mkdir(parents=True)
         except OSError as error:
@@ -57,37 +49,32 @@ class StudyFolder:
         """Open a study's folder.
 
         Raises:
-            InputError: there is no study in it.
+            InputError: no study in it, or its `study.json` is damaged.
         """
         file = path / "study.json"
         try:
             description = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise InputError(f"{path}: there is no study in it (no study.json)") from None
+            raise InputError(f"{path}: no study in this folder (no study.json)") from None
         except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{file}: it cannot be read: {error}") from error
+            raise InputError(f"{file}: cannot be read: {error}") from error
         if not isinstance(description, dict):
-            raise InputError(f"{file}: it describes no study")
+            raise InputError(f"{file}: not the description of a study")
         return cls(path, description)
 
-    def require(self, *names: str) -> None:
-        """Make sure that the description says what a reader needs.
-
-        Raises:
-            InputError: it does not; names the first thing it lacks.
-        """
-        for name in names:
-            if name not in self.description or not isinstance(self.description[name], _KINDS[name]):
-                raise InputError(f"{self.path / 'study.json'}: it describes no study (no {name})")
+    @property
+    def description_file(self) -> Path:
+        """`study.json`."""
+        return self.path / "study.json"
 
     @property
     def optuna_journal(self) -> Path:
-        """What `optuna-dashboard` opens."""
+        """Optuna's storage, which `optuna-dashboard` opens."""
         return self.path / "optuna.journal"
 
     @property
     def trace(self) -> Path:
-        """What one epoch's time went into, where that was asked for."""
+        """The profiler's trace of one epoch, if it was requested."""
         return self.path / "trace.json.gz"
 
     @property
@@ -97,7 +84,7 @@ class StudyFolder:
 
     @property
     def checkpoints(self) -> CheckpointFolder:
-        """States of running trainings."""
+        """Checkpoints of running trainings."""
         return CheckpointFolder(self.path / "checkpoints")
 
     @contextmanager
@@ -124,21 +111,21 @@ class StudyFolder:
         return phase in self.description["phases_done"]
 
     def update(self, **values: Any) -> None:
-        """Change the description and write it."""
+        """Change entries of the description and write it."""
         self.description |= values
         self.save()
 
     def finish(self, phase: str) -> None:
-        """Note that a phase is finished."""
+        """Record that a phase is finished."""
         self.update(phases_done=[*self.description["phases_done"], phase])
 
     def save(self) -> None:
         """Write `study.json` as a whole."""
-        write_text(self.path / "study.json", json.dumps(self.description, indent=2, default=str) + "\n")
+        write_text(self.description_file, json.dumps(self.description, indent=2, default=str) + "\n")
 
 
 def environment() -> dict[str, Any]:
-    """Versions, platform and commit that a study runs with."""
+    """Versions, platform and commit that a study runs on."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -153,7 +140,7 @@ def now() -> str:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout this runs from, with + where files differ; None outside a checkout."""
+    """The commit of the checkout that this runs from, with + if files differ; None outside a checkout."""
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty=+", "--exclude=*"],

@@ -8,12 +8,9 @@ from search.common.commandline import make_app, run_app
 from search.common.console import make_console
 from search.common.files import write_text
 from search.records.results import read_results
-from search.records.studyfolder import StudyFolder
 from search.report.figures.draw import draw_all
 from search.report.page.build import build_page
 from search.report.page.figurefiles import read_figures
-
-_DESCRIBED = ("arguments", "question", "factor", "levels", "reference", "plan", "data", "started", "phases_done")
 
 app = make_app("search.report")
 
@@ -26,7 +23,6 @@ def main(study: Path, /) -> None:
         study: Folder of a study.
     """
     console = make_console()
-    StudyFolder.open(study).require(*_DESCRIBED)
     results = read_results(study)
     for file in draw_all(results):
         console.print(escape(str(file)), soft_wrap=True)

@@ -1,5 +1,6 @@
-"""What `search.show --compare A B` prints: two studies beside each other, narrow enough for a terminal."""
+"""Two studies side by side in the terminal: `search.show --compare A B`."""
 
+from collections import Counter
 from collections.abc import Sequence
 from math import isnan
 from pathlib import Path
@@ -13,56 +14,40 @@ from search.analysis.statistics import Interval
 from search.analysis.two_studies import (
     Facts,
     LevelRow,
-    StudyTables,
-    compared,
+    compared_levels,
     differences_in_making,
-    outcome,
     same_test_set,
-    searched,
+    searched_levels,
     shared_repeats,
 )
 from search.common.console import duration
 from search.common.errors import InputError
-from search.records.ledger import read_table
-from search.records.studyfolder import StudyFolder
-
-# Whatever a study has from its start, without which it cannot be compared.
-_DESCRIBED = ("arguments", "factor", "levels", "reference", "plan", "origin", "data", "environment")
-_TITLES = {"tuned": "each level at its best settings", "equal": "all at the same settings"}
+from search.records.results import Results, read_results
+from search.report.terminal import DRAWN, TITLES
 
 
 def print_compared(console: Console, path_a: Path, path_b: Path) -> None:
     """Print what differs in how two studies were made, and what came out of them.
 
     Raises:
-        InputError: no study in one of them, twice the same folder, or a file that cannot be read.
+        InputError: no study in one of the folders, the same folder twice, or a file that cannot be read.
     """
     if path_a.resolve() == path_b.resolve():
         raise InputError(f"--compare {path_a} {path_b}: this is one folder, not two")
-    a, b = _read(path_a), _read(path_b)
+    a, b = read_results(path_a), read_results(path_b)
     for name, path in (("A", path_a), ("B", path_b)):
         console.print(f"[bold]{name}[/bold]  {escape(str(path))}", soft_wrap=True)
     _print_making(console, differences_in_making(a.description, b.description))
-    metric, other = (study.description["arguments"]["metric"] for study in (a, b))
-    if metric != other:
-        console.print(f"B searched for {other}; here both are compared by A's metric, {metric}.")
+    metric = a.description.metric
+    if b.description.metric != metric:
+        console.print(f"B searched for {b.description.metric}; here both are compared by A's metric, {metric}.")
     if len(a.comparison) and len(b.comparison):
         _print_comparisons(console, a, b, metric)
     else:
         _print_search(console, a, b, metric)
     _print_outcomes(console, a, b, metric)
-    if any(name.startswith("synthetic") for study in (a, b) for name in study.description["data"]):
-        console.print("[yellow]note[/yellow]  drawn cells are a demonstration and no evidence about blood cells")
-
-
-def _read(path: Path) -> StudyTables:
-    folder = StudyFolder.open(path)
-    folder.require(*_DESCRIBED)
-    return StudyTables(
-        description=folder.description,
-        predictions=read_table(path, "predictions", ["phase", "repeat", "fold", "image"]),
-        **{name: read_table(path, name) for name in ("trials", "comparison", "folds", "transfer")},
-    )
+    if a.description.is_drawn or b.description.is_drawn:
+        console.print(DRAWN)
 
 
 def _print_making(console: Console, differing: dict[str, Facts]) -> None:
@@ -74,28 +59,27 @@ def _print_making(console: Console, differing: dict[str, Facts]) -> None:
         _print_facts(console, "What differs", facts)
 
 
-def _print_comparisons(console: Console, a: StudyTables, b: StudyTables, metric: str) -> None:
+def _print_comparisons(console: Console, a: Results, b: Results, metric: str) -> None:
     repeats = shared_repeats(a, b)
-    for settings, title in _TITLES.items():
-        rows = compared(a, b, settings, metric)
+    for settings, title in TITLES.items():
+        rows = compared_levels(a, b, settings, metric)
         if rows:
-            _title(console, f"Comparison, {title}: {metric} pooled over folds")
+            _print_title(console, f"Comparison, {title}: {metric} pooled over folds")
             console.print(_paired(rows) if repeats else _unpaired(rows))
-    if repeats:
-        n_folds = a.description["plan"]["folds"] * len(repeats)
-        studies = {"A": a, "B": b}
-        more = [name for name in studies if studies[name].description["plan"]["repeats"] > len(repeats)]
-        aside = f" Further folds of {' and '.join(more)} are in the pooled values only." if more else ""
+    if not repeats:
         console.print(
-            f"[dim]Both were scored on the same {n_folds} folds of the same images: the difference is the mean "
-            "over these, paired, with the variance of correlated folds; p is adjusted over a table's levels "
-            f"(Holm).{aside}[/dim]"
+            "They were not scored on the same folds of the same images, so there is no paired test; each interval "
+            "is that of a study's own mean over folds."
         )
-    else:
-        console.print(
-            "They were not scored on the same folds of the same images, so no paired test is made; an interval is "
-            "that of a study's own mean over folds."
-        )
+        return
+    n_folds = a.description.plan.folds * len(repeats)
+    more = [name for name, study in (("A", a), ("B", b)) if study.description.plan.repeats > len(repeats)]
+    aside = f" Further folds of {' and '.join(more)} count in the pooled values only." if more else ""
+    console.print(
+        f"[dim]Both were scored on the same {n_folds} folds of the same images: differences are paired means over "
+        "these folds; their intervals allow for correlated folds, and p is adjusted over a table's levels "
+        f"(Holm).{aside}[/dim]"
+    )
 
 
 def _paired(rows: Sequence[LevelRow]) -> Table:
@@ -108,64 +92,72 @@ def _paired(rows: Sequence[LevelRow]) -> Table:
 def _unpaired(rows: Sequence[LevelRow]) -> Table:
     table = _levels_table("A", "A 95 %", "B", "B 95 %")
     for row in rows:
-        cells = (_share(row.a), _interval(row.a_over_folds), _share(row.b), _interval(row.b_over_folds))
-        table.add_row(escape(row.level), *cells)
+        values = (_share(row.a), _interval(row.a_over_folds), _share(row.b), _interval(row.b_over_folds))
+        table.add_row(escape(row.level), *values)
     return table
 
 
-def _print_search(console: Console, a: StudyTables, b: StudyTables, metric: str) -> None:
-    rows = searched(a, b, metric)
+def _print_search(console: Console, a: Results, b: Results, metric: str) -> None:
+    rows = searched_levels(a, b, metric)
     if rows:
-        _title(console, f"Search so far: {metric} of each level's best trial")
+        _print_title(console, f"Search so far: {metric} of each level's best trial")
         table = _levels_table("A", "B")
         for row in rows:
             table.add_row(escape(row.level), _share(row.a), _share(row.b))
         console.print(table)
-    lacking = [name for name, study in (("A", a), ("B", b)) if not len(study.comparison)]
+    lacking = [name for name, study in (("A", a), ("B", b)) if study.comparison.empty]
     console.print(
-        f"{' and '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} no comparison yet. Values of a search "
-        "flatter, since the best was chosen by them; nothing is tested."
+        f"{' and '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} no comparison yet. The best value of a "
+        "search flatters, since it was chosen for being the best; nothing is tested."
     )
 
 
-def _print_outcomes(console: Console, a: StudyTables, b: StudyTables, metric: str) -> None:
-    outcomes = [outcome(study, metric) for study in (a, b)]
-    texts = [_outcome_texts(found, metric) for found in outcomes]
-    facts = {name: (texts[0].get(name), texts[1].get(name)) for name in dict.fromkeys([*texts[0], *texts[1]])}
-    _print_facts(console, "What came out", facts)
-    if all("test" in found for found in outcomes):
+def _print_outcomes(console: Console, a: Results, b: Results, metric: str) -> None:
+    of_a, of_b = (_outcome(study, metric) for study in (a, b))
+    _print_facts(console, "What came out", {name: (of_a.get(name), of_b.get(name)) for name in {**of_a, **of_b}})
+    if a.description.test is not None and b.description.test is not None:
         if not same_test_set(a, b):
             console.print("Their test sets are not the same images.")
-        for name, found in zip("AB", outcomes, strict=True):
-            if found["test_scored"] > 1:
-                console.print(f"The test set of {name} was scored {found['test_scored']} times as the study grew.")
+        for name, study in (("A", a), ("B", b)):
+            times = study.description.test_scored
+            if times > 1:
+                console.print(f"The test set of {name} was scored {times} times as the study grew.")
 
 
-def _outcome_texts(found: dict[str, Any], metric: str) -> dict[str, str]:
-    """What a study has come to, by name and in words."""
-    texts = {"trials": found["trials"] or "none"}
-    if found["time_s"] is not None:
-        texts["time"] = duration(found["time_s"])
-    if "winner" in found:
-        texts["winner"] = found["winner"]
-        texts |= {f"its test {name}": _share(found["test"][name]) for name in dict.fromkeys(("accuracy", metric))}
-    if "macs" in found:
-        texts["its MMACs"] = f"{found['macs'] / 1e6:.1f}"
-        texts["its parameters"] = f"{found['n_parameters']:,}"
-        texts["its ms per image"] = f"{found['latency_ms']:.2f}"
-    if "way" in found:
-        way = found["way"].replace("_", "-")
-        texts[f"its best transfer, {metric}"] = f"{_share(found['transferred'])} {way}, to {found['target']}"
+def _outcome(study: Results, metric: str) -> dict[str, str]:
+    """Trials, time, the tested winner, its cost and its best way of transfer, by name and in words."""
+    description = study.description
+    states = Counter(study.trials["state"]).most_common()
+    texts = {"trials": ", ".join(f"{count} {state}" for state, count in states) or "none"}
+    if description.time is not None:
+        texts["time"] = duration(description.time["elapsed"])
+    if description.winner is None or description.test is None:
+        return texts
+    level = description.winner["level"]
+    texts["winner"] = level
+    texts |= {f"its test {name}": _share(description.test[name]) for name in dict.fromkeys(("accuracy", metric))}
+    for _, row in study.tuned[study.tuned["level"] == level].iterrows():
+        costs = {
+            "its MMACs": (row["macs"] / 1e6, ".1f"),
+            "its parameters": (row["n_parameters"], ",.0f"),
+            "its ms per image": (row["latency_ms"], ".2f"),
+        }
+        texts |= {name: f"{value:{form}}" for name, (value, form) in costs.items() if not isnan(value)}
+    ways = study.transfer[study.transfer["level"] == level]
+    if len(ways):
+        best = ways.iloc[int(ways[metric].argmax())]
+        way = best["way"].replace("_", "-")
+        texts[f"its best transfer, {metric}"] = f"{_share(best[metric])} {way}, to {best['data']}"
     return texts
 
 
-def _title(console: Console, title: str) -> None:
-    """A line of its own, since a table's title is folded to the width of the table."""
+def _print_title(console: Console, title: str) -> None:
+    """A line of its own, since rich folds a table's title to the width of the table."""
     console.print(f"[bold]{escape(title)}[/bold]")
 
 
 def _levels_table(*numbers: str) -> Table:
-    # Without a pad at its edges the paired table has room in 60 columns.
+    # Without padding at its edges the paired table fits into 60 columns.
     table = Table(box=None, header_style="dim", pad_edge=False)
     table.add_column("level")
     for column in numbers:
@@ -174,7 +166,7 @@ def _levels_table(*numbers: str) -> Table:
 
 
 def _print_facts(console: Console, title: str, facts: Facts) -> None:
-    _title(console, title)
+    _print_title(console, title)
     table = Table(box=None, header_style="dim", pad_edge=False)
     table.add_column("", style="dim")
     for study in ("A", "B"):
@@ -185,9 +177,9 @@ def _print_facts(console: Console, title: str, facts: Facts) -> None:
 
 
 def _text(value: Any) -> str:
-    if value is None:
+    if value in (None, ""):
         return "–"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _share(value: float | None) -> str:
@@ -201,7 +193,7 @@ def _p(value: float) -> str:
 
 
 def _interval(interval: Interval | None) -> str:
-    """The interval within 0..1, where the metric lies; few folds give wider ones."""
+    """The interval within 0..1, the range of the metric; few folds give wider ones."""
     if interval is None:
         return "–"
     return f"{max(0, interval.low):.3f}–{min(1, interval.high):.3f}"

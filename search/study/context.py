@@ -14,6 +14,7 @@ from search.data.imageset import ImageSet
 from search.data.splits import Indices, Split, stratified_folds
 from search.records.arguments import Arguments
 from search.records.checkpoints import CheckpointFolder
+from search.records.description import Plan
 from search.records.ledger import Ledger
 from search.records.observers import Observers, Training
 from search.records.recorder import FoldRecorder
@@ -21,7 +22,7 @@ from search.records.schema import Key
 from search.records.studyfolder import StudyFolder
 from search.records.timing import Timing
 from search.space import Configuration, Params, Space
-from search.study.plan import FROZEN_SHARE, Plan, training_cost
+from search.study.plan import FROZEN_SHARE, training_cost
 from search.training.checkpoint import Checkpoint
 from search.training.types import FoldScore, Images, Task
 from search.tuning.cluster import Cluster

@@ -14,13 +14,14 @@ from search.common.seeds import derive_seed
 from search.data.imageset import ImageSet
 from search.data.splits import TEST_SHARE, hold_out, stratified_folds
 from search.records.arguments import Arguments, Resources, study_name
+from search.records.description import Plan
 from search.records.ledger import Ledger
 from search.records.livelog import LiveLog, open_log
 from search.records.observers import Observer, Observers
 from search.records.studyfolder import StudyFolder, now
 from search.records.timing import added, described
 from search.study.announce import print_estimate, print_networks, print_plan
-from search.study.plan import Plan, input_sides
+from search.study.plan import input_sides
 from search.study.provenance import provenance, provenance_changes
 from search.study.resume import (
     Extension,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from search.data.splits import TEST_SHARE
+from search.records.description import Plan, PlannedPhase
 from search.space import PAPER_LEVELS, Configuration, FixedSuggester, Profile, Space, TrainingConfig, sample
 from wbcmodels.config import PAPER_WBCSNET, PAPER_WBCSNET2
 from wbcmodels.cost import macs, n_parameters
@@ -31,40 +32,6 @@ QUICK_S = {"synthetic": 245.0, "own": 2900.0}
 SAMPLES = 40
 # Journal and Parquet together: 121 and 158 per prediction, 220 and 277 per epoch in two studies of five classes.
 BYTES_PER_PREDICTION, BYTES_PER_EPOCH = 160, 280
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedPhase:
-    """The maximum number of trainings and epochs of a phase, and their cost in MACs; see `image_cost`."""
-
-    name: str
-    trainings: int
-    epochs: int
-    cost: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a study does.
-
-    Attributes:
-        n_trials: over all levels; a multiple of the number of levels.
-        phases: in order, each in the worst case: nothing stops early, and every network is its level's largest.
-    """
-
-    profile_name: str
-    profile: Profile
-    n_trials: int
-    search_folds: int
-    finalists: int
-    folds: int
-    repeats: int
-    phases: tuple[PlannedPhase, ...]
-
-    @property
-    def cost(self) -> float:
-        """Of all phases, in MACs."""
-        return sum(phase.cost for phase in self.phases)
 
 
 @dataclass(frozen=True, kw_only=True)

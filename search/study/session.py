@@ -13,8 +13,9 @@ from search.common.console import make_console
 from search.data.imageset import Source
 from search.data.sources import SYNTHETIC, open_source
 from search.records.arguments import Arguments, Resources
+from search.records.description import Plan
 from search.space import Profile, Space, load_space
-from search.study.plan import Plan, Request, image_cost, largest_configurations, make_plan, typical_configuration
+from search.study.plan import Request, image_cost, largest_configurations, make_plan, typical_configuration
 from search.study.resume import planned_profile
 from search.tuning.cluster import Cluster, ray_cluster
 from search.tuning.packing import packed

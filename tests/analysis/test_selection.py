@@ -21,7 +21,7 @@ def random_trials(seed, n=40):
     return trials
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(8))
 def test_best_trial_of_a_level_is_its_highest_complete_one(seed):
     trials = random_trials(seed)
     best = best_trials(trials)
@@ -44,7 +44,7 @@ def ranked(trials, level):
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 100])
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(8))
 def test_finalists_are_the_best_complete_trials_of_each_level(seed, n):
     trials = random_trials(seed)
     chosen = finalists(trials, n)
@@ -55,12 +55,7 @@ def test_finalists_are_the_best_complete_trials_of_each_level(seed, n):
     assert sorted(row["number"] for row in finalists(shuffled, n)) == sorted(row["number"] for row in chosen)
 
 
-def test_no_finalists_without_complete_trials():
-    assert finalists([], 3) == []
-    assert finalists([trial(0, "a", 0.9, "PRUNED"), trial(1, "a", None, "FAIL")], 3) == []
-
-
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(8))
 def test_of_confirmed_trials_the_confirmed_value_decides(seed):
     rng = np.random.default_rng(seed)
     trials = random_trials(seed)
@@ -85,11 +80,6 @@ def test_a_confirmed_value_of_zero_still_wins_over_none():
     assert best_trials(rows)["a"]["number"] == 1
 
 
-def test_confirmation_does_not_choose_the_finalists():
-    rows = [trial(0, "a", 0.1, confirmed=1.0), trial(1, "a", 0.9), trial(2, "a", 0.8, confirmed=0.2)]
-    assert [row["number"] for row in finalists(rows, 2)] == [1, 2]
-
-
 OBJECTIVES = ({"value": True}, {"value": True, "macs": False}, {"value": True, "macs": False, "f1": True})
 
 
@@ -107,7 +97,7 @@ def dominates(one, other, objectives):
 
 
 @pytest.mark.parametrize("objectives", OBJECTIVES, ids=lambda objectives: "+".join(objectives))
-@pytest.mark.parametrize("seed", range(15))
+@pytest.mark.parametrize("seed", range(8))
 def test_the_front_is_what_nothing_dominates(seed, objectives):
     trials = costed(seed)
     complete = [row for row in trials if row["state"] == "COMPLETE"]
@@ -125,31 +115,18 @@ def test_the_front_is_what_nothing_dominates(seed, objectives):
     assert {row["number"] for row in pareto_front(shuffled, objectives)} == numbers
 
 
-def test_the_front_of_one_objective_is_its_best():
-    trials = [trial(0, "a", 0.5), trial(1, "b", 0.7), trial(2, "a", 0.7), trial(3, "a", 0.9, "PRUNED")]
-    assert [row["number"] for row in pareto_front(trials, {"value": True})] == [1, 2]
-    assert [row["number"] for row in pareto_front(trials, {"value": False})] == [0]
-
-
-def test_no_front_without_complete_trials():
-    assert pareto_front([trial(0, "a", None, "FAIL"), trial(1, "a", 0.9, "PRUNED")], {"value": True}) == []
-
-
 def test_a_stopped_trial_is_never_the_best():
     assert best_trials([trial(0, "a", 0.9, "PRUNED"), trial(1, "a", 0.1)])["a"]["number"] == 1
     assert best_trials([trial(0, "a", 0.9, "PRUNED"), trial(1, "b", None, "FAIL")]) == {}
     assert best_trials([]) == {}
-
-
-def test_a_value_of_zero_still_wins_over_none():
-    assert best_trials([trial(0, "a", 0.0)])["a"]["value"] == 0.0
+    assert finalists([], 3) == pareto_front([], {"value": True}) == []
 
 
 def worth(row):
     return 0.0 if row["state"] == "FAIL" else row["value"]
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(8))
 def test_equal_settings_are_the_best_on_average_among_those_tried_everywhere(seed):
     rng = np.random.default_rng(seed)
     trials, number, means = [], 0, {}
@@ -181,19 +158,3 @@ def test_settings_that_failed_everywhere_are_still_settings():
     assert equal_settings(failed, ("a", "b")) == {"x": 1}
     good = [trial(i, level, 0.1, x=2) for i, level in enumerate("ab")]
     assert equal_settings(failed + good, ("a", "b")) == {"x": 2}
-
-
-def test_levels_that_are_not_asked_about_do_not_matter():
-    trials = [trial(0, "a", 0.5, x=1), trial(1, "b", 0.9, x=2), trial(2, "a", 0.4, x=2)]
-    assert equal_settings(trials, ("a",)) == {"x": 1}
-
-
-def test_order_of_the_parameters_does_not_matter():
-    trials = [trial(0, "a", 0.5, x=1, y=2), trial(1, "b", 0.5, y=2, x=1)]
-    assert equal_settings(trials, ("a", "b")) == {"x": 1, "y": 2}
-
-
-def test_the_parameters_are_a_copy():
-    trials = [trial(0, "a", 0.5, x=1)]
-    equal_settings(trials, ("a",))["x"] = 7
-    assert trials[0]["params"] == {"x": 1}

@@ -18,100 +18,56 @@ DESCRIPTION = {"arguments": {"space": "x", "trials": None}, "levels": ("a", "b")
 
 @pytest.fixture(autouse=True)
 def _no_lookups(monkeypatch):
-    """Versions and commit have tests of their own."""
+    """Versions and commit have a test of their own."""
     monkeypatch.setattr(search.records.studyfolder, "environment", lambda: {"python": "3"})
 
 
-def read(path):
-    return json.loads((path / "study.json").read_text(encoding="utf-8"))
-
-
-def test_created_folder_can_be_opened_again(tmp_path):
+def test_a_created_folder_opens_with_all_that_was_changed(tmp_path):
     path = tmp_path / "results" / "mine"
     created = StudyFolder.create(path, DESCRIPTION)
-    opened = StudyFolder.open(path)
-    assert opened.path == path
-    assert opened.description == json.loads(json.dumps(created.description)) == read(path)
-    assert opened.description["arguments"] == DESCRIPTION["arguments"]
-    assert opened.description["levels"] == ["a", "b"]
-    assert opened.description["phases_done"] == []
-    assert [entry.name for entry in path.iterdir()] == ["study.json"]
-    assert DESCRIPTION == {"arguments": {"space": "x", "trials": None}, "levels": ("a", "b")}
-
-
-def test_phases_are_noted_in_their_order(tmp_path):
-    folder = StudyFolder.create(tmp_path / "s", {})
     for phase in ("search", "compare"):
-        assert not folder.is_done(phase)
-        folder.finish(phase)
-        assert folder.is_done(phase)
-        assert StudyFolder.open(tmp_path / "s").is_done(phase)
-    assert read(tmp_path / "s")["phases_done"] == ["search", "compare"]
-    assert not folder.is_done("test")
-
-
-def test_update_is_written_at_once_and_keeps_the_rest(tmp_path):
-    folder = StudyFolder.create(tmp_path / "s", DESCRIPTION)
-    folder.update(winner={"level": "1+2"}, test={"accuracy": 0.5})
-    folder.update(test={"accuracy": 0.75})
-    written = read(tmp_path / "s")
-    assert written["winner"] == {"level": "1+2"}
-    assert written["test"] == {"accuracy": 0.75}
-    assert written["arguments"] == DESCRIPTION["arguments"]
+        assert not created.is_done(phase)
+        created.finish(phase)
+        assert StudyFolder.open(path).is_done(phase)
+    created.update(winner={"level": "1+2"}, test={"accuracy": 0.5})
+    created.update(test={"accuracy": 0.75})
+    opened = StudyFolder.open(path)
+    assert opened.description == json.loads(json.dumps(created.description))
+    assert opened.description["levels"] == ["a", "b"]
+    assert opened.description["phases_done"] == ["search", "compare"]
+    assert (opened.description["winner"], opened.description["test"]) == ({"level": "1+2"}, {"accuracy": 0.75})
+    assert [entry.name for entry in path.iterdir()] == ["study.json"]
+    assert opened.optuna_journal.parent == opened.model.parent == path
 
 
 def test_nothing_is_overwritten(tmp_path):
     StudyFolder.create(tmp_path / "s", {"first": True})
-    for path in (tmp_path / "s", tmp_path):
-        with pytest.raises(InputError, match="--resume"):
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "s", tmp_path, tmp_path / "file"):
+        with pytest.raises(InputError, match=f"{path}: .*--resume"):
             StudyFolder.create(path, {})
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(InputError, match="file: it exists already"):
-        StudyFolder.create(tmp_path / "file", {})
-    assert read(tmp_path / "s")["first"] is True
+    assert StudyFolder.open(tmp_path / "s").description["first"] is True
 
 
-def test_folder_that_cannot_be_made_is_named(tmp_path):
+def test_a_folder_that_cannot_be_made_or_written_is_named(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError, match=f"{tmp_path / 'file' / 's'}: Not a directory"):
         StudyFolder.create(tmp_path / "file" / "s", {})
-    assert str(caught.value) == f"{tmp_path / 'file' / 's'}: Not a directory"
-
-
-def test_folder_without_a_study_is_named(tmp_path):
-    for path in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(InputError) as caught:
-            StudyFolder.open(path)
-        assert str(caught.value).startswith(f"{path}: there is no study in it")
-
-
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xff", b"nonsense"])
-def test_damaged_description_is_named(tmp_path, content):
-    (tmp_path / "study.json").write_bytes(content)
-    with pytest.raises(InputError) as caught:
-        StudyFolder.open(tmp_path)
-    assert str(caught.value).startswith(f"{tmp_path / 'study.json'}: it cannot be read")
-
-
-@pytest.mark.parametrize("content", ["[]", "5", "null"])
-def test_description_that_is_no_object_is_named(tmp_path, content):
-    (tmp_path / "study.json").write_text(content)
-    with pytest.raises(InputError, match=r"study\.json"):
-        StudyFolder.open(tmp_path)
-
-
-def test_path_that_is_a_file_is_an_input_error(tmp_path):
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(InputError, match="file"):
-        StudyFolder.open(tmp_path / "file")
-
-
-def test_description_that_cannot_be_written(tmp_path):
+    with pytest.raises(InputError, match="file"), StudyFolder(tmp_path / "file", {}).locked():
+        pass
     folder = StudyFolder.create(tmp_path / "s", {})
-    (tmp_path / "s" / "study.json").unlink()
-    (tmp_path / "s").rmdir()
+    folder.description_file.unlink()
+    folder.path.rmdir()
     with pytest.raises(StudyFailedError, match=r"study\.json: No such file"):
         folder.update(x=1)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff\xff", b"[]", b"null"])
+def test_what_describes_no_study_is_named(tmp_path, content):
+    if content is not None:
+        (tmp_path / "study.json").write_bytes(content)
+    with pytest.raises(InputError, match=f"{tmp_path}.*study\\.json"):
+        StudyFolder.open(tmp_path)
 
 
 # One process at a time
@@ -140,80 +96,43 @@ def holder(tmp_path):
 
 
 def is_free(path):
-    """Whether the study can be run, by way of a folder opened anew."""
+    """Whether the study can be run."""
     with suppress(InputError), StudyFolder(path, {}).locked():
         return True
-    with pytest.raises(InputError, match="another process is running this study"), StudyFolder(path, {}).locked():
+    with pytest.raises(InputError, match=str(path)), StudyFolder(path, {}).locked():
         pass
     return False
 
 
-def test_a_study_runs_once_in_a_process(tmp_path):
-    folder, other = (StudyFolder.create(tmp_path / name, {}) for name in ("s", "other"))
-    for _ in range(2):
-        assert is_free(folder.path)
-        with folder.locked():
-            assert is_free(other.path)
-            assert not is_free(folder.path)
-            with pytest.raises(InputError, match="another process"), folder.locked():
-                pass
-            assert not is_free(folder.path)  # nor has the refused one released it
-
-
-@pytest.mark.parametrize("error", [InputError("x"), KeyboardInterrupt(), SystemExit(1)], ids=repr)
-def test_a_study_that_ends_badly_is_released(tmp_path, error):
-    with pytest.raises(type(error)), StudyFolder(tmp_path, {}).locked():
-        raise error
+@pytest.mark.parametrize("error", [None, InputError("x"), KeyboardInterrupt()], ids=repr)
+def test_a_study_runs_once_in_a_process_and_is_released_however_it_ends(tmp_path, error):
+    (tmp_path / ".lock").write_text("1")  # a file left behind is no obstacle
+    (tmp_path / "other").mkdir()
+    with suppress(type(error) if error else ()), StudyFolder(tmp_path, {}).locked():
+        assert is_free(tmp_path / "other")
+        assert not is_free(tmp_path)
+        assert not is_free(tmp_path)  # a refused process has not released it
+        if error:
+            raise error
     assert is_free(tmp_path)
 
 
-def test_a_second_process_is_refused_until_the_first_ends(tmp_path, holder):
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_second_process_is_refused_until_the_first_ends(tmp_path, holder, killed):
     assert not is_free(tmp_path)
-    assert not is_free(tmp_path)
-    holder.stdin.close()
-    assert holder.wait(60) == 0
+    if killed:
+        os.kill(holder.pid, signal.SIGKILL)
+    else:
+        holder.stdin.close()
+    assert holder.wait(60) == (-signal.SIGKILL if killed else 0)
     assert is_free(tmp_path)
 
 
-def test_a_process_that_is_killed_holds_nothing(tmp_path, holder):
-    assert not is_free(tmp_path)
-    os.kill(holder.pid, signal.SIGKILL)
-    assert holder.wait(60) == -signal.SIGKILL
-    assert is_free(tmp_path)
-
-
-def test_a_lock_file_left_behind_is_no_obstacle(tmp_path):
-    (tmp_path / ".lock").write_text("1")
-    assert is_free(tmp_path)
-
-
-def test_folder_that_cannot_be_locked_is_an_input_error(tmp_path):
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(InputError, match="file"), StudyFolder(tmp_path / "file", {}).locked():
-        pass
-
-
-def test_paths_are_in_the_folder(tmp_path):
-    folder = StudyFolder(tmp_path, {})
-    assert folder.optuna_journal.parent == folder.model.parent == tmp_path
-
-
-def test_now_is_in_utc():
+def test_the_environment_lists_versions_and_a_commit_where_there_is_git(monkeypatch):
     assert datetime.fromisoformat(now()).utcoffset() == timedelta(0)
-
-
-def test_environment_says_what_a_study_runs_with():
     found = environment()
     assert set(found["versions"]) == {*LIBRARIES, "wbc-search"}
-    assert all(found["versions"].values())
-    assert found["commit"] is None or "\n" not in found["commit"]
-    json.dumps(found)
-
-
-@pytest.mark.parametrize("error", [FileNotFoundError("git"), subprocess.TimeoutExpired("git", 10)])
-def test_no_commit_without_git(monkeypatch, error):
-    def fail(*args, **options):
-        raise error
-
-    monkeypatch.setattr(subprocess, "run", fail)
-    assert environment()["commit"] is None
+    assert all(json.loads(json.dumps(found["versions"])).values())
+    for error in (FileNotFoundError("git"), subprocess.TimeoutExpired("git", 10)):
+        monkeypatch.setattr(subprocess, "run", lambda *args, error=error, **options: (_ for _ in ()).throw(error))
+        assert environment()["commit"] is None

@@ -1,64 +1,8 @@
-"""Numbers as a page writes them, and what they are sorted by."""
+"""Numbers and words as a report writes them."""
 
-import math
-
-import pandas as pd
 import pytest
 
-from search.report.format import (
-    NOTHING,
-    Cell,
-    day,
-    difference,
-    large,
-    listed,
-    milliseconds,
-    number,
-    parameter,
-    text,
-    times,
-)
-
-
-def compared(mean, low, high, p_mcnemar):
-    ends = {"": mean, "_low": low, "_high": high}
-    return pd.Series(
-        {f"difference_reference{end}": value for end, value in ends.items()} | {"p_mcnemar": p_mcnemar}
-    )
-
-
-@pytest.mark.parametrize(
-    ("row", "cell"),
-    [
-        (compared(0.018, -0.054, 0.09, 0.2), Cell("+1.8 (−5.4 to +9.0)", 0.018)),
-        (compared(0.018, math.nan, math.nan, 0.2), Cell("+1.8", 0.018)),  # one fold
-        (compared(0.0, 0.0, 0.0, 1.0), Cell("+0.0 (+0.0 to +0.0)", 0.0)),  # another level, as right
-        (compared(0.0, 0.0, 0.0, math.nan), Cell(NOTHING)),  # the reference itself
-        (compared(math.nan, math.nan, math.nan, math.nan), Cell(NOTHING)),  # no reference
-    ],
-)
-def test_a_difference_is_told_from_none(row, cell):
-    assert difference(row) == cell
-
-
-@pytest.mark.parametrize("make", [text, parameter, lambda value: number(value, ".2f")])
-@pytest.mark.parametrize("value", [None, math.nan, pd.NA, pd.NaT])
-def test_what_is_missing_says_nothing_and_sorts_last(make, value):
-    assert make(value) == Cell(NOTHING, None)
-
-
-@pytest.mark.parametrize(
-    ("value", "cell"),
-    [
-        (True, Cell("True", "True")),
-        (28.0, Cell("28", 28.0)),
-        (0.00123456, Cell("0.00123", 0.00123456)),
-        (-2.5, Cell("−2.5", -2.5)),
-        ("batch", Cell("batch", "batch")),
-    ],
-)
-def test_a_parameter_of_any_type_is_written_and_sorted(value, cell):
-    assert parameter(value) == cell
+from search.report.format import NOTHING, day, large, listed, milliseconds, times
 
 
 @pytest.mark.parametrize(

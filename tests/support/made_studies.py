@@ -1,14 +1,20 @@
-"""Small studies to hold against each other: a description and rows of tables, all made up."""
+"""Small studies to analyse and compare: a description and rows of tables, all made up."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from search.analysis.statistics import interval_over_folds
 from search.common.metrics import METRIC_NAMES
 from search.records.arguments import Arguments
+from search.records.description import parse_description
 from search.records.ledger import Ledger
+from search.records.results import Results
+from search.records.schema import KEY_COLUMNS, TABLES, field_of
+from search.space import PAPER_PROFILE
 
 METRIC = "balanced_accuracy"
 LEVELS = ("none", "1", "2")
@@ -16,36 +22,44 @@ PAPER = ("paper_plain", "paper_wbcsnet2")
 SIZES = {"n_parameters": 1_234_567, "macs": 23_400_000, "latency_ms": 1.25}
 
 
-def describe(*, levels, images, n_folds, repeats, seed, fingerprint, metric, tested):
+def describe(
+    *, levels=LEVELS, images=60, n_folds=10, repeats=1, seed=0, fingerprint="same", metric=METRIC, tested=False
+):
+    """The content of a `study.json`."""
     arguments = Arguments(space="residual_placement", data="cells", seed=seed, metric=metric)
     data = {"fingerprint": fingerprint, "n_images": images, "classes": {"a": images - 9, "b": 9}}
     description = {
-        "arguments": asdict(arguments),
+        "arguments": asdict(arguments), "question": "?",
         "factor": "placement", "levels": levels, "reference": "none",
         "plan": {
-            "profile_name": "quick", "profile": {"width": 0.25, "epochs": 8, "input_px": (24, 28)},
-            "n_trials": 6, "search_folds": 3, "finalists": 1, "folds": n_folds, "repeats": repeats,
+            "profile_name": "quick", "profile": asdict(PAPER_PROFILE), "n_trials": 6, "search_folds": 3,
+            "finalists": 1, "folds": n_folds, "repeats": repeats, "phases": [],
         },
         "origin": {"space": "5face" * 8, "code": "c0de" * 8},
         "data": {"cells": data, "others": {**data, "fingerprint": "target"}},
         "environment": {"python": "3.11", "platform": "Linux", "commit": "abc", "versions": {"torch": "2.15"}},
+        "started": "2026-11-24T08:00:00+00:00", "phases_done": [],
     }  # fmt: skip
     if tested:
         description |= {"winner": {"level": "1"}, "test": dict.fromkeys(METRIC_NAMES, 0.75)}
     return json.loads(json.dumps(description))
 
 
-def make_study(
-    *, levels=LEVELS, network=0, images=60, n_folds=10, repeats=1, seed=0, fingerprint="same", metric=METRIC,
-    tested=True,
-):  # fmt: skip
+def make_study(*, network=0, tested=True, **options):
     """A study's description, and the rows of its tables by name.
 
     Args:
         network: two studies of the same network have the same scores on the same folds.
-        seed: of the partition into folds.
         tested: it is finished; without, it was interrupted after the comparison.
+        options: see `describe`; the seed is that of the partition into folds.
     """
+    description = describe(tested=tested, **options)
+    levels, metric, seed = (
+        description["levels"],
+        description["arguments"]["metric"],
+        description["arguments"]["seed"],
+    )
+    images, n_folds = description["data"]["cells"]["n_images"], description["plan"]["folds"]
     rows = {"trials": [], "folds": [], "predictions": [], "comparison": [], "transfer": []}
     for number in range(2 * len(levels)):
         trial = {"number": number, "level": levels[number % len(levels)], "state": "COMPLETE"}
@@ -55,7 +69,7 @@ def make_study(
     for nth, (level, settings) in enumerate([*rivals, *((level, None) for level in PAPER)]):
         key = {"phase": "compare", "level": level, "settings": settings, "data": "cells"}
         folds = []
-        for repeat in range(repeats):
+        for repeat in range(description["plan"]["repeats"]):
             of_fold = np.random.default_rng([seed, repeat]).permutation(images) % n_folds
             scores = np.random.default_rng([network, nth, repeat]).uniform(0.8, 0.95, n_folds)
             for fold, value in enumerate(scores.tolist()):
@@ -77,8 +91,30 @@ def make_study(
         key |= {"phase": "transfer", "data": "others"}
         for way, value in (("scratch", 0.7), ("frozen", 0.6), ("fine_tuned", 0.8)):
             rows["transfer"].append({**key, "way": way, **dict.fromkeys(METRIC_NAMES, value)})
-    plan = {"levels": levels, "images": images, "n_folds": n_folds, "repeats": repeats, "seed": seed}
-    return describe(**plan, fingerprint=fingerprint, metric=metric, tested=tested), rows
+    return description, rows
+
+
+def make_results(**options):
+    """A study as its reader gives it."""
+    description, rows = make_study(**options)
+    return as_results(description, rows)
+
+
+def as_results(description, rows):
+    """Results of a description and of rows by table; rows of no table are none."""
+    tables = {name: frame(name, rows.get(name, [])) for name in TABLES}
+    return Results(Path("study"), parse_description(description, Path("study.json")), tables)
+
+
+def frame(table, rows):
+    """Rows as a study's folder gives them back."""
+    schema = pa.schema([field_of(name) for name in (*KEY_COLUMNS, *TABLES[table])])
+    return pa.Table.from_pylist(rows, schema=schema).to_pandas()
+
+
+def with_tables(results, **tables):
+    """The results with other tables."""
+    return replace(results, tables={**results.tables, **tables})
 
 
 def write_study(folder, **options):

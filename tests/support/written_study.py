@@ -1,218 +1,177 @@
-"""A study's folder as the program leaves it, in seconds: no network is trained, its predictions are made up.
+"""A study's folder, made up in a second: no network is trained and no phase of the program runs.
 
-Rows, statistics, files and their order are those of the project's own phases; only the search, which needs Ray, is
-entered here.
+Only the comparison's statistics are the program's own. A network's predictions depend on its ability and on how
+hard an image is; all networks find the same images hard.
 """
 
+import base64
 import io
+import json
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
-from types import SimpleNamespace
 from unittest.mock import patch
+from zlib import crc32
 
 import numpy as np
 import optuna
-from optuna.trial import TrialState
-from rich.console import Console
+import pandas as pd
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from PIL import Image
 from safetensors.torch import save
 from scipy.special import softmax
 
-from search.common.console import ProgressReporter
-from search.common.metrics import score
-from search.common.seeds import derive_seed
-from search.data.imageset import ImageSet
-from search.data.splits import TEST_SHARE, hold_out
-from search.data.synthetic import CELL_TYPES, MICROSCOPES, draw_cell
+from search.analysis.comparison import compare_settings
+from search.common.metrics import METRIC_NAMES, score
 from search.records.arguments import Arguments
+from search.records.description import DataSet, Description, Environment, Plan, PlannedPhase
 from search.records.ledger import Ledger
-from search.records.observers import Observers
-from search.records.recorder import FoldRecorder
-from search.records.schema import Key
-from search.records.studyfolder import StudyFolder
+from search.records.schema import TABLES
 from search.space import Profile
-from search.study.comparing import compare, winner
-from search.study.confirming import confirm
-from search.study.context import Study
-from search.study.launch import describe
-from search.study.plan import Request, make_plan
-from search.study.searching import trial_row
-from search.study.transferring import test as score_on_test
-from search.study.transferring import transfer
-from search.training.types import EpochResult, EpochScore, FoldScore, Normalisation, Step
-from search.tuning.pool import JobStep
-from search.tuning.storage import journal_storage
+from search.training.trainedmodel import TrainedModel, save_model
+from search.training.types import Normalisation
 from spaces.residual_placement import SPACE
-from wbcmodels.config import PLACEMENTS
+from wbcmodels.config import PLACEMENTS, ModelConfig
+from wbcmodels.cost import model_size
 from wbcmodels.family import build
 
 CLASSES = ("basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil")
 SHARES = (0.10, 0.12, 0.26, 0.14, 0.38)
-# How able each placement is, in the unit of a network's logits; a few tenths drown in the noise of folds.
+# Ability of each placement, in units of logits; a few tenths drown in the noise of folds.
 UNSETTLED = dict(zip(PLACEMENTS, (0.0, 0.0, 0.1, -0.1, 0.2, 0.1, 0.4, 0.1), strict=True))
 SETTLED = {**UNSETTLED, "none": -1.5, "3": -1.3, "2+3": 2.0}
 REFERENCE_BEST = {**dict.fromkeys(PLACEMENTS, -0.8), "none": 0.2}
-TIME = {"elapsed": 2460.0, "training": 4000.0, "validation": 430.0, "preparing": 90.0, "waiting": 400.0}
+METRIC, FOLDS, SEARCH_FOLDS, EPOCHS = "balanced_accuracy", 10, 3, 5
+WAYS = {"scratch": 0.0, "frozen": -1.2, "fine_tuned": 0.4}
 SMALL = Profile(
-    width=0.125, epochs=5, transfer_epochs=5, input_px=(24, 28), lr=(0.002, 0.03), trials_per_level=3,
-    search_folds=3,
+    width=0.125, epochs=EPOCHS, transfer_epochs=EPOCHS, input_px=(24, 28), lr=(0.002, 0.03), trials_per_level=3,
+    search_folds=SEARCH_FOLDS,
 )  # fmt: skip
 BEGAN = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 COMMAND = "python -m search.run --space residual_placement --data cells --transfer-data others"
+PAPER = {
+    "paper_plain": ModelConfig(placement="none", norm="none", dropout=0.0, input_px=28, width=0.125),
+    "paper_wbcsnet2": ModelConfig(placement="1", norm="batch", dropout=0.5, input_px=28, width=0.125),
+}
 
 
 def write_study(
-    folder,
-    *,
-    n_trials=24,
-    n_images=400,
-    levels=PLACEMENTS,
-    reference=None,
-    classes=CLASSES,
-    gains=UNSETTLED,
-    data=("cells", "others"),
-    profile=SMALL,
-    finalists=1,
-    repeats=1,
-    factor="placement",
-    command=COMMAND,
-    stop=None,
-    seed=0,
-):
+    folder, *, n_trials=24, n_images=400, levels=PLACEMENTS, reference=None, classes=CLASSES, gains=UNSETTLED,
+    data=("cells", "others"), factor="placement", command=COMMAND, stop=None,
+):  # fmt: skip
     """Write a study of the residual placement, and give its folder.
 
     Args:
         levels: names of the placements, in their order; the first is the reference unless another is named.
         gains: of the placements; see UNSETTLED.
-        data: names of the data set and of what is transferred to.
-        stop: a phase, and after how many of its trials or trainings it is interrupted.
+        data: names of source and target.
+        stop: a phase, and the number of its trials or trainings after which it is interrupted.
     """
-    placement_of = dict(zip(levels, PLACEMENTS, strict=False))
-    space = replace(
-        SPACE,
+    folder.mkdir(parents=True)
+    study = MadeUp(folder, data, classes, n_images, dict(zip(levels, PLACEMENTS, strict=False)), gains, stop)
+    study.reference = reference or levels[0]
+    phases = {
+        "search": lambda: study.search(n_trials),
+        "compare": study.compare,
+        "test": study.test,
+        "transfer": study.transfer,
+    }
+    done = []
+    with suppress(Interrupted):
+        for phase, run in phases.items():
+            study.enter(phase)
+            run()
+            done.append(phase)
+    trainings = (n_trials * SEARCH_FOLDS, FOLDS * (2 * len(levels) + len(PAPER)), 1, 9 * FOLDS)
+    planned = zip(phases, trainings, strict=True)
+    description = Description(
+        arguments=Arguments(
+            space="residual_placement", data=data[0], transfer_data=data[1], profile="quick", trials=n_trials
+        ),
+        question=SPACE.question,
         factor=factor,
         levels=tuple(levels),
-        reference=reference or levels[0],
-        configure=lambda suggest, level, profile: SPACE.configure(suggest, placement_of[level], profile),
-    )
-    n_target = n_images // 3
-    arguments = Arguments(
-        space="residual_placement", data=data[0], transfer_data=data[1], profile="quick", trials=n_trials,
-        finalists=finalists, repeats=repeats, seed=seed,
+        reference=study.reference,
+        plan=Plan(
+            profile_name="quick", profile=SMALL, n_trials=n_trials, search_folds=SEARCH_FOLDS, finalists=1,
+            folds=FOLDS, repeats=1,
+            phases=tuple(PlannedPhase(name=n, trainings=k, epochs=k * EPOCHS, cost=1.0) for n, k in planned),
+        ),
+        origin={},
+        data={images.name: images.described() for images in (study.source, study.target)},
+        started=BEGAN.isoformat(),
+        phases_done=tuple(done),
+        environment=Environment(python="3.11", platform="Linux", versions={"torch": "2.15.0"}, commit="abc"),
+        finished=(BEGAN + timedelta(minutes=41)).isoformat() if len(done) == len(phases) else None,
+        commands=(command,),
+        winner=study.winner and {"level": study.winner.level, **study.winner.params},
+        test=study.test_score,
+        time={"elapsed": 2460.0, "training": 4000.0, "validation": 430.0, "preparing": 90.0, "waiting": 400.0},
     )  # fmt: skip
-    request = Request(
-        profile_name="quick", synthetic=False, n_images=n_images, n_target=n_target, n_trials=n_trials,
-        search_folds=None, finalists=finalists, folds=10, repeats=repeats, profile=profile,
-    )  # fmt: skip
-    source, target = make_images(data[0], classes, n_images), make_images(data[1], classes, n_target)
-    plan = make_plan(space, request)
-    session = SimpleNamespace(arguments=arguments, space=space, plan=plan)
-    # A study of a test need not survive a power cut.
-    with patch("os.fsync"), patch("search.study.transferring.share", lambda weights: weights):
-        opened = StudyFolder.create(folder, describe(session, source, target))
-        opened.update(started=BEGAN.isoformat(), commands=[command])
-        locked = hold_out(source.labels, source.groups, TEST_SHARE, derive_seed(seed, "test set"))
-        reporter = ProgressReporter(Console(file=io.StringIO()), plan.cost)
-        study = Study(
-            arguments=arguments, space=space, plan=plan, source=source, target=target,
-            development=locked.train, locked=locked.val, folder=opened, ledger=Ledger(folder), cluster=None,
-            reporter=reporter,
-            workers=MadeUp((source, target), gains, stop), photograph=lambda name: draw(source, name),
-            observers=Observers((), reporter.note),
-        )  # fmt: skip
-        with suppress(KeyboardInterrupt):
-            run_phases(study)
-            opened.update(finished=(BEGAN + timedelta(minutes=41)).isoformat())
-        study.ledger.close()
-        opened.update(time=TIME)
+    (folder / "study.json").write_text(json.dumps(asdict(description)), encoding="utf-8")
+    with patch("os.fsync"):  # a study of a test need not survive a power cut
+        ledger = Ledger(folder)
+        for name, rows in study.rows.items():
+            ledger.replace(name, rows)
+        ledger.close()
     return folder
 
 
-def run_phases(study):
-    phases = {
-        "search": lambda: search(study),
-        "confirm": lambda: confirm(study),
-        "compare": lambda: compare(study),
-        "test": lambda: score_on_test(study, winner(study)),
-        "transfer": lambda: transfer(study, winner(study), study.target),
-    }
-    for phase in study.plan.phases:
-        study.workers.enter(phase.name)
-        phases[phase.name]()
-        study.ledger.flush()
-        study.folder.finish(phase.name)
+class Interrupted(Exception):
+    """Here the study stops."""
 
 
-def search(study):
-    """Trials of every level by Optuna's random sampler; each eleventh fails, each fifth falls behind."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = journal_storage(study.folder.optuna_journal)
-    space, profile, recorder = study.space, study.plan.profile, FoldRecorder(study.ledger, study.source)
-    splits = study.partition(study.source, study.development, "search", study.plan.search_folds)
-    of_level = {}
-    for number in range(study.plan.n_trials):
-        level = space.levels[number % len(space.levels)]
-        if level not in of_level:
-            sampler = optuna.samplers.RandomSampler(seed=study.seed)
-            of_level[level] = optuna.create_study(
-                storage=storage, study_name=f"level {level}", sampler=sampler, direction="maximize"
-            )
-            for point in space.first_points(level, profile):
-                of_level[level].enqueue_trial(point)
-        asked = of_level[level].ask()
-        configuration = space.configure(asked, level, profile)
-        state = "FAIL" if number % 11 == 10 else "PRUNED" if number % 5 == 4 else "COMPLETE"
-        key = Key(phase="search", number=number, level=level, data=study.source.source, seed=study.seed)
-        done = splits[: {"FAIL": 0, "PRUNED": 1, "COMPLETE": len(splits)}[state]]
-        labels, probabilities, train_s = [], [], 0.0
-        for fold, split in enumerate(done):
-            task = SimpleNamespace(
-                configuration=configuration, train=split.train, val=split.val, way="scratch",
-                seed=derive_seed(study.seed, "search", number, fold), validate_once=False, keep_weights=False,
-            )  # fmt: skip
-            *_, last = steps = list(study.workers.steps(task, study.source, penalty=0.8 * (state == "PRUNED")))
-            of_fold = replace(key, repeat=0, fold=fold)
-            recorder.epochs(of_fold, [step.epoch for step in steps])
-            recorder.fold(of_fold, last.score, split.val)
-            labels.append(study.source.labels[split.val])
-            probabilities.append(last.score.probabilities)
-            train_s += last.score.train_s
-        pooled = score(np.concatenate(labels), np.concatenate(probabilities)) if done else None
-        value = None if pooled is None else getattr(pooled, study.metric)
-        of_level[level].tell(asked, value if state == "COMPLETE" else None, state=TrialState[state])
-        started = BEGAN + timedelta(seconds=10 * number)
-        trial = SimpleNamespace(
-            number=number, params=asked.params, started=started, epochs=profile.epochs * len(done),
-            folds_done=len(done), pooled=pooled, configuration=configuration, train_s=train_s,
-        )  # fmt: skip
-        ended = SimpleNamespace(
-            trial=trial, state=state, value=value, completed=started + timedelta(seconds=train_s + 1),
-            error="OutOfMemoryError: the training needs more memory than there is" if state == "FAIL" else None,
-        )  # fmt: skip
-        row = trial_row(ended, len(splits[0].train), len(study.source.classes))
-        study.ledger.add_row("trials", asdict(key), row)
-        study.workers.count()
+class Images:
+    """Images known by name and label, each class with its own hardness."""
+
+    def __init__(self, name, classes, n_images):
+        shares = np.resize(SHARES, len(classes))
+        counts = np.maximum(2, np.round(n_images * shares / shares.sum())).astype(int)
+        counts[-1] += n_images - counts.sum()
+        self.name, self.classes = name, tuple(classes)
+        self.names = [f"{label}/{k:04d}.png" for label, n in zip(classes, counts, strict=True) for k in range(n)]
+        self.labels = np.repeat(np.arange(len(classes)), counts)
+        self.hardness = np.random.default_rng(n_images).normal(0, 1.1, (n_images, len(classes)))
+
+    def partition(self, among, n_folds, seed):
+        """The images of each fold, every class spread evenly."""
+        order = np.random.default_rng(seed).permutation(among)
+        order = order[np.argsort(self.labels[order], kind="stable")]
+        return [np.sort(order[fold::n_folds]) for fold in range(n_folds)]
+
+    def described(self):
+        counts = np.bincount(self.labels).tolist()
+        return DataSet(
+            fingerprint=f"{crc32(repr((self.name, counts)).encode()):08x}",
+            n_images=len(self.labels),
+            classes=dict(zip(self.classes, counts, strict=True)),
+        )
 
 
-@dataclass
+@dataclass(frozen=True)
+class Network:
+    """A level at its settings."""
+
+    level: str
+    settings: str | None
+    params: Mapping
+    model: ModelConfig
+    ability: float
+
+
 class MadeUp:
-    """Stands where workers train: what they give back is drawn from a network's ability and an image's nature."""
+    """The phases of a made-up study, each adding to the rows of the tables."""
 
-    images: tuple[ImageSet, ...]
-    gains: dict[str, float]
-    stop: tuple[str, int] | None
-    phase: str = ""
-    done: int = 0
+    winner = test_score = None
 
-    def __post_init__(self):
-        # What makes an image hard is the same for all networks, so that they mistake the same ones.
-        self.nature = {
-            images.source: np.random.default_rng(len(images.labels)).normal(
-                0, 1.1, (len(images.labels), len(images.classes))
-            )
-            for images in self.images
-        }
+    def __init__(self, folder, data, classes, n_images, placement_of, gains, stop):
+        self.folder, self.placement_of, self.gains, self.stop = folder, placement_of, gains, stop
+        self.source, self.target = Images(data[0], classes, n_images), Images(data[1], classes, n_images // 3)
+        self.locked, *rest = self.source.partition(np.arange(n_images), 5, seed=0)
+        self.development = np.concatenate(rest)
+        self.rows = {name: [] for name in TABLES}
 
     def enter(self, phase):
         self.phase, self.done = phase, 0
@@ -224,79 +183,173 @@ class MadeUp:
 
     def check(self):
         if self.stop == (self.phase, self.done):
-            raise KeyboardInterrupt
+            raise Interrupted
 
-    def run(self, jobs, shared, *, title, checkpoint, tick):
-        for index, job in enumerate(jobs):
-            checkpoint(index)
-            images = next(images for images in self.images if images.source == job.data)
-            for step in self.steps(job.task, images):
-                yield JobStep(index=index, step=step)
+    def search(self, n_trials):
+        """Random trials; each fifth is pruned, each eleventh fails. All levels try the same settings first."""
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        storage = JournalStorage(JournalFileBackend(str(self.folder / "optuna.journal")))
+        sampler, levels = optuna.samplers.RandomSampler(seed=0), list(self.placement_of)
+        search = optuna.create_study(storage=storage, sampler=sampler, direction="maximize")
+        folds = self.source.partition(self.development, SEARCH_FOLDS, seed=1)
+        for number in range(n_trials):
+            if number < len(levels):
+                search.enqueue_trial(SPACE.first_points("none", SMALL)[0])
+            level, asked = levels[number % len(levels)], search.ask()
+            network = self.network(level, None, asked)
+            state = "FAIL" if number % 11 == 10 else "PRUNED" if number % 5 == 4 else "COMPLETE"
+            n_done = {"FAIL": 0, "PRUNED": 1, "COMPLETE": SEARCH_FOLDS}[state]
+            key = {**self.key(network), "number": number}
+            for fold in range(n_done):
+                self.train({**key, "repeat": 0, "fold": fold}, network, self.source, folds[fold], number)
+            scores = pd.DataFrame(self.rows["folds"][-n_done:] if n_done else []).get([*METRIC_NAMES])
+            means = {} if scores is None else scores.mean().to_dict()
+            value = means.get(METRIC)
+            search.tell(asked, value if state == "COMPLETE" else None, state=optuna.trial.TrialState[state])
+            started, spent_s = BEGAN + timedelta(seconds=10 * number), 1.5 * EPOCHS * n_done
+            self.rows["trials"].append({
+                **key, **{f"params_{name}": value for name, value in asked.params.items()}, **means,
+                **model_size(network.model, len(self.source.classes)), "trial_id": f"trial-{number:04d}",
+                "state": state, "value": value, "datetime_start": started,
+                "datetime_complete": started + timedelta(seconds=spent_s + 1), "duration_s": spent_s + 1,
+                "epochs": EPOCHS * n_done, "folds_done": n_done, "train_s": spent_s, "images_per_s": 100.0,
+                "error": "OutOfMemoryError: the training needs more memory" if state == "FAIL" else None,
+            })  # fmt: skip
             self.count()
 
-    def latencies(self, models):
-        return [0.5 + 0.4 * len(model.residual_stages) for model in models]
+    def compare(self):
+        """Each level at the best of its trials and at the first settings; the paper's networks at theirs."""
+        tuned, equal = [], []
+        trials = [trial for trial in self.rows["trials"] if trial["state"] == "COMPLETE"]
+        for level in self.placement_of:
+            own = [trial for trial in trials if trial["level"] == level]
+            for settings, family, trial in (
+                ("tuned", tuned, max(own, key=lambda trial: trial["value"], default=None)),
+                ("equal", equal, min(own, key=lambda trial: trial["number"], default=None)),
+            ):
+                if trial is not None:
+                    params = {n.removeprefix("params_"): v for n, v in trial.items() if n.startswith("params_")}
+                    suggest = optuna.trial.FixedTrial(params)
+                    family.append(self.network(level, settings, suggest))
+        paper = [
+            Network(level, None, {}, model, 3.5 - 0.5 * (model.norm == "none")) for level, model in PAPER.items()
+        ]
+        # What is tuned to the equal settings is trained once.
+        again = [e for e, t in zip(equal, tuned, strict=True) if e.params != t.params]
+        folds = self.source.partition(self.development, FOLDS, seed=2)
+        for fold, val in enumerate(folds):
+            for network in (*tuned, *again, *paper):
+                self.train({**self.key(network), "repeat": 0, "fold": fold}, network, self.source, val, fold)
+                self.count()
+        once = {network.level for network in equal} - {network.level for network in again}
+        for family in ([*tuned, *paper], equal):
+            names = {(n.level, "tuned" if family is equal and n.level in once else n.settings) for n in family}
+            found = self.compared(self.source, lambda row, names=names: (row["level"], row["settings"]) in names)
+            self.rows["comparison"] += [self.row(network, self.source, found[network.level]) for network in family]
+        best = max((row for row in self.rows["comparison"] if row["settings"] == "tuned"), key=lambda r: r[METRIC])
+        self.winner = next(network for network in tuned if network.level == best["level"])
+        self.travelling = [self.winner, *paper]
 
-    def steps(self, task, images, penalty=0.0):
-        """The epochs of a training, the last with its score."""
-        training = task.configuration.training
-        model = replace(task.configuration.model, n_classes=len(images.classes))
-        rng = np.random.default_rng([task.seed, *str(model).encode()])
-        labels = images.labels[task.val]
-        logits = self.nature[images.source][task.val] + rng.normal(0, 0.8, (len(labels), len(images.classes)))
-        logits[np.arange(len(labels)), labels] += self.ability(task) - penalty
-        probabilities = softmax(1.5 * logits, axis=1)
-        metrics = score(labels, probabilities) if len(labels) else None
-        for epoch in range(1, training.epochs + 1):
-            left = np.exp(-3.5 * epoch / training.epochs) - np.exp(-3.5)
-            seen = None
-            if metrics and (epoch == training.epochs or not task.validate_once):
-                drop = 0.5 * left * rng.uniform(0.9, 1.1)
-                shares = {name: value * (1 - drop) for name, value in asdict(metrics).items()}
-                seen = replace(metrics, **{**shares, "log_loss": metrics.log_loss + 2 * drop})
-            reached = metrics.accuracy if metrics else 0.95
-            result = EpochResult(
-                epoch=epoch, lr=training.lr * (1 - (epoch - 1) / training.epochs),
-                train_loss=0.1 + 1.5 * left * rng.uniform(0.9, 1.1),
-                train_accuracy=min(1.0, reached * (1 - 0.5 * left) + 0.02), train_s=1.5, data_s=0.03,
-            )  # fmt: skip
-            last = epoch == training.epochs
-            yield Step(
-                epoch=EpochScore(training=result, validation=seen, val_s=0.1),
-                score=FoldScore(
-                    n_train=len(task.train), n_val=len(labels), metrics=metrics, probabilities=probabilities,
-                    normalisation=Normalisation(mean=(200.0, 180.0, 200.0), std=(30.0, 40.0, 20.0)),
-                    train_s=1.5 * training.epochs,
-                    weights=save(build(model, seed=0).state_dict()) if task.keep_weights else None,
-                ) if last else None,
-            )  # fmt: skip
+    def test(self):
+        """The winner on the locked images, its weights, and example images."""
+        self.train(self.key(self.winner), self.winner, self.source, self.locked, 0)
+        self.test_score = {name: self.rows["folds"][-1][name] for name in METRIC_NAMES}
+        model = TrainedModel(
+            config=self.winner.model,
+            normalisation=Normalisation(mean=(200.0, 180.0, 200.0), std=(30.0, 40.0, 20.0)),
+            classes=self.source.classes,
+            weights=save(build(self.winner.model, seed=0).state_dict()),
+        )
+        save_model(self.folder / "model", model, {"level": self.winner.level})
+        own = [row for row in self.rows["predictions"] if row["level"] == self.winner.level]
+        wrong = [row for row in own if row["settings"] == "tuned" and row["label"] != row["predicted"]]
+        right = {row["label"]: row for row in own if row["phase"] == "test" and row["label"] == row["predicted"]}
+        examples = (
+            [row for row in wrong if row["phase"] == "compare"][:8],
+            [r for r in wrong if r["phase"] == "test"][:5],
+        )
+        for row in (*examples[0], *examples[1], *right.values()):
+            key = {name: value for name, value in row.items() if not name.startswith(("prob", "label", "pred"))}
+            self.rows["cells"].append({**key, "png": picture(row["image"])})
+        self.count()
 
-    def ability(self, task):
-        """How far a network lifts the true class above the others."""
-        model, training = task.configuration.model, task.configuration.training
-        paper = training.schedule == "constant"
-        found = 3.5 if paper else 4.0 + self.gains[model.placement] - 0.4 * np.log10(training.lr / 0.012) ** 2
-        found -= {"batch": 0.0, "group": 0.2, "none": 0.5}[model.norm]
-        return found + {"scratch": 0.0, "frozen": -1.2, "fine_tuned": 0.4}[task.way]
+    def transfer(self):
+        """The winner and the paper's networks on the target, each way."""
+        for fold, val in enumerate(self.target.partition(np.arange(len(self.target.labels)), FOLDS, seed=3)):
+            for network in self.travelling:
+                for way in WAYS:
+                    key = {**self.key(network, self.target), "way": way, "repeat": 0, "fold": fold}
+                    self.train(key, network, self.target, val, fold)
+                    self.count()
+        for network in self.travelling:
+            found = self.compared(self.target, lambda row, level=network.level: row["level"] == level, "way")
+            self.rows["transfer"] += [{**self.row(network, self.target, found[way]), "way": way} for way in WAYS]
+
+    def network(self, level, settings, suggest):
+        """A level at settings that are suggested."""
+        placement = self.placement_of[level]
+        chosen = SPACE.configure(suggest, placement, SMALL)
+        ability = 4.0 + self.gains[placement] - 0.4 * np.log10(chosen.training.lr / 0.012) ** 2
+        ability -= {"batch": 0.0, "group": 0.2, "none": 0.5}[chosen.model.norm]
+        return Network(level, settings, dict(suggest.params), chosen.model, ability)
+
+    def key(self, network, images=None):
+        data = (images or self.source).name
+        return {"phase": self.phase, "level": network.level, "settings": network.settings, "data": data, "seed": 7}
+
+    def train(self, key, network, images, val, seed):
+        """Add the epochs, the fold and the predictions of one training."""
+        rng = np.random.default_rng([seed, crc32(repr((network.model, *key.values())).encode())])
+        labels, names = images.labels[val], images.classes
+        logits = images.hardness[val] + rng.normal(0, 0.8, (len(val), len(names)))
+        logits[np.arange(len(val)), labels] += network.ability + WAYS[key.get("way", "scratch")]
+        probabilities = softmax(1.5 * logits, axis=1).round(7)
+        metrics = asdict(score(labels, probabilities))
+        for epoch in range(1, EPOCHS + 1):
+            left = np.exp(-3.5 * epoch / EPOCHS) - np.exp(-3.5)
+            reached = 1 - 0.5 * left * rng.uniform(0.9, 1.1)
+            seen = {f"val_{name}": metrics[name] * reached for name in ("accuracy", METRIC, "macro_f1")}
+            self.rows["epochs"].append({
+                **key, **seen, "epoch": epoch, "lr": 0.01 * (1 - (epoch - 1) / EPOCHS),
+                "train_loss": 0.1 + 1.5 * left * rng.uniform(0.9, 1.1), "val_loss": metrics["log_loss"] + left,
+                "train_accuracy": min(1.0, metrics["accuracy"] * (1 - 0.5 * left) + 0.02),
+                "train_s": 1.5, "data_s": 0.03, "val_s": 0.1,
+            })  # fmt: skip
+        n_train = (len(self.development) if images is self.source else len(images.labels)) - len(val)
+        self.rows["folds"].append(
+            {**key, **metrics, "n_train": n_train, "n_val": len(val), "train_s": 1.5 * EPOCHS}
+        )
+        self.rows["predictions"] += [
+            {
+                **key,
+                "image": images.names[image],
+                "label": names[label],
+                "predicted": names[int(shares.argmax())],
+                **{f"probability_{name}": share for name, share in zip(names, shares.tolist(), strict=True)},
+            }
+            for image, label, shares in zip(val, labels, probabilities, strict=True)
+        ]
+
+    def compared(self, images, chosen, by="level"):
+        """What the comparison of some of this phase's trainings gives, by level or way."""
+        folds, predictions = (
+            pd.DataFrame([row for row in self.rows[name] if row["phase"] == self.phase and chosen(row)])
+            for name in ("folds", "predictions")
+        )
+        reference = "scratch" if by == "way" else self.reference
+        frames = (frame.assign(level=frame[by]) for frame in (folds, predictions))
+        return compare_settings(*frames, reference=reference, metric=METRIC, classes=images.classes)
+
+    def row(self, network, images, found):
+        key = {name: value for name, value in self.key(network, images).items() if name != "seed"}
+        params = {f"params_{name}": value for name, value in network.params.items()}
+        size = model_size(network.model, len(images.classes))
+        return {**key, **params, **found, **size, "latency_ms": 0.5 + 0.4 * len(network.model.residual_stages)}
 
 
-def make_images(source, classes, n_images):
-    """Images known by name and label; nobody asks for their pixels here."""
-    shares = np.resize(SHARES, len(classes))
-    counts = np.maximum(2, np.round(n_images * shares / shares.sum())).astype(int)
-    counts[-1] += n_images - counts.sum()
-    return ImageSet(
-        source=source,
-        classes=tuple(classes),
-        names=tuple(f"{name}/{k:04d}.png" for name, n in zip(classes, counts, strict=True) for k in range(n)),
-        labels=np.repeat(np.arange(len(classes)), counts),
-        pixels={},
-        fingerprint=sha256(repr((source, classes, n_images)).encode()).hexdigest(),
-    )
-
-
-def draw(images, name):
-    """The image of this name, one of the cells that the program draws, small."""
-    index = images.names.index(name)
-    kind = list(CELL_TYPES.values())[images.labels[index] % len(CELL_TYPES)]
-    return draw_cell(np.random.default_rng(index), kind, MICROSCOPES["first"])[12:60, 12:60]
+def picture(name):
+    """Noise of one kind a name, as the ledger takes a PNG."""
+    png = io.BytesIO()
+    pixels = np.random.default_rng(crc32(name.encode())).integers(0, 255, (24, 24, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(png, "png")
+    return base64.b64encode(png.getvalue()).decode()

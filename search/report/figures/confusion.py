@@ -1,4 +1,4 @@
-"""What the winner takes for what, and how far its probabilities can be believed."""
+"""The winner's mistakes by class, and the calibration of its probabilities."""
 
 import numpy as np
 import pandas as pd
@@ -15,29 +15,30 @@ N_BINS = 10
 
 @styled
 def draw_confusion(predictions: pd.DataFrame, level: str) -> Figure | None:
-    """Draw the confusion matrix of all comparison folds together, as counts and as shares of a row.
+    """Draw the confusion matrix of all predictions together, as counts and as shares of a row.
 
     Args:
-        predictions: the predictions table.
-        level: whose, at its tuned settings.
+        predictions: rows of the predictions table, all of the winner's in the comparison.
+        level: the winner.
     Returns:
-        The figure; None where there are no such predictions.
+        The figure; None without rows.
     Source: the paper, table 1.
     """
-    rows = _tuned(predictions, level)
-    if rows.empty:
+    if predictions.empty:
         return None
-    classes = _classes(rows)
+    classes = _classes(predictions)
     labels, predicted = (
-        pd.Categorical(rows[name], categories=classes).codes.astype(np.int64) for name in ("label", "predicted")
+        pd.Categorical(predictions[name], categories=classes).codes.astype(np.int64)
+        for name in ("label", "predicted")
     )
     counts = confusion_matrix(labels, predicted, len(classes))
     totals = counts.sum(axis=1, keepdims=True)
     rates = np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
     panel = max(WIDTH_INCHES / 2, 1.2 + 0.5 * len(classes))
     figure = new_figure(panel + 0.2, 2 * panel)
-    times = f" in {rows['repeat'].nunique()} repeats" if rows["repeat"].nunique() > 1 else ""
-    figure.suptitle(f"{level}: {len(rows)} predictions{times}, pooled over comparison folds")
+    n_repeats = predictions["repeat"].nunique()
+    repeats = f" in {n_repeats} repeats" if n_repeats > 1 else ""
+    figure.suptitle(f"{level}: {len(predictions)} predictions{repeats}, pooled over comparison folds")
     left, right = figure.subplots(1, 2, sharey=True)
     _draw_matrix(left, rates, [[f"{count}" for count in row] for row in counts], classes)
     shares = [["" if np.isnan(rate) else f"{100 * rate:.1f}" for rate in row] for row in rates]
@@ -50,20 +51,18 @@ def draw_confusion(predictions: pd.DataFrame, level: str) -> Figure | None:
 
 @styled
 def draw_reliability(predictions: pd.DataFrame, level: str) -> Figure | None:
-    """Draw how often predictions of a confidence are right, and how many have that confidence.
+    """Draw the share of correct predictions over their confidence, and the number of each confidence.
 
     Args:
-        predictions: the predictions table; its first repeat is taken, so that every image counts once.
-        level: whose, at its tuned settings.
+        predictions: rows of the predictions table, each image once.
+        level: the winner.
     Returns:
-        The figure, with the expected calibration error; None where there are no such predictions.
+        The figure, with the expected calibration error; None without rows.
     """
-    rows = _tuned(predictions, level)
-    if rows.empty:
+    if predictions.empty:
         return None
-    rows = rows[rows["repeat"] == rows["repeat"].min()]
-    confidence = rows[[f"probability_{name}" for name in _classes(rows)]].to_numpy(float).max(axis=1)
-    correct = (rows["label"] == rows["predicted"]).to_numpy()
+    confidence = predictions[[f"probability_{name}" for name in _classes(predictions)]].to_numpy(float).max(axis=1)
+    correct = (predictions["label"] == predictions["predicted"]).to_numpy()
     bins = calibration_bins(confidence, correct)
     error = expected_calibration_error(bins)
     figure = new_figure(4.6, 4.4)
@@ -74,14 +73,16 @@ def draw_reliability(predictions: pd.DataFrame, level: str) -> Figure | None:
     reach = np.maximum([accuracy - intervals[:, 0], intervals[:, 1] - accuracy], 0)
     upper.errorbar(
         bins["confidence"], accuracy, yerr=reach, color=BLUE, marker="o", capsize=2.5, elinewidth=1.2,
-        label="share that is right, 95 % interval",
+        label="share correct, 95 % interval",
     )  # fmt: skip
-    upper.set(ylabel="share that is right", xlim=(0, 1.02), ylim=(0, 1.02))
+    upper.set(ylabel="share correct", xlim=(0, 1.02), ylim=(0, 1.02))
     upper.legend(loc="lower right")
-    upper.set_title(f"{level}: expected calibration error {error:.3f}\n{N_BINS} bins, n = {len(rows)} images")
+    upper.set_title(
+        f"{level}: expected calibration error {error:.3f}\n{N_BINS} bins, n = {len(predictions)} images"
+    )
     lower.bar(bins["low"], bins["n"], width=1 / N_BINS, align="edge", color=BLUE, edgecolor="white")
     lower.set_yscale("log")
-    lower.set_ylim(bottom=0.5)  # one image is still seen
+    lower.set_ylim(bottom=0.5)  # so that a single image is visible
     lower.yaxis.set_major_formatter(lambda count, _: f"{count:g}")
     lower.set(xlabel="confidence: probability of the predicted class", ylabel="images")
     return figure
@@ -94,8 +95,8 @@ def calibration_bins(confidence: NDArray[np.float64], correct: NDArray[np.bool_]
         confidence: probability of the predicted class, shape (n_images,), in 0..1.
         correct: whether that class is the true one, shape (n_images,).
     Returns:
-        A row for each bin that is not empty: `low` (its lower edge), `n`, `right` (how many are correct),
-        `accuracy` and `confidence` (means).
+        A row per bin that is not empty: `low` (its lower edge), `n`, `right` (number correct), `accuracy` and
+        `confidence` (means).
     """
     index = np.clip((confidence * N_BINS).astype(int), 0, N_BINS - 1)
     frame = pd.DataFrame({"low": index / N_BINS, "confidence": confidence, "correct": correct})
@@ -108,24 +109,17 @@ def calibration_bins(confidence: NDArray[np.float64], correct: NDArray[np.bool_]
 
 
 def expected_calibration_error(bins: pd.DataFrame) -> float:
-    """Mean over predictions of how far their bin's accuracy and mean confidence are apart.
+    """Mean over predictions of the difference between their bin's accuracy and mean confidence.
 
     Source: C. Guo et al., On calibration of modern neural networks, ICML (2017).
     """
     return float(np.average((bins["accuracy"] - bins["confidence"]).abs(), weights=bins["n"]))
 
 
-def _tuned(predictions: pd.DataFrame, level: str) -> pd.DataFrame:
-    if predictions.empty:
-        return predictions
-    of_level = (predictions["phase"] == "compare") & (predictions["level"] == level)
-    return predictions[of_level & (predictions["settings"] == "tuned")]
-
-
-def _classes(rows: pd.DataFrame) -> list[str]:
-    """The classes of the rows' data set: those that it gives probabilities of."""
-    names = [name for name in rows.columns if name.startswith("probability_")]
-    return [name.removeprefix("probability_") for name in names if rows[name].notna().any()]
+def _classes(predictions: pd.DataFrame) -> list[str]:
+    """The classes of the predictions' data set, which have probabilities."""
+    names = [name for name in predictions.columns if name.startswith("probability_")]
+    return [name.removeprefix("probability_") for name in names if predictions[name].notna().any()]
 
 
 def _draw_matrix(axes: Axes, rates: NDArray[np.float64], texts: list[list[str]], classes: list[str]) -> None:

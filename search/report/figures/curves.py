@@ -1,4 +1,4 @@
-"""Learning curves of the winner on the comparison folds."""
+"""Learning curves of the winner on the comparison's folds."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -10,28 +10,24 @@ _PARTS = (("train", "training", BLUE, "-"), ("val", "validation", VERMILLION, "-
 
 @styled
 def draw_curves(epochs: pd.DataFrame, level: str) -> Figure | None:
-    """Draw accuracy and loss over the epochs, a thin line a fold and a bold one for their mean.
+    """Draw accuracy and loss over the epochs: a thin line per fold, a bold one for their mean.
 
     Args:
-        epochs: the epochs table.
-        level: whose trainings, at its tuned settings.
+        epochs: rows of the epochs table, all of the winner's trainings.
+        level: the winner.
     Returns:
-        The figure; None where no such training is on record.
+        The figure; None without rows.
     Source: the paper, figures 4 and 5.
     """
     if epochs.empty:
         return None
-    chosen = (epochs["phase"] == "compare") & (epochs["level"] == level) & (epochs["settings"] == "tuned")
-    rows = epochs[chosen]
-    if rows.empty:
-        return None
     figure = new_figure(3.2)
-    n_folds = rows.groupby(["repeat", "fold"]).ngroups
-    figure.suptitle(f"{level} on {n_folds} comparison folds: thin a fold, bold their mean")
+    n_folds = epochs.groupby(["repeat", "fold"]).ngroups
+    figure.suptitle(f"{level} on {n_folds} comparison folds: thin lines are folds, bold lines their mean")
     left, right = figure.subplots(1, 2)
     for axes, quantity in ((left, "accuracy"), (right, "loss")):
         for part, label, colour, line in _PARTS:
-            curves = rows.pivot_table(index="epoch", columns=["repeat", "fold"], values=f"{part}_{quantity}")
+            curves = epochs.pivot_table(index="epoch", columns=["repeat", "fold"], values=f"{part}_{quantity}")
             axes.plot(curves.index, curves, color=colour, linestyle=line, linewidth=0.6, alpha=0.5)
             axes.plot(curves.index, curves.mean(axis=1), color=colour, linestyle=line, linewidth=2.2, label=label)
         axes.set_xlabel("epoch")

@@ -1,102 +1,108 @@
-"""All figures of a study as files; how each is drawn is the business of the other modules here."""
+"""All figures of a study, as files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from search.common.errors import StudyFailedError
 from search.common.files import replace_file
 from search.data.decode import resize_square
-from search.records.results import Results, winner
-from search.report.figures.cells import draw_attention, draw_features, draw_mistakes, pixels, with_predictions
+from search.records.results import Results, first_repeat
+from search.records.schema import Phase
 from search.report.figures.confusion import draw_confusion, draw_reliability
 from search.report.figures.curves import draw_curves
+from search.report.figures.example_images import (
+    Example,
+    draw_attention,
+    draw_features,
+    draw_mistakes,
+    read_examples,
+)
 from search.report.figures.history import draw_history
 from search.report.figures.levels import draw_costs, draw_differences, draw_scores
 from search.report.figures.parameters import draw_importance, draw_parallel
 from search.report.figures.style import STYLE
 from search.report.figures.transfer import draw_transfer
 from search.training.featuremaps import class_activation, feature_maps
-from search.training.trainedmodel import TrainedModel
 
-# What a file says of when it was made is left out: the same study gives the same files.
+# Without a date in the file, the same study gives the same files.
 _METADATA: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}}
+_OF_WINNER = ("curves", "confusion", "reliability", "mistakes")
 
 
 def draw_all(results: Results) -> list[Path]:
     """Draw what a study holds so far into `figures/` in its folder, each figure as PNG and SVG.
 
     Returns:
-        The files, in the order of the study's phases. A figure that the tables hold nothing for is left out, and
-        its file of an earlier state of the study is removed.
+        The files, in the order of the study's phases. A figure without data is left out and its older files are
+        removed, but figures of the winner's network stay if its weights were removed.
     Raises:
         StudyFailedError: a file cannot be written.
+        InputError: a file of the study is damaged.
     """
     folder, written = results.path / "figures", []
     for name, figure in _figures(results):
-        _remove(folder / f"{name}.jpg")  # as a published study may have it
         for kind, metadata in _METADATA.items():
             file = folder / f"{name}.{kind}"
             if figure is None:
                 _remove(file)
             else:
                 _save(figure, file, kind, metadata)
-                figure.set_layout_engine("none")  # the next form is arranged as this one
+                figure.set_layout_engine("none")  # keeps the layout for the next format
                 written.append(file)
     return written
 
 
 def _figures(results: Results) -> Iterator[tuple[str, Figure | None]]:
-    description = results.description
-    metric, factor = description["arguments"]["metric"], description["factor"]
-    trials, log, comparison = results.trials, results.log, results.comparison
+    description, trials = results.description, results.trials
+    metric, factor = description.metric, description.factor
     yield "history", draw_history(trials, metric)
-    yield "importance", draw_importance(trials, factor, log)
-    yield "parameters", draw_parallel(trials, factor, metric, log)
+    yield "importance", draw_importance(trials, factor, results.log_parameters)
+    yield "parameters", draw_parallel(trials, factor, results.log_parameters, metric)
 
-    yield "scores", draw_scores(comparison)
-    yield "differences", draw_differences(comparison, metric, description["reference"])
-    yield "costs", draw_costs(comparison, metric)
+    tuned, equal, paper = results.tuned, results.equal, results.paper
+    yield "scores", draw_scores(tuned, equal, paper)
+    yield "differences", draw_differences(tuned, equal, paper, metric=metric, reference=description.reference)
+    yield "costs", draw_costs(tuned, paper, metric)
 
-    level = winner(results)
-    yield "curves", draw_curves(results.epochs, level) if level else None
-    yield "confusion", draw_confusion(results.predictions, level) if level else None
-    yield "reliability", draw_reliability(results.predictions, level) if level else None
+    yield from dict.fromkeys(_OF_WINNER).items() if results.winner is None else _of_winner(results, results.winner)
     yield "transfer", draw_transfer(results.transfer)
-    yield from _figures_of_cells(results, level)
+    yield from _of_network(results)
 
 
-def _figures_of_cells(results: Results, level: str | None) -> Iterator[tuple[str, Figure | None]]:
-    """Those that show images; the files of what needs the winner's network stay where the folder lacks it."""
-    cells = with_predictions(results.cells[results.cells["level"] == level], results.predictions)
-    yield "mistakes", draw_mistakes(cells, _n_mistakes(results.predictions, level))
+def _of_winner(results: Results, winner: str) -> Iterator[tuple[str, Figure | None]]:
+    """Figures of the winner in the comparison."""
+    epochs, predictions = (results.compared(table, winner) for table in ("epochs", "predictions"))
+    once = first_repeat(predictions)
+    yield "curves", draw_curves(epochs, winner)
+    yield "confusion", draw_confusion(predictions, winner)
+    yield "reliability", draw_reliability(once, winner)
+    mistakes = read_examples(results.compared("cells", winner), predictions)
+    yield "mistakes", draw_mistakes(mistakes, int((once["label"] != once["predicted"]).sum()))
+
+
+def _of_network(results: Results) -> Iterator[tuple[str, Figure | None]]:
+    """Figures of the winner's network, on images of the test set; none where its weights are missing."""
     if results.model is None:
         return
-    tested = cells[cells["phase"] == "test"]
-    right = tested[tested["label"] == tested["predicted"]]
-    yield "features", draw_features(right, feature_maps(results.model, _inputs(right, results.model)))
-    yield "attention", draw_attention(tested, class_activation(results.model, _inputs(tested, results.model)))
+    cells = results.tables["cells"]
+    examples = read_examples(cells[cells["phase"] == Phase.TEST], results.tested())
+    correct = [example for example in examples if example.is_correct]
+    side = results.model.config.input_px
+    yield "features", draw_features(correct, feature_maps(results.model, _inputs(correct, side)))
+    yield "attention", draw_attention(examples, class_activation(results.model, _inputs(examples, side)))
 
 
-def _n_mistakes(predictions: pd.DataFrame, level: str | None) -> int:
-    """Of the winner on the comparison's folds, in the repeat that the kept images are of."""
-    own = predictions[(predictions["phase"] == "compare") & (predictions["level"] == level)]
-    own = own[(own["settings"] == "tuned") & (own["repeat"] == own["repeat"].min())]
-    return int((own["label"] != own["predicted"]).sum())
-
-
-def _inputs(cells: pd.DataFrame, model: TrainedModel) -> NDArray[np.uint8]:
-    """Cells as the network takes them, shape (n_cells, input_px, input_px, 3)."""
-    side = model.config.input_px
-    images = [resize_square(pixels(png), side) for png in cells["png"]]
-    return np.stack(images) if images else np.empty((0, side, side, 3), np.uint8)
+def _inputs(examples: Sequence[Example], side_px: int) -> NDArray[np.uint8]:
+    """The examples as a network takes them, shape (n_examples, side_px, side_px, 3)."""
+    images = [resize_square(example.pixels, side_px) for example in examples]
+    return np.stack(images) if images else np.empty((0, side_px, side_px, 3), np.uint8)
 
 
 def _save(figure: Figure, file: Path, kind: str, metadata: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Points with their intervals, a row for each name: what several families of figures are made of."""
+"""Points with intervals, one row per name: the common part of several figures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Series:
 
     Attributes:
         label: in the legend.
-        rows: of a table, with a column `level`; at most one a level.
+        rows: of a table, with a column `level`; at most one row per level.
         look: keywords of matplotlib's `errorbar`.
         offset: from the middle of a name's row, in rows, downwards.
     """
@@ -38,11 +38,11 @@ def draw_series(
     end: str = "_mean",
     factor: float = 1,
 ) -> None:
-    """Draw a column and its interval, the first name on top; a missing interval is not drawn.
+    """Draw a column with its intervals, the first name on top; a missing interval is left out.
 
     Args:
-        column: the point is COLUMN + end, its interval reaches from COLUMN_low to COLUMN_high.
-        factor: all are multiplied by it.
+        column: points are COLUMN + end, intervals reach from COLUMN_low to COLUMN_high.
+        factor: of all values.
     """
     place = {name: index for index, name in enumerate(names)}
     for series in several:
@@ -66,7 +66,7 @@ def draw_series(
 
 
 def draw_score_panels(figure: Figure, names: Sequence[str], several: Sequence[Series]) -> None:
-    """Draw accuracy, sensitivity and specificity side by side, with one legend below."""
+    """Draw accuracy, sensitivity and specificity next to each other, with one legend below."""
     columns = ("accuracy", "sensitivity", "specificity")
     for axes, column in zip(figure.subplots(1, 3, sharey=True), columns, strict=True):
         draw_series(axes, names, several, column)
@@ -76,7 +76,7 @@ def draw_score_panels(figure: Figure, names: Sequence[str], several: Sequence[Se
 
 
 def _fit_shares(axes: Axes, several: Sequence[Series], column: str) -> None:
-    """Limit the axis to what a share can be: an interval of few folds may reach beyond 0 or 1."""
+    """Limit the axis to possible shares: an interval of few folds may reach beyond 0 or 1."""
     rows = pd.concat([series.rows for series in several])
     ends = rows[[f"{column}_mean", f"{column}_low", f"{column}_high"]].clip(0, 1)
     low, high = ends.min().min(), ends.max().max()

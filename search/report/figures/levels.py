@@ -1,10 +1,15 @@
-"""The levels beside each other: scores, differences from the reference, and what they cost."""
+"""The levels next to each other: scores, differences from the reference, and costs.
+
+All functions take the comparison table's rows of the levels at their own best settings (`tuned`), at the settings
+that all share (`equal`), and of the paper's networks (`paper`).
+"""
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from search.report.figures.intervals import ROW_INCHES, Series, draw_score_panels, draw_series
-from search.report.figures.style import BLACK, BLUE, VERMILLION, looks, new_figure, styled, words
+from search.report.figures.style import BLACK, BLUE, VERMILLION, looks, new_figure, styled
+from search.report.format import metric_name
 
 PRACTICALLY_EQUAL_POINTS = 1
 _TUNED = {"color": BLUE, "marker": "o"}
@@ -13,85 +18,84 @@ _PAPER = {"color": BLACK, "marker": "D"}
 
 
 @styled
-def draw_scores(comparison: pd.DataFrame) -> Figure | None:
-    """Draw accuracy, sensitivity and specificity of every level, tuned and at equal settings.
+def draw_scores(tuned: pd.DataFrame, equal: pd.DataFrame, paper: pd.DataFrame) -> Figure | None:
+    """Draw accuracy, sensitivity and specificity of every level.
 
-    Args:
-        comparison: the comparison table.
     Returns:
-        The figure; None where fewer than two levels were compared.
+        The figure; None for fewer than two levels.
     Source: the paper, figures 6 and 7.
     """
-    if not _has_rivals(comparison):
+    names = _names(tuned, equal, paper)
+    if len(names) < 2:
         return None
-    names, several = list(dict.fromkeys(comparison["level"])), _series(comparison)
     figure = new_figure(1.5 + ROW_INCHES * len(names))
-    figure.suptitle("Scores of the levels: mean over folds and its 95 % interval")
-    draw_score_panels(figure, names, several)
+    figure.suptitle("Scores of the levels: mean over folds with 95 % intervals")
+    draw_score_panels(figure, names, _series(tuned, equal, paper))
     return figure
 
 
 @styled
-def draw_differences(comparison: pd.DataFrame, metric: str, reference: str) -> Figure | None:
+def draw_differences(
+    tuned: pd.DataFrame, equal: pd.DataFrame, paper: pd.DataFrame, *, metric: str, reference: str
+) -> Figure | None:
     """Draw each level's difference from the reference, over the region of practical equivalence.
 
     Args:
-        comparison: the comparison table.
-        metric: that differences are of.
-        reference: level that they are from; it has no row of its own.
+        metric: that the differences are of.
+        reference: a level; it has no row of its own.
     Returns:
-        The figure; None where nothing was compared with the reference.
+        The figure; None if nothing was compared with the reference.
     """
-    if not _has_rivals(comparison):
+    rows = [
+        part[part["difference_reference"].notna() & (part["level"] != reference)] for part in (tuned, equal, paper)
+    ]
+    names = _names(*rows)
+    if not names:
         return None
-    rows = comparison[comparison["difference_reference"].notna() & (comparison["level"] != reference)]
-    if rows.empty:
-        return None
-    names = list(dict.fromkeys(rows["level"]))
     figure = new_figure(1.6 + ROW_INCHES * len(names))
     axes = figure.subplots()
     region = PRACTICALLY_EQUAL_POINTS
     axes.axvspan(-region, region, color="0.85", zorder=0, label=f"practically equal: within {region} point")
     axes.axvline(0, color="0.4", linewidth=1, zorder=1)
-    draw_series(axes, names, _series(rows), "difference_reference", end="", factor=100)
-    axes.set_xlabel(f"{words(metric)} minus that of {reference}, points")
-    axes.set_title("Difference from the reference: mean over folds and its 95 % interval")
+    draw_series(axes, names, _series(*rows), "difference_reference", end="", factor=100)
+    axes.set_xlabel(f"{metric_name(metric)} minus that of {reference}, points")
+    axes.set_title("Difference from the reference: mean over folds with 95 % intervals")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
 @styled
-def draw_costs(comparison: pd.DataFrame, metric: str) -> Figure | None:
-    """Draw the levels' pooled accuracy, and the searched metric, against MACs and parameters.
+def draw_costs(tuned: pd.DataFrame, paper: pd.DataFrame, metric: str) -> Figure | None:
+    """Draw pooled accuracy, and the searched metric, against MACs and parameters.
 
     Args:
-        comparison: the comparison table; its rows of equal settings are left aside.
         metric: that was searched.
     Returns:
-        The figure, with the Pareto front of the levels; None where fewer than two were compared.
+        The figure, with the Pareto front; None for fewer than two levels.
     """
-    if not _has_rivals(comparison):
+    rows = pd.concat([tuned, paper])
+    names, hollow = _names(rows), {*paper["level"]}
+    if len(names) < 2:
         return None
-    rows = comparison[comparison["settings"] != "equal"]
     metrics = list(dict.fromkeys(("accuracy", metric)))
     figure = new_figure(0.7 + 2.5 * len(metrics))
     figure.suptitle("Scores, pooled over folds, and costs: each level at its best settings")
     grid = figure.subplots(len(metrics), 2, sharex="col", sharey="row", squeeze=False)
-    costs = (("macs", "MACs of one image, millions"), ("n_parameters", "parameters, millions"))
+    costs = (("macs", "MACs per image, millions"), ("n_parameters", "parameters, millions"))
     for row_of_axes, score in zip(grid, metrics, strict=True):
         for axes, (cost, label) in zip(row_of_axes, costs, strict=True):
             front = pareto_front(rows, cost, score)
             axes.step(
                 front[cost] / 1e6, front[score], where="post", color="0.5", linestyle="--", label="Pareto front"
             )
-            for level, look in looks(rows["level"]).items():
+            for level, look in looks(names).items():
                 own = rows[rows["level"] == level]
-                # The paper's networks cost what some levels do, and may score the same: hollow, they hide none.
-                face = "none" if own["settings"].isna().all() else look["color"]
+                # The paper's networks may cost and score the same as some levels: hollow, they hide none.
+                face = "none" if level in hollow else look["color"]
                 axes.plot(own[cost] / 1e6, own[score], linestyle="none", label=level, markerfacecolor=face, **look)
             axes.set_xlabel(label if score == metrics[-1] else "")
             axes.margins(0.08)
-        row_of_axes[0].set_ylabel(words(score))
+        row_of_axes[0].set_ylabel(metric_name(score))
     figure.legend(handles=axes.get_lines(), loc="outside right center")
     return figure
 
@@ -103,17 +107,14 @@ def pareto_front(rows: pd.DataFrame, cost: str, score: str) -> pd.DataFrame:
     return ascending[ascending[score] > best_of_cheaper]
 
 
-def _has_rivals(comparison: pd.DataFrame) -> bool:
-    return not comparison.empty and comparison["level"].nunique() > 1
+def _names(*parts: pd.DataFrame) -> list[str]:
+    return list(dict.fromkeys(level for part in parts for level in part["level"]))
 
 
-def _series(rows: pd.DataFrame) -> list[Series]:
-    """The rows by their settings, of which the paper's networks have none; what has no rows is left out."""
+def _series(tuned: pd.DataFrame, equal: pd.DataFrame, paper: pd.DataFrame) -> list[Series]:
     several = (
-        Series(label="at its best settings", rows=rows[rows["settings"] == "tuned"], look=_TUNED, offset=-0.17),
-        Series(label="all at the same settings", rows=rows[rows["settings"] == "equal"], look=_EQUAL, offset=0.17),
-        Series(
-            label="the paper's network at its settings", rows=rows[rows["settings"].isna()], look=_PAPER, offset=0
-        ),
+        Series(label="each level at its best settings", rows=tuned, look=_TUNED, offset=-0.17),
+        Series(label="all levels at the same settings", rows=equal, look=_EQUAL, offset=0.17),
+        Series(label="the paper's networks", rows=paper, look=_PAPER, offset=0),
     )
-    return [series for series in several if not series.rows.empty]
+    return [series for series in several if len(series.rows)]

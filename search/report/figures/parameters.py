@@ -1,4 +1,4 @@
-"""What the search found out about its parameters: which matter, and which go with good values."""
+"""The parameters of the search: their importance, and their values in good and bad trials."""
 
 import warnings
 from collections.abc import Collection
@@ -17,26 +17,27 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
 from search.report.figures.intervals import ROW_INCHES
-from search.report.figures.style import BLUE, WIDTH_INCHES, new_figure, styled, words
+from search.report.figures.style import BLUE, WIDTH_INCHES, new_figure, styled
+from search.report.format import metric_name
 
-# Of fewer trials the best quarter is one or two, which differ from the others in everything.
+# With fewer trials, the best quarter is one or two, which differ from the others in everything.
 FEWEST_TRIALS = 12
 BEST_SHARE = 0.25
-# Numbers of which so few occur are taken for choices.
+# Numbers with at most so many distinct values are treated as choices.
 MOST_CHOICES = 6
-RAIL = -0.16  # where lines run that lack a parameter, below axes from 0 to 1
+RAIL = -0.16  # height of lines at a parameter that they lack, below axes from 0 to 1
 
 
 @styled
 def draw_importance(trials: pd.DataFrame, factor: str | None, log: Collection[str]) -> Figure | None:
-    """Draw how much each parameter, and the factor, has to do with being among the best trials.
+    """Draw how important each parameter, and the factor, is for being among the best trials.
 
     Args:
         trials: the trials table.
-        factor: name of what the levels are of.
-        log: parameters that were searched on a logarithmic scale.
+        factor: that the levels are values of.
+        log: parameters searched on a logarithmic scale.
     Returns:
-        The figure; None where no parameter varies over enough trials that completed.
+        The figure; None if no parameter varies over enough complete trials.
     """
     rows = importances(trials, factor, log)
     if rows.empty:
@@ -56,42 +57,42 @@ def draw_importance(trials: pd.DataFrame, factor: str | None, log: Collection[st
 def importances(trials: pd.DataFrame, factor: str | None, log: Collection[str]) -> pd.DataFrame:
     """Compute the importance of each parameter among the trials that have it.
 
-    A parameter of one branch of a space is null in the others. It is therefore judged among the trials of its
-    branch alone, which makes importances of different n comparable only roughly.
+    A parameter of one branch of a space is null in the others, so only the trials of its branch are used, and
+    importances over different n are only roughly comparable.
 
     Args:
         trials, factor, log: as in `draw_importance`.
     Returns:
-        `name`, `importance` (not normalised) and `n_trials`, the most important first. What was tried at one
-        value, or has fewer than FEWEST_TRIALS trials, is left out.
+        `name`, `importance` (not normalised) and `n_trials`, the most important first. Parameters with a single
+        value or fewer than FEWEST_TRIALS trials are left out.
     Source: S. Watanabe et al., PED-ANOVA: efficiently quantifying hyperparameter importance in arbitrary
-    subspaces, IJCAI (2023), as Optuna has it.
+    subspaces, IJCAI (2023), as implemented in Optuna.
     """
+    complete = trials[(trials["state"] == "COMPLETE") & trials["value"].notna()]
     found = []
-    if not trials.empty:
-        complete = trials[(trials["state"] == "COMPLETE") & trials["value"].notna()]
-        for name, values in _parameters(complete, factor).items():
-            tried = values.dropna()
-            scores = complete.loc[tried.index, "value"]
-            if len(tried) >= FEWEST_TRIALS and tried.nunique() > 1 and scores.nunique() > 1:
-                found.append((name, _importance(tried, scores, name in log), len(tried)))
+    for name, values in _parameters(complete, factor).items():
+        tried = values.dropna()
+        scores = complete.loc[tried.index, "value"]
+        if len(tried) >= FEWEST_TRIALS and tried.nunique() > 1 and scores.nunique() > 1:
+            found.append((name, _importance(tried, scores, name in log), len(tried)))
     rows = pd.DataFrame(found, columns=["name", "importance", "n_trials"])
     return rows.sort_values("importance", ascending=False, ignore_index=True)
 
 
 @styled
-def draw_parallel(trials: pd.DataFrame, factor: str | None, metric: str, log: Collection[str]) -> Figure | None:
-    """Draw each completed trial as a line through its parameters to its value, the better the darker.
+def draw_parallel(trials: pd.DataFrame, factor: str | None, log: Collection[str], metric: str) -> Figure | None:
+    """Draw each complete trial as a line through its parameters to its value, darker for better trials.
+
+    Optuna's plot of this kind is of one study, has no factor, and loses the log scale of a parameter that is null
+    in some trials.
 
     Args:
         trials, factor, log: as in `draw_importance`.
         metric: that was searched.
     Returns:
-        The figure, where a rail below the axes takes the lines that lack a parameter; None where no parameter
-        varies over trials that completed.
+        The figure, with a rail below the axes for lines that lack a parameter; None if no parameter varies over
+        complete trials.
     """
-    if trials.empty:
-        return None
     trials = trials.sort_values("number", ignore_index=True)
     complete = trials[(trials["state"] == "COMPLETE") & trials["value"].notna()].sort_values("value")
     parameters = {n: values for n, values in _parameters(complete, factor).items() if values.nunique() > 1}
@@ -102,7 +103,7 @@ def draw_parallel(trials: pd.DataFrame, factor: str | None, metric: str, log: Co
         _choices(name, values, tried[name]) if _is_choice(values) else _numbers(name, values, name in log)
         for name, values in parameters.items()
     ]
-    scales.append(_numbers(words(metric), complete["value"], log=False))
+    scales.append(_numbers(metric_name(metric), complete["value"], log=False))
     heights = np.column_stack([scale.heights for scale in scales])
     figure = new_figure(4.2, max(WIDTH_INCHES, 1.25 * len(scales)))
     axes = figure.subplots()
@@ -119,13 +120,13 @@ def draw_parallel(trials: pd.DataFrame, factor: str | None, metric: str, log: Co
     axes.tick_params(axis="x", length=0, pad=6)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-    axes.set_title(f"The {len(complete)} COMPLETE trials of the search: the darker a line, the better")
+    axes.set_title(f"The {len(complete)} COMPLETE trials of the search: darker lines are better")
     return figure
 
 
 @dataclass(frozen=True)
 class _Scale:
-    """An upright axis: where the trials cross it (NaN for none), and its ticks as (height, text)."""
+    """A vertical axis: heights at which trials cross it (NaN: not set), and ticks as (height, text)."""
 
     name: str
     heights: NDArray[np.float64]
@@ -144,7 +145,7 @@ def _is_choice(values: pd.Series) -> bool:
 
 
 def _importance(values: pd.Series, scores: pd.Series, log: bool) -> float:
-    """Importance of one parameter that all trials have."""
+    """The importance of a parameter that all trials have."""
     distribution: BaseDistribution
     tried: list[Any]
     if _is_choice(values):
@@ -167,13 +168,13 @@ def _importance(values: pd.Series, scores: pd.Series, log: bool) -> float:
 
 
 def _choices(name: str, values: pd.Series, tried: pd.Series) -> _Scale:
-    """Numbers by size; names in the order in which all trials tried them, as levels are in the space's."""
+    """Numbers by size; names in the order in which trials first tried them, which for levels is the space's."""
     numeric = pd.api.types.is_numeric_dtype(values)
     chosen = set(values.dropna())
     names = sorted(chosen) if numeric else [value for value in tried.dropna().unique() if value in chosen]
     places = np.linspace(0, 1, len(names)) if numeric else np.linspace(1, 0, len(names))
     heights = values.map(dict(zip(names, places, strict=True))).to_numpy(float)
-    # Lines of the same choices would cover each other.
+    # Otherwise lines of the same choices would cover each other.
     heights = heights + np.linspace(-0.025, 0.025, len(heights))
     texts = [f"{value:g}" if numeric else str(value) for value in names]
     return _Scale(name, heights, list(zip(places, texts, strict=True)))

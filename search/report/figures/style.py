@@ -1,4 +1,4 @@
-"""How all figures look: legible in print, without colour vision, and on any machine."""
+"""The common style of all figures: legible in print, without colour vision, and on any machine."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -25,13 +25,13 @@ STYLE: Any = {  # a dictionary; matplotlib types its names one by one
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
     "savefig.dpi": 150,
-    # Names of levels and classes are text, whatever dollar signs they hold.
+    # Names of levels and classes are plain text, even with dollar signs.
     "text.parse_math": False,
     # The same figure gives the same file.
     "svg.hashsalt": "wbc-search",
 }
 styled = matplotlib.rc_context(STYLE)
-"""Decorator: a function draws in this style, and leaves the settings of everyone else as they were."""
+"""Decorator: the function draws in this style; settings elsewhere are unchanged."""
 
 # The colours of Okabe and Ito (2008), without yellow, which is too pale for lines on white.
 BLUE, VERMILLION, GREEN, BLACK = "#0072B2", "#D55E00", "#009E73", "#000000"
@@ -41,7 +41,7 @@ WIDTH_INCHES = 7.2  # a page's text, from margin to margin
 
 
 def looks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Give every name a colour and a marker, no pair twice among 70 names, in their order."""
+    """Give every name a colour and a marker, in order; the first 70 pairs are distinct."""
     return {
         name: {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
         for index, name in enumerate(dict.fromkeys(names))
@@ -49,10 +49,5 @@ def looks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 def new_figure(height_inches: float, width_inches: float = WIDTH_INCHES) -> Figure:
-    """An empty figure that arranges its parts so that none covers another."""
+    """Create an empty figure that arranges its parts without overlaps."""
     return Figure(figsize=(width_inches, height_inches), layout="constrained")
-
-
-def words(name: str) -> str:
-    """A column's name as it stands in a figure."""
-    return name.replace("_", " ")

@@ -1,12 +1,12 @@
-"""The networks on the target: from scratch, with frozen features, and fine-tuned."""
+"""The networks on the target: trained from scratch, with frozen features, and fine-tuned."""
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from search.report.figures.intervals import ROW_INCHES, Series, draw_score_panels
-from search.report.figures.style import BLUE, GREEN, VERMILLION, new_figure, styled, words
+from search.report.figures.style import BLUE, GREEN, VERMILLION, new_figure, styled
 
-_WAYS = {
+_LOOKS = {
     "scratch": {"color": BLUE, "marker": "o"},
     "frozen": {"color": VERMILLION, "marker": "s", "markerfacecolor": "white"},
     "fine_tuned": {"color": GREEN, "marker": "^"},
@@ -20,18 +20,18 @@ def draw_transfer(transfer: pd.DataFrame) -> Figure | None:
     Args:
         transfer: the transfer table.
     Returns:
-        The figure; None where nothing was transferred.
+        The figure; None without rows.
     Source: the paper, figure 8.
     """
     if transfer.empty:
         return None
     names = list(dict.fromkeys(transfer["level"]))
     several = [
-        Series(label=words(way), rows=transfer[transfer["way"] == way], look=look, offset=offset)
-        for (way, look), offset in zip(_WAYS.items(), (-0.24, 0, 0.24), strict=True)
+        Series(label=way.replace("_", "-"), rows=transfer[transfer["way"] == way], look=look, offset=offset)
+        for (way, look), offset in zip(_LOOKS.items(), (-0.24, 0, 0.24), strict=True)
         if (transfer["way"] == way).any()
     ]
     figure = new_figure(1.5 + 1.6 * ROW_INCHES * len(names))
-    figure.suptitle(f"Transfer to {transfer['data'].iloc[0]}: mean over folds and its 95 % interval")
+    figure.suptitle(f"Transfer to {transfer['data'].iloc[0]}: mean over folds with 95 % intervals")
     draw_score_panels(figure, names, several)
     return figure

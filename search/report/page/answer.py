@@ -1,4 +1,4 @@
-"""The first screen: which level won, how sure that is, what it costs, and its score on the locked test set."""
+"""The answer at the top of a page: the winner, how sure its lead is, its costs, and its test score."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,6 +8,7 @@ import pandas as pd
 from search.analysis.statistics import wilson
 from search.analysis.verdict import Finding, Verdict, level_name, nearest_rival, p_text, signed
 from search.records.results import Results
+from search.records.schema import Settings
 from search.report.format import large, metric_name, milliseconds, missing, times
 from search.report.page.caveats import FEW_IMAGES
 
@@ -16,21 +17,16 @@ STAGES = ("1", "2", "3")
 
 @dataclass(frozen=True, kw_only=True)
 class Chance:
-    """A part of the bar of probabilities; start and width in percent of it."""
+    """A part of the bar of probabilities; start and width in percent of the bar."""
 
     name: str
     start: float
     width: float
 
-    @property
-    def percent(self) -> str:
-        """As text."""
-        return f"{self.width:.0f} %"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """A difference on a line of points: positions in percent of the line's width."""
+    """A difference on a line of points; positions in percent of the line."""
 
     low: float
     high: float
@@ -41,8 +37,12 @@ class Span:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sure:
-    """How sure the winner's lead is: over the reference, or where that has won, over the nearest other level."""
+class Lead:
+    """The winner's lead over the reference or, if the reference won, over the nearest other level.
+
+    Attributes:
+        interval, p, span: None for a single fold.
+    """
 
     outcome: str
     points: str
@@ -55,7 +55,7 @@ class Sure:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """One cost of the winner; `ratio` is to the reference."""
+    """A cost of the winner; `ratio` is to the reference."""
 
     name: str
     value: str
@@ -64,7 +64,12 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class TestScore:
-    """What the winner scored on the locked test set; `few` names a class that is too small to be sure of."""
+    """The winner's score on the locked test set.
+
+    Attributes:
+        few: a warning if the smallest class is small.
+        times: how often the set was scored.
+    """
 
     accuracy: str
     interval: str
@@ -76,11 +81,11 @@ class TestScore:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What the box at the top of a page holds.
+    """The content of the boxes at the top of a page.
 
     Attributes:
-        blocks: stages that hold a residual block, to be drawn; None where levels are no placements.
-        sure: None where the winner has no rival.
+        blocks: stages with a residual block; None if levels are not placements.
+        lead: None if the winner has no rival.
     """
 
     winner: str
@@ -91,68 +96,67 @@ class Answer:
     n_folds: int
     blocks: Sequence[str] | None
     reference: str
-    sure: Sure | None
+    lead: Lead | None
     costs: Sequence[Cost]
     test: TestScore | None
 
 
 def answer(results: Results, found: Verdict) -> Answer:
-    """Gather what the first screen says of a comparison's winner."""
-    description = results.description
-    metric, reference = description["arguments"]["metric"], description["reference"]
-    tuned = results.comparison[results.comparison["settings"] != "equal"]
-    row = tuned[tuned["level"] == found.winner].iloc[0]
-    rival = tuned[(tuned["level"] == reference) & (reference != found.winner)]
-    placements = description["factor"] == "placement" and {*found.winner.split("+")} <= {*STAGES, "none"}
+    """Gather the answer from a study that has a winner."""
+    description, row = results.description, results.winner_row
+    factor, reference, stages = description.factor, description.reference, found.winner.split("+")
+    rivals = pd.concat([results.tuned, results.paper])
+    rivals = rivals[(rivals["level"] == reference) & (reference != found.winner)]
+    is_placement = factor == "placement" and {*stages} <= {*STAGES, "none"}
     return Answer(
-        winner=level_name(None, found.winner) if description["factor"] is None else found.winner,
-        metric=metric_name(metric),
-        score=f"{row[metric]:.3f}",
+        winner=level_name(None, found.winner) if factor is None else found.winner,
+        metric=metric_name(description.metric),
+        score=f"{row[description.metric]:.3f}",
         accuracy=f"{row['accuracy']:.3f}",
         n_images=int(row["n_images"]),
-        n_folds=int(results.folds.query("phase == 'compare'")["fold"].nunique()),
-        blocks=[stage for stage in STAGES if stage in found.winner.split("+")] if placements else None,
-        reference=level_name(description["factor"], reference),
-        sure=_sure(found, description["factor"]),
-        costs=_costs(row, None if rival.empty else rival.iloc[0]),
-        test=_test(results, row),
+        n_folds=results.compared("folds", found.winner)["fold"].nunique(),
+        blocks=[stage for stage in STAGES if stage in stages] if is_placement else None,
+        reference=level_name(factor, reference),
+        lead=_lead(found, factor),
+        costs=_costs(row, None if rivals.empty else rivals.iloc[0]),
+        test=_test_score(results),
     )
 
 
-def _sure(found: Verdict, factor: str | None) -> Sure | None:
-    own = [f for f in found.findings if f.settings == "tuned" and f.level == found.winner]
+def _lead(found: Verdict, factor: str | None) -> Lead | None:
+    own = [f for f in found.findings if f.settings == Settings.TUNED and f.level == found.winner]
     if own:
         finding, rival = own[0], own[0].reference
     elif (nearest := nearest_rival(found.findings)) is not None and nearest.reference == found.winner:
-        finding, rival = _turned(nearest), nearest.level
+        finding, rival = _reversed(nearest), nearest.level
     else:
         return None
-    tested = not missing(finding.low)
-    shares = (("better", finding.p_better), ("equal", finding.p_equal), ("worse", finding.p_worse))
+    shares = {"better": finding.p_better, "equal": finding.p_equal, "worse": finding.p_worse}
     chances, start = [], 0.0
-    for name, share in shares:
+    for name, share in shares.items():
         if not missing(share):
             chances.append(Chance(name=name, start=start, width=100 * share))
             start += 100 * share
-    return Sure(
+    has_interval = not missing(finding.low)
+    return Lead(
         outcome="not settled" if finding.outcome == "not settled" else "settled",
         points=signed(finding.points),
-        interval=f"{signed(finding.low)} to {signed(finding.high)}" if tested else None,
+        interval=f"{signed(finding.low)} to {signed(finding.high)}" if has_interval else None,
         p=None if missing(finding.p_holm) else _p(finding.p_holm),
         rival=level_name(factor, rival),
         chances=chances,
-        span=_span(finding) if tested else None,
+        span=_span(finding) if has_interval else None,
     )
 
 
 def _p(p: float) -> str:
-    """As in p = 0.20, on one line."""
+    """As in p = 0.20, without a line break."""
     text = p_text(p)
     return f"p {'' if '<' in text else '= '}{text}".replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def _turned(finding: Finding) -> Finding:
-    """The same difference, seen from the reference."""
+def _reversed(finding: Finding) -> Finding:
+    """The same difference, from the reference's point of view."""
     return replace(
         finding,
         points=-finding.points,
@@ -164,7 +168,7 @@ def _turned(finding: Finding) -> Finding:
 
 
 def _span(finding: Finding) -> Span:
-    """The interval, zero and what is practically equal, on a line with a margin on both sides."""
+    """The interval, zero and the region of practical equivalence, with a margin on both sides."""
     low, high = min(finding.low, -1.0), max(finding.high, 1.0)
     margin = 0.06 * (high - low)
     start, length = low - margin, high - low + 2 * margin
@@ -183,43 +187,29 @@ def _span(finding: Finding) -> Span:
 
 
 def _costs(row: pd.Series, rival: pd.Series | None) -> list[Cost]:
-    values = (
-        ("multiply-adds for one image", "macs", large(row["macs"])),
-        ("parameters", "n_parameters", large(row["n_parameters"])),
-        ("time for one image", "latency_ms", milliseconds(row["latency_ms"])),
+    columns = (
+        ("multiply-adds per image", "macs", large),
+        ("parameters", "n_parameters", large),
+        ("time per image", "latency_ms", milliseconds),
     )
     return [
         Cost(
             name=name,
-            value=value,
+            value=in_words(row[column]),
             ratio=None if rival is None or missing(rival[column]) else times(row[column], rival[column]),
         )
-        for name, column, value in values
+        for name, column, in_words in columns
         if not missing(row[column])
     ]
 
 
-def test_predictions(results: Results, row: pd.Series) -> pd.DataFrame:
-    """The predictions on the locked test set, if what is in a row of the comparison was tested.
-
-    A study that goes on may have another winner than before, or other settings of the same.
-    """
-    tested = results.description.get("winner", {})
-    own = bool(tested) and all(
-        row.get(name if name == "level" else f"params_{name}") == value for name, value in tested.items()
-    )
-    rows = results.predictions
-    return rows[(rows["phase"] == "test") & (rows["level"] == row["level"]) & own]
-
-
-def _test(results: Results, row: pd.Series) -> TestScore | None:
-    scores = results.description.get("test")
-    rows = test_predictions(results, row)
-    if not scores or rows.empty:
+def _test_score(results: Results) -> TestScore | None:
+    scores, rows = results.description.test, results.tested()
+    if scores is None or rows.empty:
         return None
     counts, few = rows["label"].value_counts(), None
     if counts.min() < FEW_IMAGES:
-        few = f"balanced accuracy hangs on the {counts.min()} of class {counts.idxmin()}"
+        few = f"balanced accuracy depends on the {counts.min()} images of class {counts.idxmin()}"
     low, high = wilson(int((rows["label"] == rows["predicted"]).sum()), len(rows))
     return TestScore(
         accuracy=f"{scores['accuracy']:.3f}",
@@ -227,5 +217,5 @@ def _test(results: Results, row: pd.Series) -> TestScore | None:
         n=len(rows),
         others=f"balanced accuracy {scores['balanced_accuracy']:.3f}, macro F1 {scores['macro_f1']:.3f}",
         few=few,
-        times=int(results.description.get("test_scored", 1)),
+        times=results.description.test_scored,
     )

@@ -1,25 +1,24 @@
-"""The page of a study as one HTML file that needs nothing beside it: results and figures in, text out."""
+"""The page of a study: one HTML file that needs no other file."""
 
 import base64
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from search.analysis.paper import beside_paper
-from search.analysis.verdict import Verdict, level_name, verdict
-from search.records.results import Results, tuned_row
-from search.report.format import Table, day, settings_text
-from search.report.page.answer import answer, test_predictions
-from search.report.page.caveats import caveats, is_drawn
+from search.analysis.verdict import level_name, verdict
+from search.records.results import Results, first_repeat
+from search.report.format import day, settings_text
+from search.report.page.answer import answer
+from search.report.page.caveats import caveats
 from search.report.page.curves import curves
 from search.report.page.figurefiles import FigureImage
-from search.report.page.making import making
-from search.report.page.progress import progress
+from search.report.page.provenance import provenance
+from search.report.page.status import status
+from search.report.page.table import Table
 from search.report.page.tables import class_table, comparison_tables, transfer_table, trials_table
 
 HERE = Path(__file__).parent
@@ -29,15 +28,14 @@ def build_page(results: Results, figures: Mapping[str, FigureImage]) -> str:
     """Write the page of a study, finished or not.
 
     Args:
-        results: what its folder holds.
-        figures: by name, as `read_figures` gives them; a figure that is not there is left out.
+        figures: by name, as `read_figures` gives them; the page shows those that are there.
     Returns:
-        The text of an HTML file. Names of classes, files and levels are escaped, and its policy lets nothing run
-        or load that is not in the file.
+        The text of an HTML file. Names of classes, files and levels are escaped, and its content security policy
+        blocks everything that is not part of the file.
     """
     description = results.description
     style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
-    found = verdict(results.comparison, results.folds, description)
+    found = verdict(results)
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
@@ -48,33 +46,33 @@ def build_page(results: Results, figures: Mapping[str, FigureImage]) -> str:
     )
     return environment.get_template("template.html").render(
         name=results.path.resolve().name,
-        question=description["question"],
-        started=day(description["started"]),
-        finished=day(description["finished"]) if description.get("finished") else None,
-        policy=policy(style, script),
-        # These two are this program's own files; all else that the template gets is escaped.
+        question=description.question,
+        started=day(description.started),
+        finished=day(description.finished) if description.finished else None,
+        policy=_policy(style, script),
+        # These two are this program's own files; everything else is escaped.
         style=Markup(style),
         script=Markup(script),
-        drawn=is_drawn(description["data"]),
-        progress=progress(results),
+        drawn=description.is_drawn,
+        status=status(results),
         verdict=found,
         answer=answer(results, found) if found else None,
-        settings=settings_text(tuned_row(results, found.winner)) if found else None,
-        smaller=description["plan"]["profile"]["width"] < 1,
-        winner=level_name(description["factor"], found.winner) if found else None,
-        factor=(description["factor"] or "network").replace("_", " "),
+        settings=settings_text(results.winner_row) if found else None,
+        smaller=description.plan.profile.width < 1,
+        winner=level_name(description.factor, found.winner) if found else None,
+        factor=(description.factor or "network").replace("_", " "),
         figures=figures,
-        tables=_tables(results, found),
-        curves=curves(results.epochs, found.winner) if found else None,
-        states=_states(results.trials),
-        paper=beside_paper(results, found.winner) if found else None,
-        making=making(description),
-        caveats=caveats(results),
+        tables=_tables(results),
+        curves=curves(first_repeat(results.compared("epochs", found.winner))) if found else None,
+        states=results.trials["state"].value_counts().to_dict(),
+        paper=beside_paper(results),
+        provenance=provenance(description),
+        caveats=caveats(description),
     )
 
 
-def policy(style: str, script: str) -> str:
-    """A content security policy under which this style and this script run, and images within the file show."""
+def _policy(style: str, script: str) -> str:
+    """A content security policy that allows this style, this script, and images in the file."""
 
     def digest(text: str) -> str:
         return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
@@ -85,35 +83,20 @@ def policy(style: str, script: str) -> str:
     )
 
 
-def _tables(results: Results, found: Verdict | None) -> dict[str, list[Table]]:
-    """The tables of each section, where there is something to show."""
-    metric, reference = results.description["arguments"]["metric"], results.description["reference"]
-    tables: dict[str, list[Table]] = {"comparison": [], "winner": [], "transfer": [], "search": []}
-    if found is not None:
-        tables["comparison"] = comparison_tables(results.comparison, metric, reference, found.winner)
-        compared = _compared(results.predictions, found.winner)
-        if len(compared):
-            tables["winner"].append(class_table(compared, "classes", "in the comparison, each image in one fold"))
-        tested = test_predictions(results, tuned_row(results, found.winner))
-        if len(tested):
-            tables["winner"].append(class_table(tested, "classes-test", "on the locked test set"))
-    if len(results.transfer):
-        tables["transfer"] = [transfer_table(results.transfer, metric)]
-    if len(results.trials):
-        tables["search"] = [trials_table(results.trials)]
-    return tables
-
-
-def _compared(predictions: pd.DataFrame, winner: str) -> pd.DataFrame:
-    """The winner's predictions on the comparison's folds, of the first repeat alone, so that images count once."""
-    own = predictions[
-        (predictions["phase"] == "compare")
-        & (predictions["level"] == winner)
-        & (predictions["settings"] == "tuned")
-    ]
-    return own[own["repeat"] == own["repeat"].min()]
-
-
-def _states(trials: pd.DataFrame) -> dict[str, Any]:
-    """How many trials ended in which state, the commonest first."""
-    return {} if trials.empty else {str(state): int(n) for state, n in trials["state"].value_counts().items()}
+def _tables(results: Results) -> dict[str, list[Table]]:
+    """The tables of each section that have rows."""
+    of_winner = []
+    if results.winner is not None:
+        for rows, name, images in (
+            (first_repeat(results.compared("predictions", results.winner)), "classes", "in the comparison"),
+            (results.tested(), "classes-test", "on the locked test set"),
+        ):
+            if len(rows):
+                of_winner.append(class_table(rows, name, images))
+    metric = results.description.metric
+    return {
+        "comparison": comparison_tables(results),
+        "winner": of_winner,
+        "transfer": [transfer_table(results.transfer, metric)] if len(results.transfer) else [],
+        "search": [trials_table(results.trials)] if len(results.trials) else [],
+    }

@@ -1,4 +1,4 @@
-"""The winner's learning curves as plain values, for the page's script to draw and to read off."""
+"""The winner's learning curves as plain values for the page's script."""
 
 from typing import Any
 
@@ -7,31 +7,26 @@ import pandas as pd
 DIGITS = 5
 
 
-def curves(epochs: pd.DataFrame, level: str) -> dict[str, Any] | None:
-    """Accuracy and loss of every comparison fold after each epoch; the first repeat, so that folds have one line.
+def curves(epochs: pd.DataFrame) -> dict[str, Any] | None:
+    """Accuracy and loss after each epoch, by fold.
 
     Args:
-        epochs: the epochs table.
-        level: whose, at its tuned settings.
+        epochs: rows of the epochs table, one per fold and epoch.
     Returns:
-        `epochs`, `folds` (their numbers from 1) and `panels` of `name`, `train` and `val`, each a list of values
-        by fold and epoch, None where a fold has none; None where there is nothing to draw.
+        `epochs`, `folds` (numbered from 1) and `panels` of `name`, `train` and `val`, each a list of values by
+        fold and epoch, None where a fold has no value; None without rows.
     """
     if epochs.empty:
         return None
-    own = epochs[(epochs["phase"] == "compare") & (epochs["level"] == level) & (epochs["settings"] == "tuned")]
-    own = own[own["repeat"] == own["repeat"].min()]
-    if own.empty:
-        return None
-    numbers = sorted(own["epoch"].unique())
+    numbers = sorted(epochs["epoch"].unique())
 
     def by_fold(column: str) -> list[list[float | None]]:
-        wide = own.pivot_table(index="fold", columns="epoch", values=column).reindex(columns=numbers)
+        wide = epochs.pivot_table(index="fold", columns="epoch", values=column).reindex(columns=numbers)
         return [[None if pd.isna(v) else round(float(v), DIGITS) for v in fold] for fold in wide.to_numpy()]
 
     return {
         "epochs": [int(number) for number in numbers],
-        "folds": [int(fold) + 1 for fold in sorted(own["fold"].unique())],
+        "folds": [int(fold) + 1 for fold in sorted(epochs["fold"].unique())],
         "panels": [
             {"name": name, "train": by_fold(f"train_{name}"), "val": by_fold(f"val_{name}")}
             for name in ("accuracy", "loss")

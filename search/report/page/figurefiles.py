@@ -1,4 +1,4 @@
-"""Figure files as parts of one HTML file: read, and turned into data URIs."""
+"""Figure files as data URIs, with their captions."""
 
 import base64
 import io
@@ -11,56 +11,54 @@ from PIL import Image
 
 from search.report.figures.style import STYLE
 
-# A chart of so many bytes or fewer stays a drawing, sharp at any size; above, its raster image is smaller.
+# A drawing of at most so many bytes is shown as such, sharp at any size; above, its raster image is smaller.
 LARGEST_SVG = 250_000
 SCREEN_DPI, POINTS_PER_INCH = 96, 72
+# A published study may keep its photographs as JPEG only.
 TYPES = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg"}
 
-# figure -> (what it shows, which its text for those who do not see it begins with, and how to read it).
+# figure -> (title, note)
 CAPTIONS = {
     "differences": (
         "Difference of each level from the reference, with 95 % intervals",
-        "An interval that crosses zero leaves open which of the two is better; the grey band is practically "
-        "equal.",
+        "An interval that includes zero leaves open which of the two is better; in the grey band they are "
+        "practically equal.",
     ),
     "scores": (
         "Accuracy, sensitivity and specificity of each level, with 95 % intervals",
-        "Means over folds. Filled: each level at its best settings; hollow: all at the same.",
+        "Means over folds. Filled: each level at its best settings; hollow: all levels at the same settings.",
     ),
     "costs": (
         "Scores against multiply-accumulates and parameters",
-        "Up and to the left is better. No level beats those on the dashed line in both score and cost.",
+        "Better is up and to the left. No level beats those on the dashed line in both score and cost.",
     ),
-    "confusion": ("Confusion matrix of the winner", "A row is a true class, a column what it was taken for."),
+    "confusion": ("Confusion matrix of the winner", "Rows are true classes, columns predicted ones."),
     "reliability": (
-        "How often the winner is right at a given confidence",
-        "On the diagonal its probabilities can be taken at their word; below it, it is too sure of itself.",
+        "Share of correct predictions at each confidence",
+        "On the diagonal, the winner's probabilities can be taken at face value; below it, it is overconfident.",
     ),
-    "curves": (
-        "Accuracy and loss of the winner over its epochs",
-        "Thin lines are folds, bold lines their mean.",
-    ),
-    "mistakes": ("Images that the winner takes for another class", "With the class it named and how sure it was."),
+    "curves": ("Accuracy and loss of the winner over the epochs", "Thin lines are folds, bold lines their mean."),
+    "mistakes": ("Images that the winner misclassifies", "With the class it predicts and its confidence."),
     "features": (
-        "What the winner's stages respond to",
-        "A row is a cell, one of each class; beside it are its feature maps after each stage.",
+        "Feature maps of the winner's stages",
+        "Each row is a cell, one per class, followed by its feature maps after each stage.",
     ),
-    "attention": ("Where in an image the winner looks", "The brighter, the more that place counts for the class."),
+    "attention": ("Where in an image the winner looks", "The brighter, the more a place counts for the class."),
     "transfer": (
         "Accuracy, sensitivity and specificity on the second data set",
-        "Means over folds and 95 % intervals, for each network and way.",
+        "Means over folds with 95 % intervals, for each network and way.",
     ),
-    "history": ("Values of the trials in their order", "The line is the best so far."),
+    "history": ("Values of the trials in order", "The line is the best value so far."),
     "importance": (
-        "Which parameters matter for being among the best trials",
-        "Importances of different n are comparable only roughly.",
+        "Importance of the parameters for being among the best trials",
+        "Importances over different n are only roughly comparable.",
     ),
     "parameters": (
-        "Parameters of all completed trials and what they scored",
-        "A line is a trial; the darker, the better.",
+        "Parameters and values of all complete trials",
+        "Each line is a trial; darker lines are better.",
     ),
 }
-# These hold photographs, whose colours a dark page must leave alone.
+# Photographs keep their colours on a dark page.
 PHOTOGRAPHS = ("mistakes", "features", "attention")
 
 
@@ -78,34 +76,31 @@ class FigureImage:
 
 
 def read_figures(files: Iterable[Path]) -> dict[str, FigureImage]:
-    """Read the figures among files, in the better of the forms there are of each.
+    """Read figures, each in the best of its formats.
 
     Args:
-        files: of figures; NAME.svg and NAME.png are the same figure.
+        files: NAME.svg and NAME.png are the same figure; those without a caption are ignored.
     Returns:
-        By name, those that a page has a caption for.
+        By name.
     """
-    forms: dict[str, dict[str, bytes]] = {}
+    formats: dict[str, dict[str, bytes]] = {}
     for file in files:
         if file.stem in CAPTIONS and file.suffix in TYPES:
-            forms.setdefault(file.stem, {})[file.suffix] = file.read_bytes()
-    return {name: _image(name, of_name) for name, of_name in forms.items()}
+            formats.setdefault(file.stem, {})[file.suffix] = file.read_bytes()
+    return {name: _image(name, of_figure) for name, of_figure in formats.items()}
 
 
-def _image(name: str, forms: dict[str, bytes]) -> FigureImage:
-    rasters = {kind: data for kind, data in forms.items() if kind != ".svg"}
-    drawing_fits = ".svg" in forms and len(forms[".svg"]) <= LARGEST_SVG
-    if (drawing_fits and name not in PHOTOGRAPHS) or not rasters:
-        kind = ".svg"
-    else:
-        kind = min(rasters, key=lambda kind: len(rasters[kind]))
+def _image(name: str, formats: dict[str, bytes]) -> FigureImage:
+    raster_first = name in PHOTOGRAPHS or len(formats.get(".svg", b"")) > LARGEST_SVG
+    preferred = (".png", ".jpg", ".svg") if raster_first else (".svg", ".png", ".jpg")
+    kind = next(kind for kind in preferred if kind in formats)
     title, note = CAPTIONS[name]
-    width, height = _size_inches(forms[kind], kind)
+    width, height = _size_inches(formats[kind], kind)
     return FigureImage(
         name=name,
         title=title,
         note=note,
-        uri=f"data:{TYPES[kind]};base64,{base64.b64encode(forms[kind]).decode('ascii')}",
+        uri=f"data:{TYPES[kind]};base64,{base64.b64encode(formats[kind]).decode('ascii')}",
         width_px=round(SCREEN_DPI * width),
         height_px=round(SCREEN_DPI * height),
         photograph=name in PHOTOGRAPHS,
@@ -113,7 +108,7 @@ def _image(name: str, forms: dict[str, bytes]) -> FigureImage:
 
 
 def _size_inches(data: bytes, kind: str) -> tuple[float, float]:
-    """How large a figure was made to be seen, so that its letters have the size of text."""
+    """The size that a figure was drawn for, at which its letters match the page's."""
     if kind == ".svg":
         found = {
             side: re.search(rb"<svg[^>]*\s" + side + rb'="([\d.]+)pt"', data) for side in (b"width", b"height")

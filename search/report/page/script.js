@@ -1,7 +1,7 @@
 "use strict";
-// Makes what is there easier to use; without it the page is complete. All values come from the page itself.
+// Sorting, filtering and learning curves. The page is complete without it; all values come from the page.
 
-// Tables: a click on a head sorts by it, first from the largest number or the first name; missing values stay last.
+// Tables: a click on a header sorts by it, largest number or first name first; missing values stay last.
 function sortBy(table, index, ascending) {
   const numeric = table.tHead.rows[0].cells[index].classList.contains("number");
   const keyed = [...table.tBodies[0].rows].map((row, place) => {
@@ -51,7 +51,7 @@ for (const field of document.querySelectorAll("input[data-filters]")) {
   });
 }
 
-// Learning curves: lines to point at, in place of the figure that stands there without this script.
+// Learning curves with a readout, in place of the figure that is shown without this script.
 const NS = "http://www.w3.org/2000/svg";
 const FRAME = { width: 440, height: 270, left: 46, right: 12, top: 28, bottom: 34 };
 
@@ -91,7 +91,7 @@ function drawPanel(panel, epochs) {
   const y = (value) => top + ((height - top - bottom) * (high - value)) / (high - low || 1);
   const svg = element("svg", {
     viewBox: `0 0 ${width} ${height}`, tabindex: 0, role: "img",
-    "aria-label": `${panel.name} over ${epochs.length} epochs; arrow keys choose one, whose values stand in the table below`,
+    "aria-label": `${panel.name} over ${epochs.length} epochs; the arrow keys select one; the table below shows its values`,
   });
   svg.append(element("text", { x: left, y: 16, class: "name" }, panel.name));
   svg.append(element("text", { x: width - right - 138, y: 16, class: "label", "text-anchor": "end" }, "training"));
@@ -127,7 +127,7 @@ function drawPanel(panel, epochs) {
   return { svg, nearest, mark: (index) => at.setAttribute("d", `M${x(epochs[index])} ${top}V${height - bottom}`) };
 }
 
-function cell(tag, text, attributes = {}) {
+function tableCell(tag, text, attributes = {}) {
   const made = document.createElement(tag);
   made.textContent = text;
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
@@ -138,12 +138,12 @@ function readOff(table, data, index) {
   const show = (value) => (value === null ? "–" : value.toFixed(3));
   const heads = [`epoch ${data.epochs[index]}`, "mean", ...data.folds.map((fold) => `fold ${fold}`)];
   const head = document.createElement("tr");
-  head.append(...heads.map((name) => cell("th", name, { scope: "col", class: "number" })));
+  head.append(...heads.map((name) => tableCell("th", name, { scope: "col", class: "number" })));
   const rows = data.panels.flatMap((panel) => [["training", panel.train], ["validation", panel.val]].map(([part, folds]) => {
     const values = folds.map((fold) => fold[index]);
     const row = document.createElement("tr");
-    row.append(cell("th", `${part} ${panel.name}`, { scope: "row" }));
-    row.append(...[mean(values), ...values].map((value) => cell("td", show(value), { class: "number" })));
+    row.append(tableCell("th", `${part} ${panel.name}`, { scope: "row" }));
+    row.append(...[mean(values), ...values].map((value) => tableCell("td", show(value), { class: "number" })));
     return row;
   }));
   const parts = [document.createElement("thead"), document.createElement("tbody")];

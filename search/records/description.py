@@ -1,0 +1,156 @@
+"""The typed content of `study.json`: what a study asks, plans and has found."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from search.common.errors import InputError
+from search.records.arguments import Arguments
+from search.space import Profile
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedPhase:
+    """The most that a phase trains.
+
+    Attributes:
+        trainings: number of trainings, each over `epochs` / `trainings` epochs on average.
+        cost: in multiply-accumulates of forward passes, see `search.study.plan.image_cost`.
+    """
+
+    name: str
+    trainings: int
+    epochs: int
+    cost: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a study does.
+
+    Attributes:
+        n_trials: trials over all levels; a multiple of the number of levels.
+        search_folds: folds that a trial is scored on.
+        finalists: trials of each level that are confirmed; 1 (also the default of older studies) confirms none.
+        folds, repeats: folds of one partition of the comparison and the transfer, and the number of partitions.
+        phases: in order, each at its worst case: no trial stopped early, every level at its largest network.
+    """
+
+    profile_name: Literal["quick", "paper"]
+    profile: Profile
+    n_trials: int
+    search_folds: int
+    finalists: int = 1
+    folds: int
+    repeats: int
+    phases: tuple[PlannedPhase, ...]
+
+    @property
+    def cost(self) -> float:
+        """Cost of all phases."""
+        return sum(phase.cost for phase in self.phases)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet:
+    """A data set of a study.
+
+    Attributes:
+        classes: images per class.
+        grouped: groups were given, and no split divides one.
+        notes: printed when the data were read.
+    """
+
+    fingerprint: str
+    n_images: int
+    classes: dict[str, int]
+    grouped: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """The software and machine that a study started on."""
+
+    python: str = ""
+    platform: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    commit: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """A study, finished or not; an entry that an older study lacks has its default.
+
+    Attributes:
+        data: name -> data set; the source first, then the target if there is one.
+        origin: digests of the space's file (`space`) and of the code (`code`), and versions of libraries.
+        started, finished: ISO 8601, UTC; `finished` is None until the study is finished.
+        commands: command lines that ran the study.
+        forced: changes since the start that --force accepted.
+        winner: level and parameters of the network that was scored on the test set.
+        test: its scores there, by metric.
+        test_scored: how often the test set was scored.
+        time: seconds by what they were spent on, see `search.records.timing`.
+    """
+
+    arguments: Arguments
+    question: str
+    factor: str | None
+    levels: tuple[str, ...]
+    reference: str
+    plan: Plan
+    origin: dict[str, str]
+    data: dict[str, DataSet]
+    started: str
+    phases_done: tuple[str, ...]
+    environment: Environment = Environment()
+    finished: str | None = None
+    commands: tuple[str, ...] = ()
+    forced: tuple[str, ...] = ()
+    winner: dict[str, Any] | None = None
+    test: dict[str, float] | None = None
+    test_scored: int = 1
+    time: dict[str, float] | None = None
+
+    @property
+    def metric(self) -> str:
+        """The metric that the study searches for."""
+        return self.arguments.metric
+
+    @property
+    def source(self) -> tuple[str, DataSet]:
+        """Name and facts of the data set of search and comparison."""
+        return next(iter(self.data.items()))
+
+    @property
+    def target(self) -> tuple[str, DataSet] | None:
+        """Name and facts of the data set of the transfer, if any."""
+        return next(iter(list(self.data.items())[1:]), None)
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether any of the images are synthetic."""
+        return any(name.startswith("synthetic") for name in self.data)
+
+
+def parse_description(content: Mapping[str, Any], file: Path) -> Description:
+    """Check and type the content of a `study.json`.
+
+    Args:
+        content: parsed JSON; unknown entries are ignored.
+        file: that it comes from, for the error message.
+    Raises:
+        InputError: an entry is missing or of the wrong type; names the file and the entry.
+    """
+    from pydantic import TypeAdapter, ValidationError  # 0.3 s that the start of a study need not wait for
+
+    try:
+        return TypeAdapter(Description).validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        entry = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{file}: not the description of a study: {entry}: {first['msg']}") from error
+    except InputError as error:  # of the arguments
+        raise InputError(f"{file}: {error}") from error

@@ -1,0 +1,200 @@
+"""Figures of the example images: the winner's mistakes, its feature maps and its class activation."""
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+
+from search.common.errors import InputError
+from search.records.schema import KEY_COLUMNS
+from search.report.figures.style import WIDTH_INCHES, new_figure, styled
+
+LARGEST_PX = 4096
+SHEET_COLUMNS = 6
+ATTENTION_COLUMNS = 5
+MAPS_PER_STAGE = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """An image with the winner's prediction.
+
+    Attributes:
+        pixels: uint8 RGB, shape (side_px, side_px, 3).
+        p_label, p_predicted: probabilities of the true and of the predicted class.
+    """
+
+    pixels: NDArray[np.uint8]
+    label: str
+    predicted: str
+    p_label: float
+    p_predicted: float
+
+    @property
+    def is_correct(self) -> bool:
+        """Whether the predicted class is the true one."""
+        return self.label == self.predicted
+
+    @property
+    def title(self) -> str:
+        """The true class, and the predicted one if it differs, with their probabilities."""
+        predicted = f"{self.predicted} {100 * self.p_predicted:.0f} %"
+        return predicted if self.is_correct else f"{self.label} {100 * self.p_label:.0f} %\n→ {predicted}"
+
+
+def read_examples(cells: pd.DataFrame, predictions: pd.DataFrame) -> list[Example]:
+    """Decode images and join them with their predictions.
+
+    Args:
+        cells, predictions: rows of these tables; those without a counterpart in the other are left out.
+    Returns:
+        In the order of `cells`.
+    Raises:
+        InputError: a row holds no image.
+    """
+    joined = cells.merge(predictions, how="inner", on=[*KEY_COLUMNS, "image"])
+    return [
+        Example(
+            pixels=read_pixels(row["png"]),
+            label=row["label"],
+            predicted=row["predicted"],
+            p_label=row[f"probability_{row['label']}"],
+            p_predicted=row[f"probability_{row['predicted']}"],
+        )
+        for _, row in joined.iterrows()
+    ]
+
+
+def read_pixels(png: bytes) -> NDArray[np.uint8]:
+    """Decode an image of the cells table.
+
+    Returns:
+        uint8 RGB, shape (side_px, side_px, 3).
+    Raises:
+        InputError: it is not a PNG, is damaged or too large.
+    """
+    try:
+        with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
+            if max(image.size) <= LARGEST_PX:
+                return np.array(image.convert("RGB"))
+    except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError("cells.parquet: an image in it cannot be read") from error
+    raise InputError(f"cells.parquet: an image in it is larger than {LARGEST_PX} px")
+
+
+@styled
+def draw_mistakes(mistakes: Sequence[Example], n_mistakes: int) -> Figure | None:
+    """Draw a contact sheet of mistakes.
+
+    Args:
+        mistakes: of the winner in the comparison, most confident first.
+        n_mistakes: number of all its mistakes there.
+    Returns:
+        The figure; None without mistakes.
+    """
+    if not mistakes:
+        return None
+    n_rows = math.ceil(len(mistakes) / SHEET_COLUMNS)
+    figure = new_figure(0.7 + 1.75 * n_rows)
+    grid = figure.subplots(n_rows, SHEET_COLUMNS, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, example in zip(grid.flat, mistakes, strict=False):
+        _show(axes, example.pixels)
+        axes.set_title(example.title, fontsize=7)
+    some = f"the {len(mistakes)} most confident of {n_mistakes} mistakes"
+    shown = some if n_mistakes > len(mistakes) else "all mistakes"
+    figure.suptitle(f"True class → predicted class, with probabilities:\n{shown} on the comparison's folds")
+    return figure
+
+
+@styled
+def draw_features(examples: Sequence[Example], maps: Mapping[str, NDArray[np.float32]]) -> Figure | None:
+    """Draw, for each example, the feature maps of each stage that differ most between the examples.
+
+    Args:
+        maps: stage -> (n_examples, n_channels, side_px, side_px).
+    Returns:
+        The figure; None without examples.
+    Source: the paper, figure 9.
+    """
+    if not examples:
+        return None
+    n_columns = 1 + MAPS_PER_STAGE * len(maps)
+    figure = new_figure(0.6 + (WIDTH_INCHES - 1) / n_columns * len(examples))
+    grid = figure.subplots(len(examples), n_columns, squeeze=False)
+    for axes, example in zip(grid[:, 0], examples, strict=True):
+        _show(axes, example.pixels)
+        axes.set_ylabel(example.label, fontsize=8, rotation=0, ha="right", va="center")
+    columns = [(stage, channel) for stage, of_stage in maps.items() for channel in telling_channels(of_stage)]
+    for column, (stage, channel) in zip(grid.T[1:], columns, strict=True):
+        of_channel = maps[stage][:, channel]
+        strongest = of_channel.max() or 1.0
+        for axes, of_example in zip(column, of_channel, strict=True):
+            _show(axes, of_example, cmap="cividis", vmin=0, vmax=strongest, interpolation="nearest")
+        title = f"{stage.replace('stage', 'stage ')}\n{of_channel.shape[-1]} px, no. {channel}"
+        column[0].set_title(title, fontsize=6.5)
+    figure.suptitle("Feature maps after each stage: brighter is stronger, on one scale per column")
+    return figure
+
+
+def telling_channels(maps: NDArray[np.float32]) -> list[int]:
+    """The numbers of the channels with the largest spread of mean activation between images.
+
+    Args:
+        maps: shape (n_images, n_channels, side_px, side_px).
+    """
+    spread = maps.mean(axis=(2, 3)).std(axis=0)
+    return sorted(int(channel) for channel in np.argsort(-spread, kind="stable")[:MAPS_PER_STAGE])
+
+
+@styled
+def draw_attention(examples: Sequence[Example], activation: NDArray[np.float32]) -> Figure | None:
+    """Draw which parts of test images count for the winner's prediction, correct predictions first.
+
+    Args:
+        activation: from 0 to 1, shape (n_examples, side_px, side_px).
+    Returns:
+        The figure; None without examples.
+    """
+    if not examples:
+        return None
+    both = list(zip(examples, activation, strict=True))
+    chosen = [
+        group[start : start + ATTENTION_COLUMNS]
+        for group in ([e for e in both if e[0].is_correct], [e for e in both if not e[0].is_correct])
+        for start in range(0, len(group), ATTENTION_COLUMNS)
+    ]
+    figure = new_figure(0.5 + len(chosen) * 2.9)
+    grid = figure.subplots(2 * len(chosen), ATTENTION_COLUMNS, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for block, group in enumerate(chosen):
+        for column, (example, heat) in enumerate(group):
+            above, below = grid[2 * block : 2 * block + 2, column]
+            _show(above, example.pixels)
+            above.set_title(example.title, fontsize=7)
+            _show(below, example.pixels)
+            side = example.pixels.shape[0] - 0.5
+            below.imshow(
+                heat, cmap="inferno", vmin=0, vmax=1, alpha=0.55, extent=(-0.5, side, side, -0.5),
+                interpolation="bilinear",
+            )  # fmt: skip
+    figure.suptitle("Where the winner looks (Grad-CAM of the last stage), in test images it was not trained on")
+    return figure
+
+
+def _show(axes: Axes, image: NDArray[Any], **look: Any) -> None:
+    axes.imshow(image, **look)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
