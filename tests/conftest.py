@@ -44,13 +44,14 @@ def pytest_addoption(parser):
     parser.addoption("--kills", type=int, default=5, help="how often the slow test of faults kills a study")
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(wrapper=True)  # before xdist's own
 def pytest_collection_modifyitems(items):
     """Tests on Ray run first and in one worker, which shares their studies; the files of the others are spread."""
     items.sort(key=lambda item: "ray" not in item.keywords)
     for item in items:
         shared = "ray" in item.keywords and "slow" not in item.keywords
         item.add_marker(pytest.mark.xdist_group("ray" if shared else item.path.stem))
+    return (yield)
 
 
 @pytest.fixture(autouse=True)

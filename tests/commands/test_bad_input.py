@@ -120,6 +120,12 @@ def test_missing_group(fails, folder):
     assert "patient" in fails("--data", folder, "--groups", "patient")
 
 
+@pytest.fixture
+def joined(cluster):
+    """Options that join a running Ray, which starts sooner than one of a study's own."""
+    return "--address", cluster.address
+
+
 def damage_truncated_jpeg(path):
     whole = path.with_suffix(".jpg")
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(whole)
@@ -139,30 +145,33 @@ def damage_text(path):
 
 @pytest.mark.ray
 @pytest.mark.parametrize("damage", [damage_truncated_jpeg, damage_empty, damage_text])
-def test_damaged_image_is_named(fails, folder, damage):
+def test_damaged_image_is_named(fails, joined, folder, damage):
     bad = damage(folder / "a" / "bad.png")
-    line = fails("--data", folder, "--profile", "quick", "--folds", 2)
+    line = fails("--data", folder, "--profile", "quick", "--folds", 2, *joined)
     assert str(bad) in line
     assert "--skip-bad" in line
 
 
 @pytest.mark.ray
-def test_more_folds_than_images(fails, folder):
-    assert "99 folds" in fails("--data", folder, "--profile", "quick", "--folds", 99)
+def test_more_folds_than_images(fails, joined, folder):
+    assert "99 folds" in fails("--data", folder, "--profile", "quick", "--folds", 99, *joined)
 
 
 @pytest.mark.ray
-def test_more_than_the_machine_has(fails, folder):
-    assert "--cpus-per-trial 4096" in fails("--data", folder, "--cpus-per-trial", 4096)
-    assert "--gpus-per-trial 9" in fails("--data", folder, "--gpus-per-trial", 9)
+def test_more_than_the_machine_has(fails, joined, folder):
+    assert "--cpus-per-trial 4096" in fails("--data", folder, "--cpus-per-trial", 4096, *joined)
+    assert "--gpus-per-trial 9" in fails("--data", folder, "--gpus-per-trial", 9, *joined)
 
 
 @pytest.mark.ray
-def test_sixteen_bit_tif_loads_and_plan_is_printed(folder, capsys):
+def test_sixteen_bit_tif_loads_and_plan_is_printed(joined, folder, capsys):
     for name in ("a", "b"):
         for i in range(3):
             colour(9000 * (i + 1), dtype=np.uint16).save(folder / name / f"deep{i}.tif")
-    assert exit_code(run.app, ["--data", str(folder), "--profile", "quick", "--dry-run", "--folds", "2"]) == 0
+    assert (
+        exit_code(run.app, ["--data", str(folder), "--profile", "quick", "--dry-run", "--folds", "2", *joined])
+        == 0
+    )
     printed = capsys.readouterr().out
     assert "18 images" in printed
     for text in ("at most about", "MACs", "1+2+3", "paper_plain"):
@@ -179,10 +188,10 @@ def test_sixteen_bit_tif_loads_and_plan_is_printed(folder, capsys):
         ("jtsc300", 300, ("--class-names", "1=neutrophil,2=lymphocyte,3=monocyte,4=eosinophil,5=basophil")),
     ],
 )
-def test_real_folders_are_planned(capsys, name, n_images, options):
+def test_real_folders_are_planned(capsys, joined, name, n_images, options):
     if not (SHARED_DATA / name).is_dir():
         pytest.skip(f"needs the images of {name} beside the project")
-    arguments = ["--data", str(SHARED_DATA / name), "--profile", "quick", "--dry-run", *options]
+    arguments = ["--data", str(SHARED_DATA / name), "--profile", "quick", "--dry-run", *options, *joined]
     assert exit_code(run.app, arguments) == 0
     assert f"{name}, {n_images} images (basophil" in capsys.readouterr().out
 

@@ -102,7 +102,7 @@ class RayCluster:
         print(file=self.process.stdin, flush=True)
 
     def at_work(self):
-        """Processes of the cluster that run something of a study's, by their titles."""
+        """Processes that run a task or an actor, which Ray names in their titles."""
         found = []
         for process in process_tree(self.process.pid):
             with suppress(OSError):  # it has just ended
