@@ -4,7 +4,7 @@ import pytest
 from benchmarks.false_alarms import CLASS_COUNTS, METRICS, gain_of, study, true_gain
 from search.analysis.verdict import ALPHA
 
-STUDIES = 1000
+STUDIES = 300
 
 
 @pytest.fixture(scope="module")
@@ -15,9 +15,9 @@ def of_equals():
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_a_study_of_equals_seldom_finds_any_better_or_worse(of_equals, metric):
+def test_a_study_of_equals_seldom_finds_a_difference(of_equals, metric):
     alarms = (of_equals[metric] < ALPHA).any(axis=1)
-    assert 0 < alarms.mean() <= 0.07
+    assert alarms.mean() <= ALPHA
 
 
 def test_a_large_difference_is_found():
@@ -25,7 +25,7 @@ def test_a_large_difference_is_found():
     assert all(adjusted[-1] < ALPHA for adjusted in found)
 
 
-def test_true_differences_are_what_was_asked_for():
+def test_the_gain_gives_the_true_difference_asked_for():
     assert true_gain(1.0, "accuracy", CLASS_COUNTS) == pytest.approx(0, abs=0.001)
     assert 100 * true_gain(gain_of(2, "accuracy", CLASS_COUNTS), "accuracy", CLASS_COUNTS) == pytest.approx(
         2, abs=0.05

@@ -65,6 +65,7 @@ def test_the_frozen_network_is_of_the_family(placement):
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_the_smallest_run_measures_every_pattern(tmp_path):
     output = tmp_path / "throughput.parquet"
     command = [sys.executable, "-m", "benchmarks.throughput", "--smallest", "--output", str(output)]
@@ -74,5 +75,3 @@ def test_the_smallest_run_measures_every_pattern(tmp_path):
     assert sorted(frame["pattern"]) == sorted(PATTERNS)
     assert np.isfinite(frame[MEASURES]).all(axis=None)
     assert (frame[MEASURES] > 0).all(axis=None)
-    for pattern in PATTERNS:
-        assert pattern in done.stdout

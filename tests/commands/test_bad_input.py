@@ -103,23 +103,31 @@ def test_missing_group(fails, folder):
     assert "patient" in fails("--data", folder, "--groups", "patient")
 
 
+@pytest.fixture
+def joined(cluster):
+    """Options that join a running Ray, which starts sooner than one of a study's own."""
+    return "--address", cluster.address
+
+
 @pytest.mark.ray
-def test_damaged_image_is_named(fails, folder):
+def test_damaged_image_is_named(fails, joined, folder):
     bad = folder / "a" / "bad.png"
     bad.write_text("not an image")
-    line = fails("--data", folder, "--profile", "quick", "--folds", 2)
+    line = fails("--data", folder, "--profile", "quick", "--folds", 2, *joined)
     assert str(bad) in line
     assert "--skip-bad" in line
 
 
 @pytest.mark.ray
-def test_more_folds_than_images(fails, folder):
-    assert "99 folds" in fails("--data", folder, "--profile", "quick", "--folds", 99)
+def test_more_folds_than_images(fails, joined, folder):
+    assert "99 folds" in fails("--data", folder, "--profile", "quick", "--folds", 99, *joined)
 
 
 @pytest.mark.ray
-def test_a_dry_run_prints_the_plan_and_its_cost(folder, capsys, tmp_path):
-    arguments = ["--data", str(folder), "--profile", "quick", "--dry-run", "--output", str(tmp_path / "results")]
+def test_a_dry_run_prints_the_plan_and_its_cost(folder, joined, capsys, tmp_path):
+    arguments = [
+        *("--data", str(folder), "--profile", "quick", "--dry-run", "--output", str(tmp_path / "results"), *joined)
+    ]
     assert exit_code(run.app, arguments) == 0
     printed = capsys.readouterr().out
     for text in ("12 images (a 6, b 6)", "MB", "MACs", "1+2+3", "paper_plain"):

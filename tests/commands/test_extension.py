@@ -1,95 +1,83 @@
-"""A study that goes on by the real command: extended, refused for what has changed, and forced."""
+"""A finished study that is extended, and one that has been tampered with."""
 
-import json
 import shutil
 
 import pytest
-from tiny_study import TIMES, command, table
+from tiny_study import TIMES, command, described, table
 
 from search.records.schema import KEY_COLUMNS
 
-
-@pytest.fixture(scope="module")
-def finished(cells, space, tmp_path_factory):
-    """A finished study of a space file of its own."""
-    own = tmp_path_factory.mktemp("own") / "tiny.py"
-    shutil.copy(space, own)
-    output = tmp_path_factory.mktemp("finished")
-    done = command(
-        *("search.run", "--space", own, "--data", cells, "--profile", "quick", "--trials", 4, "--folds", 2),
-        *("--max-concurrent", 1, "--output", output, "--name", "study"),
-    )
-    assert done.returncode == 0, done.stderr
-    return output / "study", own
+pytestmark = pytest.mark.ray
 
 
 @pytest.fixture
 def copied(finished, tmp_path):
-    """A copy of the study, and its space's file, which is put back after the test."""
-    folder, own = finished
-    shutil.copytree(folder, tmp_path / "study")
-    text = own.read_text()
-    yield tmp_path / "study", own
-    own.write_text(text)
+    return shutil.copytree(finished.folder, tmp_path / "study")
 
 
-def described(folder):
-    return json.loads((folder / "study.json").read_text())
+@pytest.fixture
+def own_space(space):
+    """The space's file of the studies, restored after the test."""
+    text = space.read_text()
+    yield space
+    space.write_text(text)
 
 
-@pytest.mark.ray
-def test_more_trials_and_repeats_extend_a_finished_study(copied):
-    folder, _ = copied
-    before = {name: table(folder, name) for name in ("trials", "folds", "epochs")}
-    done = command("search.run", "--resume", folder, "--trials", 7, "--repeats", 2, "--max-concurrent", 1)
-    assert done.returncode == 0, done.stderr
-    trials = table(folder, "trials")
-    assert sorted(trials["number"]) == list(range(8))
-    assert trials.groupby("level").size().to_dict() == {"none": 4, "1": 4}
-    kept = trials[trials["number"] < 4].reset_index(drop=True)
-    assert kept.drop(columns=TIMES, errors="ignore").equals(before["trials"].drop(columns=TIMES, errors="ignore"))
+@pytest.fixture
+def extend(copied, cluster):
+    """Resumes the copy with more trials and repeats than it has."""
+
+    def run(*more):
+        extension = ("--trials", 7, "--repeats", 2, "--max-concurrent", 1, "--address", cluster.address)
+        return command("search.run", "--resume", copied, *extension, *more)
+
+    return run
+
+
+def assert_extended(folder):
+    assert table(folder, "trials").groupby("level")["number"].apply(sorted).to_dict() == {
+        "none": [0, 2, 4, 6],
+        "1": [1, 3, 5, 7],
+    }
     folds = table(folder, "folds")
+    assert not folds.duplicated(list(KEY_COLUMNS)).any()
     compared = folds[folds["phase"] == "compare"]
     assert sorted(compared["repeat"].unique()) == [0, 1]
     assert (compared.groupby(["level", "settings"], dropna=False).size() == 2 * 2).all()
-    assert not folds.duplicated(list(KEY_COLUMNS)).any()
     assert (folds["phase"] == "test").sum() == 1
     description = described(folder)
-    assert description["plan"]["n_trials"] == 8
-    assert description["plan"]["repeats"] == 2
+    assert (description["plan"]["n_trials"], description["plan"]["repeats"]) == (8, 2)
     assert "finished" in description
-    again = command("search.run", "--resume", folder, "--trials", 8)
-    assert again.returncode == 2
-    assert "finished" in again.stderr
 
 
-@pytest.mark.ray
-def test_another_space_is_refused_and_can_be_forced(copied):
-    folder, own = copied
-    own.write_text(own.read_text().replace("0.0, 0.5", "0.0, 0.4"))
-    refused = command("search.run", "--resume", folder, "--trials", 6)
+def test_more_trials_and_repeats_extend_a_finished_study(finished, copied, extend):
+    done = extend()
+    assert done.returncode == 0, done.stderr
+    assert_extended(copied)
+    before, after = (
+        table(folder, "trials").drop(columns=TIMES, errors="ignore") for folder in (finished.folder, copied)
+    )
+    assert after[after["number"] < 6].reset_index(drop=True).equals(before)
+    refused = extend()
     assert refused.returncode == 2
-    assert "the space's file has changed" in refused.stderr
-    assert len(refused.stderr.strip().splitlines()) == 1
-    forced = command("search.run", "--resume", folder, "--trials", 6, "--force", "--max-concurrent", 1)
-    assert forced.returncode == 0, forced.stderr
-    assert sorted(table(folder, "trials")["number"]) == list(range(6))
-    assert described(folder)["forced"] == ["the space's file has changed"]
+    assert "finished" in refused.stderr
 
 
-@pytest.mark.ray
-def test_a_damaged_journal_is_named_and_its_sound_part_can_be_gone_on_from(copied):
-    folder, _ = copied
-    journal = folder / "journal.jsonl"
+def test_a_changed_space_and_a_damaged_journal_are_refused_unless_forced(copied, own_space, extend):
+    journal = copied / "journal.jsonl"
     lines = journal.read_bytes().splitlines(keepends=True)
     middle = len(lines) // 2
     journal.write_bytes(b"".join([*lines[:middle], b"{damaged\n", *lines[middle + 1 :]]))
-    refused = command("search.run", "--resume", folder, "--trials", 6)
-    assert refused.returncode == 2
-    assert f"journal.jsonl: line {middle + 1} is damaged" in refused.stderr
-    forced = command("search.run", "--resume", folder, "--trials", 6, "--force", "--max-concurrent", 1)
+    damaged = extend()
+    own_space.write_text(own_space.read_text().replace("0.0, 0.5", "0.0, 0.4"))
+    changed = extend()
+    assert f"journal.jsonl: line {middle + 1}" in damaged.stderr
+    assert "space's file" in changed.stderr
+    for refused in (damaged, changed):
+        assert refused.returncode == 2
+        assert len(refused.stderr.strip().splitlines()) == 1
+    forced = extend("--force")
     assert forced.returncode == 0, forced.stderr
-    assert sorted(table(folder, "trials")["number"]) == list(range(6))
-    folds = table(folder, "folds")
-    assert not folds.duplicated(list(KEY_COLUMNS)).any()
-    assert (folds[folds["phase"] == "compare"].groupby(["level", "settings"], dropna=False).size() == 2).all()
+    assert_extended(copied)
+    (reason,) = described(copied)["forced"]
+    assert "space's file" in reason

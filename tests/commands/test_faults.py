@@ -1,159 +1,127 @@
-"""What dies, and what is left: the real command, killed at moments all through a study, and gone on with.
+"""Studies whose processes are killed, whose disk fills, or which are interrupted: nothing recorded is lost."""
 
-`pytest tests/test_faults.py --kills 20` kills it at twenty moments.
-"""
-
-import json
-import os
-import signal
-import time
-from collections import Counter
 from pathlib import Path
 
 import pytest
-from tiny_study import assert_same_tables, command, start, table
+from tiny_study import (
+    PATIENCE_S,
+    assert_same_tables,
+    command,
+    described,
+    epochs_trained,
+    start,
+    table,
+    wait_until,
+)
 
 from search.records.schema import TABLES
 
-PATIENCE_S = 180
+pytestmark = pytest.mark.ray
+EPOCHS = 2  # of a training
 
 
-@pytest.fixture(scope="module")
-def arguments(cells, others, space):
-    return (
-        *("search.run", "--space", space, "--data", cells, "--transfer-data", others, "--profile", "quick"),
-        *("--trials", 8, "--folds", 2, "--seed", 3, "--max-concurrent", 1, "--finalists", 2),
-        *("--sampler", "random"),
-    )
-
-
-@pytest.fixture(scope="module")
-def unbroken(arguments, tmp_path_factory):
-    output = tmp_path_factory.mktemp("unbroken")
-    done = command(*arguments, "--output", output, "--name", "study")
-    assert done.returncode == 0, done.stderr
-    return output / "study"
-
-
-def entries(folder):
-    """The journal's entries; a last line may be half written."""
-    journal = folder / "journal.jsonl"
-    lines = journal.read_text().split("\n")[:-1] if journal.exists() else []
-    return [json.loads(line) for line in lines]
-
-
-def epochs_trained(folder):
-    """Epochs that were ever entered, also those that were taken back since."""
-    added = (entry for entry in entries(folder) if entry["do"] == "add" and entry["table"] == "epochs")
-    return sum(len(entry["columns"]["epoch"]) for entry in added)
-
-
-def wait_until(condition, process):
-    """What the condition gives once it holds, or when the process has ended."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not (found := condition()) and process.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.003)
-    return found
-
-
-def n_lines(folder):
-    journal = folder / "journal.jsonl"
-    return journal.read_bytes().count(b"\n") if journal.exists() else 0
-
-
-@pytest.mark.ray
-def test_a_study_killed_again_and_again_comes_out_as_if_never_broken(unbroken, arguments, tmp_path, request):
-    n_kills, folder = request.config.getoption("--kills"), tmp_path / "study"
-    total, killed_in = n_lines(unbroken), Counter()
-    for kill in range(1, n_kills + 1):
-        resumes = (folder / "study.json").exists()
-        again = ("search.run", "--resume", folder, "--max-concurrent", 1)
-        run = start(*(again if resumes else (*arguments, "--output", tmp_path, "--name", "study")))
-        # Each kill makes for entries that take back and repeat; the study is to be hit until its very end.
-        repeated = n_lines(folder) - len({json.dumps(entry) for entry in entries(folder)})
-        wait_until(lambda moment=kill * total // (n_kills + 1) + repeated: n_lines(folder) >= moment, run)
-        run.send_signal(signal.SIGKILL)
-        run.communicate()
-        described = json.loads((folder / "study.json").read_text())
-        killed_in[len(described["phases_done"])] += 1
-        assert "finished" not in described
-    resumed = command("search.run", "--resume", folder, "--max-concurrent", 1)
-    assert resumed.returncode == 0, resumed.stderr
-    assert len(killed_in) >= min(n_kills, 4)  # phases
-    assert sorted(table(folder, "trials")["number"]) == list(range(8))
-    assert_same_tables(unbroken, folder, [name for name in TABLES if name != "pareto"])
-    assert epochs_trained(unbroken) == len(table(unbroken, "epochs"))
-    assert epochs_trained(folder) <= len(table(folder, "epochs")) + n_kills
-    assert not list((folder / "checkpoints").glob("*"))
-    weights = Path("model") / "weights.safetensors"
-    assert (folder / weights).read_bytes() == (unbroken / weights).read_bytes()
-
-
-def worker_processes(name):
-    """Processes of Ray whose title begins so: an actor's class, or the training that one is at."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if f"ray::{name}" in (process / "cmdline").read_text():
-                found.append(int(process.name))
-        except OSError:  # it has just ended
-            continue
-    return found
-
-
-@pytest.mark.ray
-def test_a_worker_that_is_killed_costs_an_epoch_at_most(unbroken, arguments, tmp_path):
-    folder, killed = tmp_path / "study", []
-    moments = {"TrialActor": 3, "compare": n_lines(unbroken) // 2}
-    others = {process for name in moments for process in worker_processes(name)}
-    run = start(*arguments, "--output", tmp_path, "--name", "study")
-    for name, moment in moments.items():
-
-        def at_work(name=name, moment=moment):
-            return n_lines(folder) >= moment and set(worker_processes(name)) - others
-
-        for process in wait_until(at_work, run):
-            os.kill(process, signal.SIGKILL)
-            killed.append(name)
-    _, errors = run.communicate(timeout=PATIENCE_S)
-    assert run.returncode == 0, errors
-    assert set(killed) == set(moments)
-    assert_same_tables(unbroken, folder, ["trials", "epochs", "folds", "comparison"])
-    assert epochs_trained(folder) <= len(table(folder, "epochs")) + len(killed)
-
-
-@pytest.mark.ray
-def test_a_trial_that_takes_too_long_fails_alone(space, cells, tmp_path):
-    slow = tmp_path / "slow.py"
-    slow.write_text(
-        space.read_text().replace("epochs=2, lr=suggest", 'epochs=2 if norm == "batch" else 10**6, lr=suggest')
-    )
-    done = command(
-        *("search.run", "--space", slow, "--data", cells, "--profile", "quick", "--trials", 8, "--folds", 2),
-        *("--trial-timeout", "4s", "--output", tmp_path, "--name", "study", "--pruner", "none"),
-    )
-    assert done.returncode == 0, done.stderr
-    trials = table(tmp_path / "study", "trials").set_index("number")
-    late = trials[trials["params_norm"] == "group"]
-    assert len(late) > 0
-    assert (late["state"] == "FAIL").all()
-    assert late["error"].str.contains("did not end within 4 s").all()
-    assert (trials[trials["params_norm"] == "batch"]["state"] == "COMPLETE").all()
-    assert sorted(trials.index) == list(range(8))
-
-
-@pytest.mark.ray
-def test_a_full_disk_ends_in_one_line_and_readable_tables(unbroken, arguments, tmp_path):
+@pytest.fixture
+def run(finished, cluster, tmp_path):
+    """Starts the finished study once more in another folder, or resumes it there."""
     folder = tmp_path / "study"
-    run = start(*arguments, "--output", tmp_path, "--name", "study")
-    wait_until(lambda: n_lines(folder) >= 5, run)
-    (folder / ".epochs.parquet.partial").symlink_to("/dev/full")
+    new = (*finished.arguments, "--output", tmp_path, "--name", folder.name)
+    again = ("search.run", "--resume", folder, "--max-concurrent", 1)
+    return lambda: start(*(again if folder.exists() else new), "--address", cluster.address)
+
+
+def end(run):
+    """Wait for a study's end: (exit code, lines of its errors)."""
     _, errors = run.communicate(timeout=PATIENCE_S)
-    assert run.returncode == 1
-    assert "No space left on device" in errors
-    assert len(errors.strip().splitlines()) == 1
-    assert len(table(folder, "epochs")) >= 0
-    resumed = command("search.run", "--resume", folder, "--max-concurrent", 1)
-    assert resumed.returncode == 0, resumed.stderr
-    assert_same_tables(unbroken, folder, ["trials", "epochs", "folds", "comparison"])
+    return run.returncode, errors.strip().splitlines()
+
+
+def kill(run, condition):
+    """Kill a study once a condition holds."""
+    wait_until(condition, run)
+    run.kill()
+    run.communicate()
+
+
+def assert_undisturbed(folder, finished, n_losses):
+    """A study has come out like the one that nothing disturbed; each loss cost an epoch at most."""
+    assert_same_tables(finished.folder, folder, TABLES)
+    weights = Path("model") / "weights.safetensors"
+    assert (folder / weights).read_bytes() == (finished.folder / weights).read_bytes()
+    assert epochs_trained(folder) <= len(table(folder, "epochs")) + n_losses
+    assert not list((folder / "checkpoints").glob("*"))
+
+
+def test_an_undisturbed_study_trains_no_epoch_twice(finished):
+    assert epochs_trained(finished.folder) == len(table(finished.folder, "epochs"))
+
+
+def test_a_study_that_is_killed_in_two_phases_and_runs_out_of_disk_loses_nothing(finished, run, tmp_path):
+    folder = tmp_path / "study"
+    kill(run(), lambda: epochs_trained(folder) > EPOCHS)
+    assert described(folder)["phases_done"] == []
+
+    resumed = run()
+    wait_until(lambda: epochs_trained(folder, "confirm") > EPOCHS, resumed)
+    (folder / ".epochs.parquet.partial").symlink_to("/dev/full")
+    code, (error,) = end(resumed)
+    assert code == 1
+    assert "No space left on device" in error
+    assert len(table(folder, "epochs")) > 0
+
+    kill(run(), lambda: epochs_trained(folder, "transfer") > EPOCHS)
+    assert described(folder)["phases_done"] == ["search", "confirm", "compare", "test"]
+    assert end(run()) == (0, [])
+    assert_undisturbed(folder, finished, n_losses=3)
+
+
+def test_a_study_that_is_interrupted_and_loses_workers_loses_nothing(finished, interrupted):
+    assert interrupted.errors.count("--resume") == len(interrupted.errors.splitlines()) == 1
+    assert "Traceback" not in interrupted.errors
+    assert 0 < interrupted.elapsed_s < described(interrupted.folder)["time"]["elapsed"]
+    assert_undisturbed(interrupted.folder, finished, n_losses=3)
+
+
+def test_a_finished_study_is_not_resumed(finished):
+    refused = command("search.run", "--resume", finished.folder)
+    assert refused.returncode == 2
+    assert "finished" in refused.stderr
+
+
+def test_a_trial_that_fails_or_takes_too_long_fails_alone(space, cells, cluster, tmp_path):
+    chosen = ("batch", 0.02), ("batch", 1e30), ("group", 0.02)
+    points = [{"norm": norm, "dropout": 0.2, "lr": lr} for norm, lr in chosen]
+    text = space.read_text().replace('"lr", 0.01, 0.05', '"lr", 0.01, 1e30')
+    text = text.replace("epochs=2, lr=suggest", 'epochs=2 if norm == "batch" else 10**6, lr=suggest')
+    hard = tmp_path / "hard.py"
+    hard.write_text(text.replace('({"norm": "batch", "dropout": 0.2, "lr": 0.02},)', repr(points)))
+    done = command(
+        *("search.run", "--space", hard, "--data", cells, "--profile", "quick", "--trials", 6, "--folds", 2),
+        *("--trial-timeout", "4s", "--pruner", "none", "--finalists", 1),
+        *("--address", cluster.address, "--output", tmp_path, "--name", "study"),
+    )
+    assert done.returncode == 0, done.stderr
+    trials = table(tmp_path / "study", "trials").set_index("number").sort_index()
+    assert trials["state"].tolist() == ["COMPLETE"] * 2 + ["FAIL"] * 4
+    assert trials.loc[2:3, "error"].str.startswith("DivergedError").all()
+    assert trials.loc[4:5, "error"].str.contains("--trial-timeout").all()
+
+
+@pytest.mark.slow
+def test_a_study_killed_again_and_again_loses_nothing(finished, run, tmp_path, request):
+    n_kills, folder = request.config.getoption("--kills"), tmp_path / "study"
+    total, phases = len(lines(finished.folder)), set()
+    for kill in range(1, n_kills + 1):
+        # Each kill adds entries that take back and repeat; the last kills must still hit the study's end.
+        repeated = len(lines(folder)) - len(set(lines(folder)))
+        moment = kill * total // (n_kills + 1) + repeated
+        kill(run(), lambda moment=moment: len(lines(folder)) >= moment)
+        assert "finished" not in described(folder)
+        phases.add(len(described(folder)["phases_done"]))
+    assert end(run()) == (0, [])
+    assert len(phases) >= min(n_kills, 4)
+    assert_undisturbed(folder, finished, n_losses=n_kills)
+
+
+def lines(folder):
+    journal = folder / "journal.jsonl"
+    return journal.read_bytes().splitlines() if journal.exists() else []

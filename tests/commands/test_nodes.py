@@ -1,14 +1,17 @@
-"""A study on a Ray cluster of two nodes, both on this machine, of which one dies."""
+"""A study on a Ray cluster of two nodes, both on this machine, one of which dies."""
 
-import time
+import re
 
 import pytest
-from tiny_study import PATIENCE_S, ray_cluster, start, table
+from tiny_study import PATIENCE_S, ray_cluster, start, table, wait_until
 
+from search.records.schema import KEY_COLUMNS
+
+# Each node claims a GPU that no worker finds.
 TWO_NODES = """
 from ray.cluster_utils import Cluster
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-doomed = cluster.add_node(num_cpus=1)
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 1, "include_dashboard": False})
+doomed = cluster.add_node(num_cpus=1, num_gpus=1)
 cluster.wait_for_nodes()
 print("at", cluster.address, flush=True)
 input()
@@ -19,38 +22,38 @@ cluster.shutdown()
 
 
 @pytest.fixture
-def cluster():
-    """A process that loses a node of its cluster at a line, and ends at another; with the cluster's address."""
-    with ray_cluster(TWO_NODES) as (process, address):
-        yield process, address
-        print("\n", file=process.stdin, flush=True)
+def nodes():
+    with ray_cluster(TWO_NODES) as cluster:
+        yield cluster
+        cluster.go_on()
 
 
 @pytest.mark.ray
-def test_trials_of_a_lost_node_go_on_elsewhere(cluster, cells, others, space, tmp_path):
-    nodes, address = cluster
-    long = tmp_path / "long.py"  # removed once the study runs: nothing of it is needed where trials run
+def test_trials_share_the_gpus_and_those_of_a_lost_node_move_to_another(nodes, cells, space, tmp_path):
+    long = tmp_path / "long.py"  # removed while the study runs: workers do not read it
     long.write_text(space.read_text().replace("epochs=2, lr=suggest", "epochs=25, lr=suggest"))
     folder = tmp_path / "study"
     run = start(
-        *("search.run", "--space", long, "--data", cells, "--transfer-data", others, "--profile", "quick"),
-        *("--trials", 6, "--folds", 2, "--pruner", "none", "--address", address),
-        *("--output", tmp_path, "--name", "study"),
+        *("search.run", "--space", long, "--data", cells, "--profile", "quick", "--trials", 4, "--folds", 2),
+        *("--finalists", 1, "--pruner", "none", "--gpus-per-trial", "auto", "--address", nodes.address),
+        *("--output", tmp_path, "--name", folder.name),
     )
-    deadline = time.monotonic() + PATIENCE_S
-    while not (folder / "epochs.parquet").exists() or table(folder, "epochs")["number"].nunique() < 2:
-        assert time.monotonic() < deadline
-        assert run.poll() is None, run.communicate()
-        time.sleep(0.2)
+    wait_until(lambda: n_searched(folder) == 2, run)
     long.unlink()
-    print(file=nodes.stdin, flush=True)
+    nodes.go_on()
     printed, errors = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 0, errors
-    assert "2 trainings at once" in printed
+    slots, share = re.search(r"(\d) trainings at once, ([\d.]+) of a GPU", printed).groups()
+    assert int(slots) == 2
+    assert float(share) in {1.0, 0.5, 0.25, 0.125}
     trials = table(folder, "trials")
-    assert sorted(trials["number"]) == list(range(6))
+    assert sorted(trials["number"]) == list(range(4))
     assert (trials["state"] == "COMPLETE").all()
     assert (trials["epochs"] == 2 * 25).all()
-    key = ["phase", "number", "level", "settings", "way", "repeat", "fold", "epoch"]
-    assert not table(folder, "epochs").duplicated(key).any()
+    assert not table(folder, "epochs").duplicated([*KEY_COLUMNS, "epoch"]).any()
     assert not list((folder / "checkpoints").glob("*"))
+
+
+def n_searched(folder):
+    """How many trials the tables hold epochs of."""
+    return table(folder, "epochs")["number"].nunique() if (folder / "epochs.parquet").exists() else 0

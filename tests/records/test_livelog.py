@@ -3,10 +3,8 @@
 import math
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -15,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
-from tiny_study import PATIENCE_S, command, start, table
+from tiny_study import PATIENCE_S, table
 
 from search.common.metrics import METRIC_NAMES, Metrics
 from search.records.arguments import LOGS
@@ -261,22 +259,12 @@ def test_nothing_goes_to_a_network(tmp_path):
 
 
 @pytest.mark.ray
-def test_a_log_of_a_study_that_was_interrupted_has_what_its_tables_have(kind, cells, space, tmp_path):
-    folder = tmp_path / "study"
-    run = start(
-        *("search.run", "--space", space, "--data", cells, "--profile", "quick", "--trials", 4, "--folds", 3),
-        *("--seed", 3, "--max-concurrent", 1, "--output", tmp_path, "--name", folder.name, "--log-to", kind),
-    )
-    wait_for_comparison(folder / "journal.jsonl", run)
-    run.send_signal(signal.SIGINT)
-    out, err = run.communicate(timeout=PATIENCE_S)
-    assert run.returncode == 130, out + err
-    resumed = command("search.run", "--resume", folder, "--log-to", kind, "--max-concurrent", 1)
-    assert (resumed.returncode, resumed.stderr) == (0, "")
-    assert "--log-to" not in out + resumed.stdout
-
-    runs = READ[kind](folder)
-    epochs, trials = table(folder, "epochs"), table(folder, "trials").set_index("number")
+def test_a_log_has_what_the_tables_have_once_each(kind, request):
+    """One study was undisturbed; the other was interrupted, and lost workers."""
+    study = request.getfixturevalue({"tensorboard": "finished", "mlflow": "interrupted"}[kind])
+    assert "--log-to" not in study.printed
+    runs = READ[kind](study.folder)
+    epochs, trials = table(study.folder, "epochs"), table(study.folder, "trials").set_index("number")
     for phase, rows in epochs.groupby("phase"):
         points = [run["points"]["train_loss"].values() for run in runs.values() if run["phase"] == phase]
         assert sorted(chain(*points)) == pytest.approx(sorted(rows["train_loss"])), phase
@@ -288,12 +276,3 @@ def test_a_log_of_a_study_that_was_interrupted_has_what_its_tables_have(kind, ce
         assert (mine["state"], mine["value"]) == (row["state"], pytest.approx(row["value"]))
         scores = searched[searched["number"] == number]["val_balanced_accuracy"]
         assert list(mine["points"]["score"].values()) == pytest.approx(list(scores))
-
-
-def wait_for_comparison(journal, process):
-    """Until a study is in the midst of it."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not (journal.exists() and journal.read_text().count('"compare"') > 5):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

@@ -1,12 +1,20 @@
-"""A study small enough for a test, and what tests of the real command need to run it."""
+"""A study small enough for a test, and helpers that run the real commands on it."""
 
+import json
+import re
 import subprocess
 import sys
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from PIL import Image
+
+from benchmarks.throughput_measures import process_tree
 
 COLOURS = {"Basophil": (60, 20, 90), "eosinophil": (230, 110, 90), "Neutrophil": (190, 150, 210)}
 
@@ -41,6 +49,24 @@ TIMES = [
 ]
 
 
+class Finished(NamedTuple):
+    """A study that has run to its end, the arguments of its command without name and folder, and its output."""
+
+    folder: Path
+    arguments: tuple
+    printed: str
+    errors: str
+
+
+class Interrupted(NamedTuple):
+    """A study that was interrupted and resumed: the output of both runs, and the errors and time of the first."""
+
+    folder: Path
+    printed: str
+    errors: str
+    elapsed_s: float
+
+
 def command(*arguments, **options):
     """Run a module of the project to its end."""
     return subprocess.run(
@@ -55,19 +81,46 @@ def start(*arguments):
     )
 
 
+def wait_until(condition, process):
+    """The condition's value once it holds; fails if the process ends first."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not (found := condition()):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.003)
+    return found
+
+
+@dataclass
+class RayCluster:
+    """A Ray cluster in a process of its own, which runs on when a line is sent to it."""
+
+    process: subprocess.Popen
+    address: str
+
+    def go_on(self):
+        print(file=self.process.stdin, flush=True)
+
+    def at_work(self):
+        """Processes that run a task or an actor, which Ray names in their titles."""
+        found = []
+        for process in process_tree(self.process.pid):
+            with suppress(OSError):  # it has just ended
+                title = Path(f"/proc/{process}/cmdline").read_text()
+                if title.startswith("ray::") and not re.match("ray::(IDLE|[A-Za-z]+Agent)", title):
+                    found.append(process)
+        return found
+
+
 @contextmanager
 def ray_cluster(code):
-    """A process that starts a Ray cluster, says "at ADDRESS", and ends it at a line; and the address.
-
-    What Ray leaves open there is none of this process's business.
-    """
+    """Start a Ray cluster that prints "at ADDRESS" and ends when its input does."""
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
-        yield (
-            process,
-            next(line.split()[1] for line in iter(process.stdout.readline, "") if line.startswith("at ")),
-        )
+        lines = iter(process.stdout.readline, "")
+        address = next(line.split()[1] for line in lines if line.startswith("at "))
+        yield RayCluster(process, address)
         process.communicate("\n", timeout=PATIENCE_S)
 
 
@@ -84,6 +137,20 @@ def draw_folder(folder, *, side, n_images, seed):
 
 def table(folder, name):
     return pd.read_parquet(folder / f"{name}.parquet")
+
+
+def described(folder):
+    return json.loads((folder / "study.json").read_text())
+
+
+def epochs_trained(folder, phase=None):
+    """Epochs recorded in a study's journal so far, those taken back since included."""
+    journal = folder / "journal.jsonl"
+    if not journal.exists():
+        return 0
+    complete = journal.read_text().split("\n")[:-1]  # a last line may be half written
+    added = (entry for entry in map(json.loads, complete) if entry["do"] == "add" and entry["table"] == "epochs")
+    return sum(len(entry["columns"]["epoch"]) for entry in added if phase in (None, entry["key"]["phase"]))
 
 
 def assert_same_tables(folder, other, names):

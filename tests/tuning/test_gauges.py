@@ -1,4 +1,4 @@
-"""Gauges: what they are set to, and what a Prometheus would find of a real study."""
+"""Gauges: their values, and the queries of the Grafana dashboard."""
 
 import json
 import math
@@ -7,9 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
-from live_study import live_study
-from tiny_study import SPACE, table
 
 from search.common.metrics import METRIC_NAMES, Metrics
 from search.records.observers import Training
@@ -154,58 +151,3 @@ def test_the_grafana_dashboard_asks_for_every_gauge_and_nothing_else():
     assert (source["name"], source["type"]) == ("datasource", "datasource")
     assert re.fullmatch(r"label_values\(ray_(\w+), study\)", study["query"]["query"]).group(1) in GAUGES
     assert all(panel["datasource"]["uid"] == "${datasource}" for panel in dashboard["panels"])
-
-
-@pytest.mark.ray
-def test_prometheus_finds_a_study_and_what_its_tables_say(cells, tmp_path):
-    space = tmp_path / "longer.py"
-    space.write_text(SPACE.replace("epochs=2, lr", "epochs=12, lr"))  # exports are a second apart
-    arguments = ("--space", space, "--data", cells, "--profile", "quick", "--trials", 8, "--repeats", 300)
-    with live_study(*arguments, "--folds", 3, "--seed", 3, folder=tmp_path / "watched") as study:
-        running = study.wait_for(lambda: of(study.metrics(), "wbc_search_validation_score"))
-        # The file that deploy/prometheus.yml names, in the folder of this Ray.
-        (job,) = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())["scrape_configs"]
-        (file,) = job["file_sd_configs"][0]["files"]
-        assert Path(file).parent == Path("/tmp/ray")
-        assert (study.ray_folder / Path(file).name).exists()
-
-        study.wait_for(lambda: json.loads((study.folder / "study.json").read_text())["phases_done"] == ["search"])
-        trials = table(study.folder, "trials")
-        complete = trials[trials["state"] == "COMPLETE"]
-        counts = {"RUNNING": 0, "COMPLETE": 0, "PRUNED": 0, "FAIL": 0, **trials["state"].value_counts().to_dict()}
-        expected = {
-            "wbc_search_best_score": {
-                (("level", level),): pytest.approx(best)
-                for level, best in complete.groupby("level")["value"].max().items()
-            },
-            "wbc_search_trials": {(("state", state),): n for state, n in counts.items()},
-            "wbc_search_validation_score": {},
-        }
-
-        def compared():
-            """What the endpoint has of the search that is over; on a busy machine its exports may come late."""
-            found = study.metrics()
-            return found if {name: of(found, name) for name in expected} == expected else None
-
-        assert study.wait_for(compared)
-
-        epochs = table(study.folder, "epochs").query("phase == 'search'")
-        for tags, score in running.items():
-            of_trial = epochs["number"] == int(dict(tags)["trial"])
-            rows = epochs[of_trial & (epochs["level"] == dict(tags)["level"])]
-            assert any(math.isclose(score, value) for value in rows["val_balanced_accuracy"])
-
-        def rates_agree():
-            """An epoch has as many images as a training; the two are exported a moment apart."""
-            found, n_train = study.metrics(), table(study.folder, "folds")["n_train"]
-            epochs_per_s, images_per_s = (
-                found[f"wbc_search_{what}_per_second", ()] for what in ("epochs", "images")
-            )
-            return epochs_per_s and n_train.min() <= images_per_s / epochs_per_s <= n_train.max()
-
-        assert study.wait_for(rates_agree)
-
-
-def of(found, name):
-    """The series of one gauge: tags -> value."""
-    return {tags: value for (gauge, tags), value in found.items() if gauge == name}

@@ -1,7 +1,4 @@
-import re
-
 import pytest
-from tiny_study import command, ray_cluster, table
 
 from search.tuning.packing import SHARES, best_share
 
@@ -31,31 +28,3 @@ def test_a_share_too_small_is_not_even_tried():
 
     best_share(rate, 0.3)
     assert tried == [1.0, 0.5]
-
-
-DECLARED_GPU = """
-from ray.cluster_utils import Cluster
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "num_gpus": 1})
-print("at", cluster.address, flush=True)
-input()
-cluster.shutdown()
-"""
-
-
-@pytest.fixture
-def address():
-    """Of a cluster that says it has a GPU, which no worker finds."""
-    with ray_cluster(DECLARED_GPU) as (_, address):
-        yield address
-
-
-@pytest.mark.ray
-def test_a_study_shares_a_declared_gpu_and_falls_back_to_the_cpu(address, cells, space, tmp_path):
-    done = command(
-        *("search.run", "--space", space, "--data", cells, "--profile", "quick", "--trials", 4, "--folds", 2),
-        *("--gpus-per-trial", "auto", "--address", address, "--output", tmp_path, "--name", "study"),
-    )
-    assert done.returncode == 0, done.stderr
-    slots, share = re.search(r"(\d) trainings at once, ([\d.]+) of a GPU for each", done.stdout).groups()
-    assert (float(share), int(slots)) in {(1.0, 1), (0.5, 2), (0.25, 2), (0.125, 2)}
-    assert (table(tmp_path / "study", "trials")["state"] != "FAIL").all()
