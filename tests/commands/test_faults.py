@@ -105,7 +105,7 @@ def worker_processes(name):
 @pytest.mark.ray
 def test_a_worker_that_is_killed_costs_an_epoch_at_most(unbroken, arguments, tmp_path):
     folder, killed = tmp_path / "study", []
-    moments = {"TrialActor": 3, "compare": n_lines(unbroken) // 2}
+    moments = {"TrialWorker": 3, "compare": n_lines(unbroken) // 2}
     others = {process for name in moments for process in worker_processes(name)}
     run = start(*arguments, "--output", tmp_path, "--name", "study")
     for name, moment in moments.items():

@@ -24,7 +24,7 @@ from search.report.figures.cells import (
     telling_channels,
     with_predictions,
 )
-from search.study.examples import MOST_MISTAKES, MOST_PX, MOST_TEST_MISTAKES, choose_cells, keep_cells
+from search.study.examples import MOST_MISTAKES, MOST_PX, MOST_TEST_MISTAKES, choose_examples, keep_examples
 from search.training.batches import normalise
 from search.training.featuremaps import class_activation, feature_maps
 from search.training.trainedmodel import TrainedModel
@@ -91,14 +91,14 @@ def photograph(name):
 
 def kept(ledger, tmp_path, photograph=photograph):
     study = Study(ledger, photograph)
-    keep_cells(study, "1")
+    keep_examples(study, "1")
     ledger.flush()
     return read_table(tmp_path, "cells"), study
 
 
 def test_chosen_are_mistakes_and_an_example_of_each_class_of_the_winner(ledger):
     rows = predicted(ledger)
-    chosen = rows.loc[choose_cells(rows, "1")]
+    chosen = rows.loc[choose_examples(rows, "1")]
     assert not chosen.duplicated([*KEY_COLUMNS, "image"]).any()
     assert set(chosen["level"]) == {"1"}
     assert set(chosen["settings"]) == {"tuned"}
@@ -114,7 +114,7 @@ def test_chosen_are_mistakes_and_an_example_of_each_class_of_the_winner(ledger):
 def test_chosen_are_the_surest(ledger):
     rows = predicted(ledger)
     sureness = rows[[f"probability_{name}" for name in CLASSES]].max(axis=1)
-    chosen = choose_cells(rows, "1")
+    chosen = choose_examples(rows, "1")
     right = rows["label"] == rows["predicted"]
     own = (rows["level"] == "1") & (rows["settings"] == "tuned")
     compared = own & (rows["phase"] == "compare") & (rows["repeat"] == 0) & ~right
@@ -166,7 +166,7 @@ def test_an_image_that_cannot_be_read_any_more_is_left_out_and_named(ledger, tmp
 
 def test_cells_of_a_new_winner_replace_those_of_the_old(ledger, tmp_path):
     kept(ledger, tmp_path)
-    keep_cells(Study(ledger, photograph), "none")
+    keep_examples(Study(ledger, photograph), "none")
     assert set(ledger.read("cells")["level"].to_pylist()) == {"none"}
 
 

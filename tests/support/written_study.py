@@ -27,8 +27,7 @@ from search.data.splits import TEST_SHARE, hold_out
 from search.data.synthetic import CELL_TYPES, MICROSCOPES, draw_cell
 from search.records.arguments import Arguments
 from search.records.ledger import Ledger
-from search.records.observers import Observers
-from search.records.recorder import FoldRecorder
+from search.records.observers import Observers, Training
 from search.records.schema import Key
 from search.records.studyfolder import StudyFolder
 from search.space import Profile
@@ -41,8 +40,8 @@ from search.study.searching import trial_row
 from search.study.transferring import test as score_on_test
 from search.study.transferring import transfer
 from search.training.types import EpochResult, EpochScore, FoldScore, Normalisation, Step
+from search.tuning.optuna_journal import journal_storage
 from search.tuning.pool import JobStep
-from search.tuning.storage import journal_storage
 from spaces.residual_placement import SPACE
 from wbcmodels.config import PLACEMENTS
 from wbcmodels.family import build
@@ -148,7 +147,7 @@ def search(study):
     """Trials of every level by Optuna's random sampler; each eleventh fails, each fifth falls behind."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = journal_storage(study.folder.optuna_journal)
-    space, profile, recorder = study.space, study.plan.profile, FoldRecorder(study.ledger, study.source)
+    space, profile = study.space, study.plan.profile
     splits = study.partition(study.source, study.development, "search", study.plan.search_folds)
     of_level = {}
     for number in range(study.plan.n_trials):
@@ -165,6 +164,10 @@ def search(study):
         state = "FAIL" if number % 11 == 10 else "PRUNED" if number % 5 == 4 else "COMPLETE"
         key = Key(phase="search", number=number, level=level, data=study.source.source, seed=study.seed)
         done = splits[: {"FAIL": 0, "PRUNED": 1, "COMPLETE": len(splits)}[state]]
+        training = Training(
+            key=key, title="", params=asked.params, n_train=0, epochs=configuration.training.epochs,
+            validation=tuple(split.val for split in splits),
+        )  # fmt: skip
         labels, probabilities, train_s = [], [], 0.0
         for fold, split in enumerate(done):
             task = SimpleNamespace(
@@ -172,9 +175,8 @@ def search(study):
                 seed=derive_seed(study.seed, "search", number, fold), validate_once=False, keep_weights=False,
             )  # fmt: skip
             *_, last = steps = list(study.workers.steps(task, study.source, penalty=0.8 * (state == "PRUNED")))
-            of_fold = replace(key, repeat=0, fold=fold)
-            recorder.epochs(of_fold, [step.epoch for step in steps])
-            recorder.fold(of_fold, last.score, split.val)
+            for step in steps:
+                study.recorder.step(training, replace(step, fold=fold))
             labels.append(study.source.labels[split.val])
             probabilities.append(last.score.probabilities)
             train_s += last.score.train_s
@@ -226,9 +228,9 @@ class MadeUp:
         if self.stop == (self.phase, self.done):
             raise KeyboardInterrupt
 
-    def run(self, jobs, shared, *, title, checkpoint, tick):
+    def run(self, jobs, shared, *, title, begin, tick):
         for index, job in enumerate(jobs):
-            checkpoint(index)
+            begin(index)
             images = next(images for images in self.images if images.source == job.data)
             for step in self.steps(job.task, images):
                 yield JobStep(index=index, step=step)

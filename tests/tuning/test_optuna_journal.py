@@ -7,9 +7,9 @@ import time
 
 import optuna
 import pytest
+from search.tuning.storage import interrupts, journal_storage
 
 from search.common.errors import InputError
-from search.tuning.storage import interrupts, journal_storage
 
 # A process that is killed while it holds the lock of a journal in its working directory.
 KILLED = """
