@@ -164,8 +164,9 @@ class TensorBoardLog:
         """The run's writer. One that resumes a run has readers ignore what was written from this step on."""
         if training.key not in self._writers:
             path = self._path(training)
-            purge_step = step if path.exists() and step else None
-            self._writers[training.key] = self._writer_class(str(path), purge_step=purge_step)
+            self._writers[training.key] = self._writer_class(
+                str(path), purge_step=step if path.exists() and step else None, filename_suffix=f".{step}"
+            )
             (path / "params.json").write_text(_as_json(training.params), encoding="utf-8")
         return self._writers[training.key]
 
