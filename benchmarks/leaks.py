@@ -35,6 +35,7 @@ from search.study.searching import Search
 from search.study.session import open_session
 from search.training.types import Step
 from search.tuning.pool import probed_speed
+from search.tuning.trials import OpenTrial
 from wbcmodels.config import ModelConfig
 
 SIDE, N_IMAGES, CLASSES, SLOTS = 12, 60, ("a", "b", "c"), 2
@@ -90,10 +91,10 @@ class WatchedSearch(Search):
         self._begun = 0
         self._every = max(1, study.plan.n_trials // SAMPLES)
 
-    def step(self, number: int, step: Step) -> None:
+    def step(self, trial: OpenTrial, step: Step) -> bool:
         """Count the trials, which are numbered consecutively."""
-        super().step(number, step)
-        self._begun = max(self._begun, number + 1)
+        self._begun = max(self._begun, trial.number + 1)
+        return super().step(trial, step)
 
     def tick(self) -> None:
         """Take a sample if one is due."""
@@ -178,7 +179,7 @@ def _workers() -> Iterator[int]:
             command = Path(f"/proc/{process}/cmdline").read_text()
         except OSError:  # it has just exited
             continue
-        if "TrialActor" in command:
+        if "TrialWorker" in command:
             yield process
 
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.overhead
 
-Trials of one fold and two epochs go through the study's own trial book, Optuna's journal and the ledger, over
+Trials of one fold and two epochs go through the study's own trials, Optuna's journal and the ledger, over
 eight levels, with TPE and racing. Times are milliseconds per trial, as means over all trials and over the last
 tenth.
 """
@@ -19,18 +19,21 @@ from cyclopts import Parameter
 from rich.table import Table
 
 from search.common.commandline import make_app, run_app
-from search.common.console import make_console
+from search.common.console import ProgressReporter, make_console
 from search.common.metrics import METRIC_NAMES, Metrics
 from search.data.imageset import ImageSet
+from search.records.checkpoints import CheckpointFolder
 from search.records.ledger import Ledger
-from search.records.recorder import FoldRecorder
-from search.records.schema import Key
+from search.records.observers import Observers, Training
+from search.records.recorder import Recorder
+from search.records.schema import Key, Phase
+from search.records.timing import Timing
 from search.space import Configuration, Profile, Space, Suggester, TrainingConfig
 from search.study.searching import trial_row
 from search.training.types import EpochResult, EpochScore, FoldScore, Normalisation, Step
-from search.tuning.book import EndedTrial, TrialBook
-from search.tuning.storage import journal_storage
-from search.tuning.studies import Rules
+from search.tuning.optuna_journal import journal_storage
+from search.tuning.rules import Rules
+from search.tuning.trials import EndedTrial, OpenTrial, Trials
 from wbcmodels.config import PLACEMENTS, ModelConfig
 
 EPOCHS, N_VAL, CLASSES = 2, 20, ("a", "b")
@@ -55,7 +58,7 @@ def main(
     """Run searches with instant trainings and print the time that remains."""
     console = make_console()
     table = Table(title="Overhead per trial, ms", title_justify="left")
-    for column in ("trials", "all", "last tenth", "book and Optuna", "ledger", "final flush, s"):
+    for column in ("trials", "all", "last tenth", "Optuna", "ledger", "final flush, s"):
         table.add_column(column, justify="right")
     for n in trials or (100, 5000):
         with tempfile.TemporaryDirectory() as folder:
@@ -99,7 +102,7 @@ class InstantSearch:
             objectives=lambda configuration, metrics: (metrics.accuracy,),
         )
         self.ledger, self.in_ledger_s = Ledger(folder), 0.0
-        self._images = ImageSet(
+        images = ImageSet(
             source="none",
             classes=CLASSES,
             names=tuple(map(str, range(N_VAL))),
@@ -107,32 +110,39 @@ class InstantSearch:
             pixels={},
             fingerprint="",
         )
-        self._recorder = FoldRecorder(self.ledger, self._images)
-        self._book = TrialBook(
+        reporter = ProgressReporter(make_console(stderr=True), total=1.0)
+        self._recorder = Recorder(
+            ledger=self.ledger,
+            checkpoints=CheckpointFolder(folder / "checkpoints"),
+            images=[images],
+            timing=Timing(),
+            observers=Observers((), reporter.note),
+            reporter=reporter,
+        )
+        self._trials = Trials(
             rules,
             storage=journal_storage(folder / "optuna.journal"),
-            known={},
+            recorded={},
+            resume=lambda number: ([], 0.0),
             on_end=self._on_end,
             on_reject=lambda number, level, params, error: None,
         )
 
     def run_next(self) -> bool:
         """Run one trial; False if there is none left."""
-        trial = self._book.ask()
+        trial = self._trials.ask()
         if trial is None:
             return False
         value = 1 - abs(np.log10(trial.configuration.training.lr) + 2) / 2 - trial.configuration.model.dropout / 10
-        key = Key(phase="search", number=trial.number, level=trial.level, data="none", repeat=0, seed=0, fold=0)
+        training = _training(trial)
         for epoch in range(1, EPOCHS + 1):
             step = _step(epoch, float(value))
             started = time.perf_counter()
-            self._recorder.epochs(key, [step.epoch])
-            if step.score is not None:
-                self._recorder.fold(key, step.score, np.arange(N_VAL))
+            self._recorder.step(training, step)
             self.in_ledger_s += time.perf_counter() - started
-            if self._book.step(trial.number, step):
+            if self._trials.step(trial.number, step):
                 break
-        self._book.end(trial.number)
+        self._trials.end(trial.number)
         started = time.perf_counter()
         self.ledger.flush_if_due()
         self.in_ledger_s += time.perf_counter() - started
@@ -140,9 +150,15 @@ class InstantSearch:
 
     def _on_end(self, ended: EndedTrial) -> None:
         started = time.perf_counter()
-        key = Key(phase="search", number=ended.trial.number, level=ended.trial.level, data="none", seed=0)
-        self.ledger.add_row("trials", asdict(key), trial_row(ended, 100, len(CLASSES)))
+        self.ledger.add_row("trials", asdict(_training(ended.trial).key), trial_row(ended, 100, len(CLASSES)))
         self.in_ledger_s += time.perf_counter() - started
+
+
+def _training(trial: OpenTrial) -> Training:
+    key = Key(phase=Phase.SEARCH, number=trial.number, level=trial.level, data="none", seed=0)
+    return Training(
+        key=key, title=trial.title, params=trial.params, n_train=100, epochs=EPOCHS, validation=(np.arange(N_VAL),)
+    )
 
 
 def _configure(suggest: Suggester, level: str, profile: Profile) -> Configuration:

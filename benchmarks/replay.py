@@ -13,7 +13,7 @@ import pandas as pd
 
 from search.records.arguments import Pruner
 from search.space import Params
-from search.tuning.racing import Progress, should_stop
+from search.tuning.racing import Curve, should_stop
 
 PARAMS_PREFIX = "params_"
 
@@ -52,7 +52,7 @@ class Replay:
     pruner: Pruner
     epochs: int = 0
     best: dict[str, float] = field(default_factory=dict)
-    shown: dict[str, list[Progress]] = field(default_factory=dict)
+    shown: dict[str, list[Curve]] = field(default_factory=dict)
 
     def run(self, trial: Recorded, *, last: bool = False) -> Outcome:
         """Train a trial for as long as the pruner allows.
@@ -62,24 +62,24 @@ class Replay:
                 stop it.
         """
         level = self.shown.setdefault(trial.level, [])
-        others: list[Progress] = []
+        others: list[Curve] = []
         if trial.level in self.best or not last:
             others = [p for name, shown in self.shown.items() if name != trial.level for p in shown if p.complete]
-        progress = Progress()
+        curve = Curve()
         n_all = n_epochs([trial])
         steps = ((fold, value) for fold, values in enumerate(trial.values) for value in values)
         for epochs, (fold, value) in enumerate(steps, start=1):
-            progress.add(fold, value)
+            curve.add(fold, value)
             if epochs < n_all and should_stop(
-                self.pruner, progress, level=level, others=others, n_epochs=len(trial.values[0])
+                self.pruner, curve, level=level, others=others, n_epochs=len(trial.values[0])
             ):
                 break
-        progress.complete = epochs == n_all
-        level.append(progress)
+        curve.complete = epochs == n_all
+        level.append(curve)
         self.epochs += epochs
-        if progress.complete:
+        if curve.complete:
             self.best[trial.level] = max(trial.value, self.best.get(trial.level, trial.value))
-        return Outcome(epochs, progress.complete)
+        return Outcome(epochs, curve.complete)
 
 
 def load(path: Path) -> list[Recorded]:

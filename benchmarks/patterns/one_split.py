@@ -12,7 +12,7 @@ from search.data.splits import Split
 from search.study.context import Study
 from search.study.searching import Search
 from search.study.session import Session
-from search.tuning.actor import TrialActor
+from search.tuning.tune import TrialWorker
 
 
 @dataclass(kw_only=True)
@@ -33,15 +33,15 @@ def search_one_split(session: Session, workload: Workload, images: Images) -> No
     split = Split(train=images.train, val=images.val)
     study = study_of(OneSplitStudy, session, source, workload.folder / "study", split=split)
     study.share_images()
-    search.tuning.tune.TrialActor = timed_actor(workload)  # type: ignore[misc]
+    search.tuning.tune.TrialWorker = timed_worker(workload)  # type: ignore[misc]
     Search(study).run()
     study.ledger.close()
 
 
-def timed_actor(workload: Workload) -> type[TrialActor]:
+def timed_worker(workload: Workload) -> type[TrialWorker]:
     """Worker class of the search that also writes events."""
 
-    class TimedActor(TrialActor):
+    class TimedWorker(TrialWorker):
         def setup(self, config: dict[str, Any], *given: Any, **shared: Any) -> None:
             import search.training.folds as trial  # imports torch, which the driver does not wait for
 
@@ -64,4 +64,4 @@ def timed_actor(workload: Workload) -> type[TrialActor]:
                 self._epoch, self._ended = epoch, time.time()
                 yield epoch
 
-    return TimedActor
+    return TimedWorker

@@ -1,7 +1,7 @@
-"""The tables of a study: a ledger that keeps them on disk while the study runs.
+"""The ledger: the tables of a study, written while it runs.
 
-This is the only module that writes results. Every entry goes first to an append-only journal, so that nothing
-finished is lost, and from there to Parquet files, which are replaced as a whole and so are never half written.
+No other module writes results. Every entry goes first to an append-only journal, so that nothing finished is lost,
+and from there to Parquet files, which are replaced as a whole and so are never half written.
 """
 
 import base64
@@ -23,23 +23,23 @@ from search.common.errors import InputError, StudyFailedError
 from search.common.files import write_atomically
 from search.records.schema import KEY_COLUMNS, OPTIONAL, TABLES, Key, field_of, params_field
 
-if TYPE_CHECKING:  # the header of a study does not wait for pandas
+if TYPE_CHECKING:  # a study prints its header without waiting for pandas
     import pandas as pd
 
 FLUSH_EVERY_S = 3.0
 JOURNAL = "journal.jsonl"
-# Tables that hold rows of trainings before these have ended.
+# Tables with rows of trainings that have not ended.
 _UNFINISHED = ("epochs", "folds", "predictions")
 
 
 class Ledger:
-    """Holds the rows of all tables, and writes them: at once to the journal, every few seconds to Parquet.
+    """Holds the rows of all tables and writes them: to the journal at once, to Parquet every few seconds.
 
     Args:
         folder: of the study; it exists.
-        cut_damage: cut a damaged journal off before its first damaged line, and keep a copy of it as it was.
+        cut_damage: truncate a damaged journal before its first damaged line, and keep a copy of it.
     Raises:
-        StudyFailedError: the folder cannot be written to, with the system's reason.
+        StudyFailedError: the folder cannot be written to; gives the system's reason.
         InputError: the journal is damaged; names the line.
     """
 
@@ -50,14 +50,14 @@ class Ledger:
         self._flushed_at = 0.0
         for left in folder.glob(".*.partial"):
             left.unlink()
-        self._take_up(folder / JOURNAL, cut_damage)
+        self._replay(folder / JOURNAL, cut_damage)
         try:
             self._journal = (folder / JOURNAL).open("a", encoding="utf-8")
         except OSError as error:
             raise StudyFailedError(f"{folder}: {error.strerror}") from error
 
     def add(self, table: str, key: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]) -> None:
-        """Add rows: `key` holds what they share, `columns` lists of equal length of what they do not."""
+        """Add rows: `key` holds the values they share, `columns` the others, as lists of equal length."""
         columns = {name: list(values) for name, values in columns.items()}
         self._enter({"do": "add", "table": table, "key": dict(key), "columns": columns})
 
@@ -66,42 +66,42 @@ class Ledger:
         self.add(table, key, {name: [value] for name, value in row.items()})
 
     def replace(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Replace a whole table that follows from the others."""
+        """Replace all rows of a table."""
         self._enter({"do": "replace", "table": table, "rows": [dict(row) for row in rows]})
 
     def forget(self, key: Key, beyond: tuple[int, int] = (0, 0)) -> None:
-        """Remove rows of a training or trial that has not finished; a None in the key stands for null.
+        """Remove rows of a training or trial that has not ended; a None in the key means null.
 
-        `seed` is not looked at, and a key without a fold stands for all folds and repeats.
+        `seed` is ignored, and a key without a fold means all folds and repeats.
 
         Args:
-            beyond: finished folds, and finished epochs of the next one, whose rows are kept.
+            beyond: finished folds, and finished epochs of the next one; their rows are kept.
         """
         parts = {name: value for name, value in asdict(key).items() if name != "seed"}
         if key.fold is None:
             del parts["fold"], parts["repeat"]
-        # Its epochs are entered before anything else of a training is.
+        # A training's first entry is an epoch.
         if _matches(self.read("epochs"), parts, beyond).true_count:
             self._enter({"do": "forget", "key": parts, "beyond": beyond})
 
     def forget_all(self, **key: Any) -> None:
-        """Remove all rows of trainings with these values, finished or not; None stands for null."""
+        """Remove all rows of trainings with these values, finished or not; None means null."""
         self._enter({"do": "forget", "key": key, "beyond": (0, 0)})
 
     def read(self, table: str) -> pa.Table:
-        """All rows so far."""
+        """All rows of a table so far."""
         whole = pa.concat_tables([_empty(table), *self._chunks[table]], promote_options="permissive")
         whole = whole.select([name for name in _order(table, whole.column_names)]).combine_chunks()
         self._chunks[table] = [whole]
         return whole
 
     def flush_if_due(self) -> None:
-        """Write what changed to Parquet, unless that was done a moment ago."""
+        """Write what has changed to Parquet, at most every few seconds."""
         if time.monotonic() - self._flushed_at >= FLUSH_EVERY_S:
             self.flush()
 
     def flush(self) -> None:
-        """Write what changed to Parquet, each file replaced as a whole."""
+        """Write what has changed to Parquet, each file replaced as a whole."""
         for table in sorted(self._changed):
             if table in OPTIONAL and not self.read(table).num_rows:
                 (self._folder / f"{table}.parquet").unlink(missing_ok=True)
@@ -111,15 +111,15 @@ class Ledger:
         self._flushed_at = time.monotonic()
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write what has changed, and close the journal."""
         try:
             self.flush()
         finally:
-            with suppress(OSError):  # a line that could not be written has been complained of
+            with suppress(OSError):  # the error was raised when the line was written
                 self._journal.close()
 
     def _enter(self, entry: dict[str, Any]) -> None:
-        """Write an entry to the journal, down to the disk, and act on it."""
+        """Write an entry to the journal, through to the disk, and apply it."""
         try:
             self._journal.write(json.dumps(entry, default=str) + "\n")
             self._journal.flush()
@@ -128,20 +128,20 @@ class Ledger:
             raise StudyFailedError(f"{self._folder / JOURNAL}: {error.strerror or error}") from error
         self._apply(entry)
 
-    def _take_up(self, path: Path, cut_damage: bool) -> None:
-        """Act on the journal's entries; a last line that was cut off in the middle is dropped from the file."""
+    def _replay(self, path: Path, cut_damage: bool) -> None:
+        """Apply the journal's entries; a last line that was cut off is removed from the file."""
         data = path.read_bytes() if path.exists() else b""
         kept = 0
-        for number, line in enumerate(io.BytesIO(data), start=1):  # bytes.splitlines takes more for an end
+        for number, line in enumerate(io.BytesIO(data), start=1):  # bytes.splitlines splits at more than \n
             if not line.endswith(b"\n"):
                 break
             try:
                 self._apply(json.loads(line))
-            except Exception as error:  # damaged JSON may still be JSON, of anything
+            except Exception as error:  # a damaged line may still be JSON, of anything
                 if not cut_damage:
                     raise InputError(
-                        f"{path}: line {number} is damaged ({type(error).__name__}); --force goes on from the "
-                        f"lines before it, which hold {100 * kept / len(data):.0f} % of the journal"
+                        f"{path}: line {number} is damaged ({type(error).__name__}); --force resumes from "
+                        f"the lines before it, {100 * kept / len(data):.0f} % of the journal"
                     ) from error
                 path.with_name(f"{path.name}.damaged").write_bytes(data)
                 break
@@ -188,7 +188,7 @@ def read_table(folder: Path, name: str) -> "pd.DataFrame":
 
 
 def _matches(rows: pa.Table, key: Mapping[str, Any], beyond: Sequence[int]) -> pa.BooleanArray:
-    """Which rows have this key and lie beyond a number of folds and epochs."""
+    """Rows with this key that lie beyond a number of folds and epochs."""
     folds, epochs = beyond
     fold = pc.fill_null(rows["fold"], 0)
     match = pc.greater_equal(fold, folds)
@@ -225,7 +225,7 @@ def _empty(table: str) -> pa.Table:
 
 
 def _order(table: str, names: Sequence[str]) -> list[str]:
-    """Key columns first, then the parameters, the table's own columns, and the probabilities."""
+    """Key columns first, then parameters, the table's own columns, and probabilities."""
     known = [*KEY_COLUMNS, *TABLES[table]]
     parameters = sorted(name for name in names if name.startswith("params_"))
     others = [name for name in names if name not in known and name not in parameters]

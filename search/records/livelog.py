@@ -1,7 +1,7 @@
-"""What `--log-to` adds: the epochs of every trial and training in TensorBoard's or MLflow's own format.
+"""Live logs for `--log-to`: every epoch of every training, in the format of TensorBoard or MLflow.
 
-A run of theirs is a trial of the search, or one training of a later phase. Each keeps its parameters, by the step
-the columns of the epochs table, and in the end its value and state.
+One of their runs is a trial of the search, or one training of a later phase. It holds the parameters, the columns
+of the epochs table by step, and in the end the training's value and state.
 """
 
 import json
@@ -13,11 +13,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from search.records.observers import Training
+from search.records.observers import Training, describe_error
 from search.records.schema import Key
 from search.space import Params
 from search.training.types import EpochScore, epoch_row
@@ -25,47 +24,34 @@ from search.training.types import EpochScore, epoch_row
 CLOSE_S = 60.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunName:
-    """Which run of a log belongs to a training."""
-
-    phase: str
-    title: str
-    params: Params
-
-
 class Log(Protocol):
-    """Writes runs; called from one thread. What it raises stops the logging."""
+    """Writes runs; called from one thread. An exception ends the logging."""
 
-    def last_step(self, run: RunName) -> int:
-        """The last step on record of a run, after an interruption; 0 of a new one."""
-        ...
-
-    def epoch(self, run: RunName, step: int, values: Mapping[str, float]) -> None:
+    def epoch(self, training: Training, step: int, values: Mapping[str, float]) -> None:
         """Write one epoch."""
         ...
 
-    def end(self, run: RunName, state: str, value: float | None) -> None:
+    def end(self, training: Training, state: str, value: float | None) -> None:
         """Write how a run ended."""
         ...
 
     def flush(self) -> None:
-        """Have all that was written where others read it."""
+        """Make everything written visible to readers."""
         ...
 
     def close(self) -> None:
-        """Flush, and let go of what is open; a run that has not ended may be gone on with."""
+        """Flush and close; a run that has not ended can be resumed."""
         ...
 
 
 class LiveLog:
-    """Passes what it is told to a log, in a thread of its own: no server and no import keeps a study waiting.
+    """An observer that writes to a log in a thread of its own, so that no server and no import delays the study.
 
-    A log that fails is told of once, and then no more is written to it.
+    A log that fails is reported once and disabled.
 
     Args:
         make: opens the log; called in the thread.
-        metric: what is searched for; its column is written once more as `score`.
+        metric: the searched metric; its column is also written as `score`.
         note: tells the user something.
     """
 
@@ -81,26 +67,29 @@ class LiveLog:
         """A run is opened with its first epoch."""
 
     def epoch(self, training: Training, fold: int, epoch: EpochScore) -> None:
-        """Write an epoch, but for one that is on record from before an interruption."""
+        """Write an epoch, unless it was written before the training lost its worker."""
         row = {name: float(value) for name, value in epoch_row(epoch).items() if value is not None}
         step = fold * training.epochs + int(row.pop("epoch"))
         if f"val_{self._metric}" in row:
             row["score"] = row[f"val_{self._metric}"]
-        self._put(lambda log: self._write(log, training.key, _name(training), step, row))
+        if step > self._last.get(training.key, 0):
+            self._last[training.key] = step
+            self._put(lambda log: log.epoch(training, step, row))
 
     def end(self, training: Training, state: str, value: float | None) -> None:
         """Write how a training ended."""
-        self._put(lambda log: log.end(_name(training), state, value))
+        self._last.pop(training.key, None)
+        self._put(lambda log: log.end(training, state, value))
 
     def tick(self) -> None:
-        """The thread looks after itself."""
+        """The thread needs no tick."""
 
     def close(self) -> None:
         """Wait a while for what is still to be written."""
         self._todo.put(None)
         self._thread.join(CLOSE_S)
         if self._thread.is_alive():
-            self._note(f"--log-to {self._name}: it takes too long, and lacks the last epochs")
+            self._note(f"--log-to {self._name}: too slow; the log lacks the last epochs")
 
     def _put(self, write: Callable[[Log], None]) -> None:
         if not self._failed:
@@ -113,17 +102,9 @@ class LiveLog:
                     write(log)
                     if self._todo.empty():
                         log.flush()
-        except Exception as error:  # whatever it is, the study is worth more than its log
+        except Exception as error:
             self._failed = True
-            first_line = str(error).strip().partition("\n")[0]
-            self._note(f"--log-to {self._name} failed, and is given up: {type(error).__name__}: {first_line}")
-
-    def _write(self, log: Log, key: Key, run: RunName, step: int, values: Mapping[str, float]) -> None:
-        if key not in self._last:
-            self._last[key] = log.last_step(run)
-        if step > self._last[key]:
-            log.epoch(run, step, values)
-            self._last[key] = step
+            self._note(f"--log-to {self._name} failed and is disabled: {describe_error(error)}")
 
 
 def open_log(name: str, folder: Path, started: str) -> Log:
@@ -131,7 +112,7 @@ def open_log(name: str, folder: Path, started: str) -> Log:
 
     Args:
         folder: of the study.
-        started: when the study began, which tells it from others of its name.
+        started: when the study began, which distinguishes it from others of the same name.
     """
     if name == "tensorboard":
         return TensorBoardLog(folder / "tensorboard")
@@ -139,45 +120,38 @@ def open_log(name: str, folder: Path, started: str) -> Log:
 
 
 class TensorBoardLog:
-    """Event files, a folder a run; written by TensorBoard's own writer, since tensorboardX imports torch."""
+    """Event files, one folder per run, written by tensorboardX, which comes with Ray Tune.
+
+    Its import includes torch, which takes about 4 s of one core and 250 MB; only this thread waits for it.
+    """
 
     def __init__(self, folder: Path) -> None:
-        from tensorboard.compat.proto import event_pb2, summary_pb2
-        from tensorboard.plugins.hparams import summary_v2
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        from tensorboardX import SummaryWriter
+        from tensorboardX.summary import hparams
 
-        self._events, self._summaries, self._hparams = event_pb2, summary_pb2, summary_v2
-        self._open_writer = EventFileWriter
+        self._writer_class, self._hparams = SummaryWriter, hparams
         self._folder = folder
-        self._writers: dict[str, Any] = {}
+        self._writers: dict[Key, Any] = {}
 
-    def last_step(self, run: RunName) -> int:
-        """Read from the event files."""
-        from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+    def epoch(self, training: Training, step: int, values: Mapping[str, float]) -> None:
+        """Write each value as a scalar."""
+        writer = self._writer(training, step)
+        for name, value in values.items():
+            writer.add_scalar(name, value, step)
 
-        files = self._path(run).glob("events.out.tfevents.*")
-        return max((event.step for file in files for event in EventFileLoader(str(file)).Load()), default=0)
-
-    def epoch(self, run: RunName, step: int, values: Mapping[str, float]) -> None:
-        """A scalar a value."""
-        summary = self._summaries.Summary(
-            value=[self._summaries.Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
-        )
-        self._add(run, summary, step)
-
-    def end(self, run: RunName, state: str, value: float | None) -> None:
-        """The value as a scalar, the state among the parameters, where TensorBoard filters by it."""
-        params = {name: _plain(value) for name, value in run.params.items()}
-        params |= {"phase": run.phase, "state": state}
-        self._add(run, self._hparams.hparams_pb(params, trial_id=self._path(run).name), 0)
+    def end(self, training: Training, state: str, value: float | None) -> None:
+        """Write the value as a scalar, and the state with the parameters, by which TensorBoard filters."""
+        writer = self._writer(training, 0)
+        params = {name: _plain(value) for name, value in training.params.items()}
+        for summary in self._hparams({**params, "phase": training.key.phase, "state": state}, {"value": value}):
+            writer.file_writer.add_summary(summary)
         if value is not None:
-            values = [self._summaries.Summary.Value(tag="value", simple_value=value)]
-            self._add(run, self._summaries.Summary(value=values), 0)
-        writer = self._writers.pop(str(self._path(run)))
+            writer.add_scalar("value", value, 0)
         writer.close()
+        del self._writers[training.key]
 
     def flush(self) -> None:
-        """Write what the writers hold back."""
+        """Flush all writers."""
         for writer in self._writers.values():
             writer.flush()
 
@@ -186,32 +160,35 @@ class TensorBoardLog:
         for writer in self._writers.values():
             writer.close()
 
-    def _add(self, run: RunName, summary: Any, step: int) -> None:
-        path = self._path(run)
-        if str(path) not in self._writers:
-            self._writers[str(path)] = self._open_writer(str(path))
-            (path / "params.json").write_text(_as_json(run.params), encoding="utf-8")
-        self._writers[str(path)].add_event(self._events.Event(summary=summary, step=step, wall_time=time.time()))
+    def _writer(self, training: Training, step: int) -> Any:
+        """The run's writer. One that resumes a run has readers ignore what was written from this step on."""
+        if training.key not in self._writers:
+            path = self._path(training)
+            self._writers[training.key] = self._writer_class(
+                str(path), purge_step=step if path.exists() and step else None, filename_suffix=f".{step}"
+            )
+            (path / "params.json").write_text(_as_json(training.params), encoding="utf-8")
+        return self._writers[training.key]
 
-    def _path(self, run: RunName) -> Path:
-        """Its own folder; an extended study may train a level again with other parameters."""
-        base = self._folder / run.phase / re.sub(r"[^\w.+]+", "-", run.title.removeprefix(f"{run.phase} "))
+    def _path(self, training: Training) -> Path:
+        """The run's folder; an extended study may train a level again with other parameters."""
+        phase, title = training.key.phase, training.title
+        base = self._folder / phase / re.sub(r"[^\w.+]+", "-", title.removeprefix(f"{phase} "))
         number, path = 1, base
-        while (path / "params.json").exists() and (path / "params.json").read_text() != _as_json(run.params):
+        while (path / "params.json").exists() and (path / "params.json").read_text() != _as_json(training.params):
             number += 1
             path = base.with_name(f"{base.name}-{number}")
         return path
 
 
 class MlflowLog:
-    """Runs of one experiment, named as the study; on a server, or in a database inside the study's folder.
+    """Runs of one experiment named as the study, on a server or in a database in the study's folder.
 
-    MLflow 3.17 refuses plain files unless it is told not to; SQLite needs sqlalchemy and alembic, which Optuna
-    brings.
+    MLflow 3.17 refuses plain files unless told otherwise; SQLite needs sqlalchemy and alembic, which Optuna has.
     """
 
     def __init__(self, uri: str, folder: Path, started: str) -> None:
-        # Said before its import: nothing is reported to MLflow's makers, and a lost server is soon given up.
+        # Read at its import: send no telemetry, and give up on a lost server soon.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
         from mlflow import MlflowClient, entities
@@ -222,53 +199,55 @@ class MlflowLog:
         self._client = MlflowClient(tracking_uri=uri)
         found = self._client.get_experiment_by_name(folder.name)
         self._experiment = found.experiment_id if found else self._client.create_experiment(folder.name)
-        # What an interruption left running; a study may have thousands of runs that ended.
+        # Runs that an interruption left unfinished, by their identity, and their last steps by their ids.
         wanted = f"attributes.status = 'RUNNING' and tags.`wbc_search.study` = '{started}'"
-        self._ids: dict[str, str] = {
-            _identity(known.data.tags["phase"], known.info.run_name, known.data.params): known.info.run_id
-            for known in self._client.search_runs([self._experiment], wanted)
-        }
+        self._ids: dict[str, str] = {}
+        self._last: dict[str, int] = {}
+        for known in self._client.search_runs([self._experiment], wanted):
+            run = known.info.run_id
+            self._ids[_identity(known.data.tags["phase"], known.info.run_name, known.data.params)] = run
+            history = self._client.get_metric_history(run, "train_loss")
+            self._last[run] = max((metric.step for metric in history), default=0)
 
-    def last_step(self, run: RunName) -> int:
-        """Asked of the server."""
-        known = self._ids.get(_identity(run.phase, run.title, run.params))
-        history = [] if known is None else self._client.get_metric_history(known, "train_loss")
-        return max((metric.step for metric in history), default=0)
+    def epoch(self, training: Training, step: int, values: Mapping[str, float]) -> None:
+        """Write each value as a metric, in one request, unless an earlier run of the study wrote the epoch."""
+        run, now_ms = self._id(training), int(1000 * time.time())
+        if step > self._last.get(run, 0):
+            metrics = [self._entities.Metric(name, value, now_ms, step) for name, value in values.items()]
+            self._client.log_batch(run, metrics=metrics)
 
-    def epoch(self, run: RunName, step: int, values: Mapping[str, float]) -> None:
-        """A metric a value, in one request."""
-        now_ms = int(1000 * time.time())
-        metrics = [self._entities.Metric(name, value, now_ms, step) for name, value in values.items()]
-        self._client.log_batch(self._id(run), metrics=metrics)
-
-    def end(self, run: RunName, state: str, value: float | None) -> None:
-        """A trial that was stopped early has finished in MLflow's terms; the tag tells."""
-        identity = self._id(run)
+    def end(self, training: Training, state: str, value: float | None) -> None:
+        """Write value and state; MLflow counts a trial that was stopped early as finished."""
+        run = self._id(training)
         if value is not None:
-            self._client.log_metric(identity, "value", value)
-        self._client.set_tag(identity, "state", state)
-        self._client.set_terminated(identity, "FAILED" if state == "FAIL" else "FINISHED")
-        del self._ids[_identity(run.phase, run.title, run.params)]
+            self._client.log_metric(run, "value", value)
+        self._client.set_tag(run, "state", state)
+        self._client.set_terminated(run, "FAILED" if state == "FAIL" else "FINISHED")
+        del self._ids[_identity_of(training)]
 
     def flush(self) -> None:
-        """Every call was answered."""
+        """Every request was answered."""
 
     def close(self) -> None:
-        """Runs that have not ended stay as running; a resumed study finds them by that."""
+        """Runs that have not ended stay as running, which is how a resumed study finds them."""
 
-    def _id(self, run: RunName) -> str:
-        identity = _identity(run.phase, run.title, run.params)
+    def _id(self, training: Training) -> str:
+        identity = _identity_of(training)
         if identity not in self._ids:
-            tags = {"wbc_search.study": self._started, "phase": run.phase}
-            created = self._client.create_run(self._experiment, run_name=run.title, tags=tags)
-            params = [self._entities.Param(name, str(value)) for name, value in run.params.items()]
+            tags = {"wbc_search.study": self._started, "phase": training.key.phase}
+            created = self._client.create_run(self._experiment, run_name=training.title, tags=tags)
+            params = [self._entities.Param(name, str(value)) for name, value in training.params.items()]
             self._client.log_batch(created.info.run_id, params=params)
             self._ids[identity] = created.info.run_id
         return self._ids[identity]
 
 
+def _identity_of(training: Training) -> str:
+    return _identity(training.key.phase, training.title, training.params)
+
+
 def _identity(phase: str, title: str, params: Mapping[str, Any]) -> str:
-    """As MLflow has them: all parameters are text."""
+    """What a run is found by; MLflow stores all parameters as text."""
     return json.dumps([phase, title, sorted((name, str(value)) for name, value in params.items())])
 
 
@@ -277,9 +256,5 @@ def _as_json(params: Params) -> str:
 
 
 def _plain(value: Any) -> bool | int | float | str:
-    """What TensorBoard takes for a parameter."""
+    """A parameter as TensorBoard takes it."""
     return value if isinstance(value, bool | int | float | str) else str(value)
-
-
-def _name(training: Training) -> RunName:
-    return RunName(phase=training.key.phase, title=training.title, params=training.params)

@@ -1,23 +1,26 @@
-"""Who looks on while a study runs, and what they are told. They change nothing, and no training waits for them."""
+"""Observers of a running study: gauges and live logs. They change nothing, and no training waits for them."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from search.records.schema import Key
+from search.data.splits import Indices
+from search.records.schema import Key, Phase
 from search.space import Params
 from search.training.types import EpochScore
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """A trial of the search, or a training of another phase.
+    """A trial of the search, or one training of a later phase.
 
     Attributes:
         key: as in the tables; a trial's has no fold.
         title: for a person, such as "trial 12, placement 1+2".
-        n_train: images of an epoch.
-        epochs: of a fold.
+        n_train: images per epoch.
+        epochs: per fold.
+        validation: image indices of each fold's validation split.
+        cost: of the whole training, in the unit of the plan.
     """
 
     key: Key
@@ -25,13 +28,24 @@ class Training:
     params: Params
     n_train: int
     epochs: int
+    validation: tuple[Indices, ...] = ()
+    cost: float = 0.0
+
+    @property
+    def epoch_cost(self) -> float:
+        """Cost of one epoch."""
+        return self.cost / (self.epochs * len(self.validation))
+
+    def row_key(self, fold: int) -> Key:
+        """Key of a fold's rows: a trial has several folds, every other training is one fold."""
+        return replace(self.key, repeat=0, fold=fold) if self.key.phase == Phase.SEARCH else self.key
 
 
 class Observer(Protocol):
-    """Looks on from the driver; called from one thread, and must return at once."""
+    """Is notified in the driver, from one thread, and must return at once."""
 
     def begin(self, training: Training) -> None:
-        """A training begins, or goes on after its worker was lost or the study resumed."""
+        """A training begins, or resumes after its worker was lost or the study was resumed."""
         ...
 
     def epoch(self, training: Training, fold: int, epoch: EpochScore) -> None:
@@ -52,41 +66,45 @@ class Observer(Protocol):
 
 
 class Observers:
-    """Tells several. One that raises is told no more, since a study is worth more than what is seen of it.
+    """Notifies several observers. One that raises is disabled: it must not stop the study.
 
     Args:
-        note: tells the user that one has failed.
+        note: tells the user that an observer failed.
     """
 
     def __init__(self, observers: Iterable[Observer], note: Callable[[str], None]) -> None:
         self._observers, self._note = list(observers), note
 
     def begin(self, training: Training) -> None:
-        """Tell all."""
-        self._tell(lambda observer: observer.begin(training))
+        """A training begins."""
+        self._notify(lambda observer: observer.begin(training))
 
     def epoch(self, training: Training, fold: int, epoch: EpochScore) -> None:
-        """Tell all."""
-        self._tell(lambda observer: observer.epoch(training, fold, epoch))
+        """An epoch is done."""
+        self._notify(lambda observer: observer.epoch(training, fold, epoch))
 
     def end(self, training: Training, state: str, value: float | None) -> None:
-        """Tell all."""
-        self._tell(lambda observer: observer.end(training, state, value))
+        """A training ended."""
+        self._notify(lambda observer: observer.end(training, state, value))
 
     def tick(self) -> None:
-        """Tell all."""
-        self._tell(lambda observer: observer.tick())
+        """Some time has passed."""
+        self._notify(lambda observer: observer.tick())
 
     def close(self) -> None:
-        """Tell all."""
-        self._tell(lambda observer: observer.close())
+        """The study ends."""
+        self._notify(lambda observer: observer.close())
 
-    def _tell(self, tell: Callable[[Observer], None]) -> None:
+    def _notify(self, call: Callable[[Observer], None]) -> None:
         for observer in tuple(self._observers):
             try:
-                tell(observer)
+                call(observer)
             except Exception as error:
                 self._observers.remove(observer)
-                name, kind = type(observer).__name__, type(error).__name__
-                first_line = str(error).strip().partition("\n")[0]
-                self._note(f"{name} failed, and is told no more: {kind}: {first_line}")
+                self._note(f"{type(observer).__name__} failed and is disabled: {describe_error(error)}")
+
+
+def describe_error(error: BaseException) -> str:
+    """An exception's type and the first line of its message."""
+    first_line = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {first_line}"

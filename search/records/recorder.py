@@ -1,40 +1,111 @@
-"""From what trainings give to rows of the tables."""
+"""The recorder: writes what a training yields to tables, checkpoints, timing, observers and the progress bar.
 
+A process that is killed at any moment must leave a study that resumes exactly. So an epoch's row is written before
+the checkpoint that follows it, and a fold's predictions before the fold's row, which marks it as finished.
+"""
+
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
+from search.common.console import ProgressReporter
 from search.data.imageset import ImageSet
 from search.data.splits import Indices
+from search.records.checkpoints import CheckpointFolder
 from search.records.ledger import Ledger
+from search.records.observers import Observers, Training
 from search.records.schema import Key
-from search.training.types import EpochScore, FoldScore, epoch_row
+from search.records.timing import Timing
+from search.training.checkpoint import Checkpoint
+from search.training.types import FoldScore, Step, epoch_row
 
 PROBABILITY_DIGITS = 7
 
 
-class FoldRecorder:
-    """Enters trainings on one data set in the ledger."""
+class Recorder:
+    """Records trials of the search and trainings of the later phases.
 
-    def __init__(self, ledger: Ledger, images: ImageSet) -> None:
-        self._ledger, self._images = ledger, images
+    Args:
+        images: the data sets that are trained on.
+    """
 
-    def epochs(self, key: Key, epochs: list[EpochScore]) -> None:
-        """Enter epochs of one training."""
-        rows = [epoch_row(epoch) for epoch in epochs]
-        self._ledger.add("epochs", asdict(key), {name: [row[name] for row in rows] for name in rows[0]})
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        checkpoints: CheckpointFolder,
+        images: Iterable[ImageSet],
+        timing: Timing,
+        observers: Observers,
+        reporter: ProgressReporter,
+    ) -> None:
+        self._ledger, self._checkpoints = ledger, checkpoints
+        self._images = {data.source: data for data in images}
+        self._timing, self._observers, self._reporter = timing, observers, reporter
 
-    def fold(self, key: Key, score: FoldScore, val: Indices) -> None:
-        """Enter a finished training, after its epochs; predictions first, so that a fold on record has them."""
-        classes, labels = self._images.classes, self._images.labels
+    def begin(self, training: Training) -> None:
+        """Announce a training that begins or resumes."""
+        self._observers.begin(training)
+
+    def checkpoint(self, training: Training) -> bytes | None:
+        """The checkpoint of a training; None without one."""
+        return self._checkpoints.load(training.key)
+
+    def rewind(self, key: Key) -> None:
+        """Remove the rows of an unfinished training that lie beyond its checkpoint, and a damaged checkpoint."""
+        folds, epochs = 0, 0
+        saved = self._checkpoints.load(key)
+        if saved is not None:
+            try:
+                folds, epochs = Checkpoint.from_bytes(saved).position
+            except ValueError:
+                self._reporter.note(f"{title_of(key)}: its checkpoint is damaged, so it starts over")
+                self._checkpoints.remove(key)
+        self._ledger.forget(key, beyond=(key.fold or folds, epochs))
+
+    def step(self, training: Training, step: Step) -> None:
+        """Record an epoch, the fold that ends with it, and the checkpoint after it."""
+        key = training.row_key(step.fold)
+        self._timing.add(step.epoch)
+        row = epoch_row(step.epoch)
+        self._ledger.add_row("epochs", asdict(key), row)
+        self._observers.epoch(training, step.fold, step.epoch)
+        if step.score is not None:
+            self._enter_fold(key, step.score, training.validation[step.fold])
+        if step.checkpoint is not None:
+            self._checkpoints.keep(training.key, step.checkpoint)
+        self._reporter.worked(training.epoch_cost)
+
+    def end(self, training: Training, state: str, value: float | None) -> None:
+        """Announce how a training ended, after its rows are written, and remove its checkpoint."""
+        self._checkpoints.remove(training.key)
+        self._observers.end(training, state, value)
+
+    def tick(self) -> None:
+        """Keep tables and observers current; called a few times a second."""
+        self._ledger.flush_if_due()
+        self._observers.tick()
+
+    def _enter_fold(self, key: Key, score: FoldScore, val: Indices) -> None:
+        data = self._images[str(key.data)]
         if len(val):
             columns: dict[str, list[Any]] = {
-                "image": [self._images.names[i] for i in val],
-                "label": [classes[labels[i]] for i in val],
-                "predicted": [classes[k] for k in score.probabilities.argmax(1)],
+                "image": [data.names[i] for i in val],
+                "label": [data.classes[data.labels[i]] for i in val],
+                "predicted": [data.classes[k] for k in score.probabilities.argmax(1)],
             }
-            for k, name in enumerate(classes):
+            for k, name in enumerate(data.classes):
                 columns[f"probability_{name}"] = score.probabilities[:, k].round(PROBABILITY_DIGITS).tolist()
             self._ledger.add("predictions", asdict(key), columns)
         metrics = {} if score.metrics is None else asdict(score.metrics)
         row = {"n_train": score.n_train, "n_val": score.n_val, **metrics, "train_s": score.train_s}
         self._ledger.add_row("folds", asdict(key), row)
+
+
+def title_of(key: Key) -> str:
+    """A training's key for a person."""
+    trial = None if key.number is None else f"trial {key.number}"
+    parts = [key.phase, trial, key.level, key.settings, key.way]
+    repeat = f", repeat {key.repeat}" if key.repeat else ""
+    place = "" if key.fold is None else f", fold {key.fold}"
+    return " ".join(part for part in parts if part) + repeat + place

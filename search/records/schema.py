@@ -46,10 +46,10 @@ class Key:
         fold: number of the fold, from 0.
     """
 
-    phase: str
+    phase: Phase
     number: int | None = None
     level: str | None = None
-    settings: str | None = None
+    settings: Settings | None = None
     way: str | None = None
     data: str | None = None
     repeat: int | None = None

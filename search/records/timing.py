@@ -1,4 +1,4 @@
-"""Where a study's time went."""
+"""The time a study spends, and on what."""
 
 import time
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from search.common.console import duration
 from search.training.types import EpochScore
 
-# Names in `study.json`, and the words for them.
+# Names in `study.json`, and how they are printed.
 PARTS = {
     "training": "training",
     "validation": "validation",
@@ -16,7 +16,7 @@ PARTS = {
 
 
 class Timing:
-    """Adds up what a run's epochs took, in all slots together."""
+    """Adds up the time of a run's epochs, over all slots."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -30,14 +30,14 @@ class Timing:
         self._spent["validation"] += epoch.val_s
 
     def so_far(self, slots: int) -> dict[str, float]:
-        """Seconds that have passed, and seconds of slots by what they went into."""
+        """Seconds elapsed, and seconds of all slots by what they were spent on."""
         return time_spent(time.monotonic() - self._started, slots, self._spent)
 
 
 def time_spent(elapsed_s: float, slots: int, spent: Mapping[str, float]) -> dict[str, float]:
-    """Seconds that passed, and seconds of slots by what they went into; the rest of them was waited.
+    """Seconds elapsed, and seconds of all slots by what they were spent on.
 
-    To wait is whatever is no training: starting workers, building networks, choosing, writing, idle slots.
+    The rest is waiting: starting workers, building networks, choosing parameters, writing, idle slots.
     """
     waiting = max(0.0, slots * elapsed_s - sum(spent.values()))
     return {"elapsed": elapsed_s, **spent, "waiting": waiting}
@@ -49,7 +49,7 @@ def added(earlier: Mapping[str, float], run: Mapping[str, float]) -> dict[str, f
 
 
 def described(run: Mapping[str, float], slots: int) -> str:
-    """The time of a run in words, with shares of the time of its slots."""
+    """A run's time for a person, with shares of the time of its slots."""
     total = sum(run[name] for name in PARTS) or 1.0
     shares = ", ".join(f"{words} {run[name] / total:.0%}".replace("%", " %") for name, words in PARTS.items())
     return f"{duration(run['elapsed'])} on {slots} slot{'' if slots == 1 else 's'}: {shares}"

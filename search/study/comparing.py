@@ -1,4 +1,4 @@
-"""The comparison: each level's best configuration, equal settings and the paper's networks on the same folds."""
+"""The comparison phase: tuned levels, equal settings and the paper's networks on the same folds."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -9,121 +9,120 @@ import pandas as pd
 from search.analysis.comparison import compare_settings
 from search.analysis.selection import best_trials, equal_settings
 from search.common.errors import StudyFailedError
-from search.common.seeds import derive_seed
-from search.records.schema import Key
+from search.data.imageset import ImageSet
+from search.records.results import best_level
+from search.records.schema import Key, Phase, Settings
 from search.space import PAPER_LEVELS, Configuration, Params
-from search.study.context import Study, sized
+from search.study.context import Network, Study, sized
 from search.study.plan import level_configuration
-from search.training.types import Task
-from search.tuning.pool import Job
 from wbcmodels.cost import model_size
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A configuration that takes part.
+    """A configuration that is compared.
 
     Attributes:
         settings: tuned or equal; None for the paper's networks.
-        trained_as: settings under which its folds are on record: a level whose equal settings are those that it
-            was tuned to is trained once.
+        trained_as: settings under which its folds are recorded: a level whose equal settings are those that it was
+            tuned to is trained once.
     """
 
     level: str
-    settings: str | None
-    trained_as: str | None
+    settings: Settings | None
+    trained_as: Settings | None
     params: Params
     configuration: Configuration
 
+    def key(self, phase: Phase, data: ImageSet, way: str | None = None) -> Key:
+        """Key of its rows in a phase, without repeat, seed and fold."""
+        return Key(phase=phase, level=self.level, settings=self.settings, way=way, data=data.source)
+
+    def network(self, phase: Phase, data: ImageSet) -> Network:
+        """What a phase trains of it."""
+        return Network(key=self.key(phase, data), params=self.params, configuration=self.configuration)
+
+    def row(self, key: Key, data: ImageSet, scores: dict[str, Any], latency_ms: float) -> dict[str, Any]:
+        """Its row of the comparison or transfer table."""
+        return {
+            **asdict(key),
+            **{f"params_{name}": value for name, value in self.params.items()},
+            **scores,
+            **model_size(self.configuration.model, len(data.classes)),
+            "latency_ms": latency_ms,
+        }
+
 
 def candidates(study: Study) -> list[Candidate]:
-    """What is compared, as the search's trials have it."""
+    """What is compared, chosen from the search's trials."""
     trials = study.trials()
     best = best_trials(trials)
     tuned = {
-        level: _candidate(study, level, "tuned", best[level]["params"])
+        level: _candidate(study, level, Settings.TUNED, best[level]["params"])
         for level in study.space.levels
         if level in best
     }
     found = list(tuned.values())
     equal = equal_settings(trials, tuple(tuned)) if study.space.factor is not None else None
     if equal is not None:
-        found += [_candidate(study, level, "equal", equal, rival=rival) for level, rival in tuned.items()]
+        found += [_candidate(study, level, Settings.EQUAL, equal, rival=rival) for level, rival in tuned.items()]
     return found + [_candidate(study, level, None, {}) for level in PAPER_LEVELS]
 
 
 def compare(study: Study) -> None:
-    """Train what is not on record yet, and make the comparison table.
+    """Train what is not recorded yet, and write the comparison table.
 
     Raises:
         StudyFailedError: no level finished all its folds.
     """
-    everyone = candidates(study)
-    distinct = [candidate for candidate in everyone if candidate.settings == candidate.trained_as]
-    plan = study.plan
-    times = f", {plan.repeats} times over" if plan.repeats > 1 else ""
-    study.reporter.phase("compare", f"{len(distinct)} configurations on the same {plan.folds} folds{times}")
-    if study.space.factor is not None and not any(candidate.settings == "equal" for candidate in everyone):
+    everyone, plan = candidates(study), study.plan
+    networks = [c.network(Phase.COMPARE, study.source) for c in everyone if c.settings == c.trained_as]
+    times = f", repeated {plan.repeats} times" if plan.repeats > 1 else ""
+    study.reporter.phase(Phase.COMPARE, f"{len(networks)} configurations on the same {plan.folds} folds{times}")
+    if study.space.factor is not None and not any(candidate.settings == Settings.EQUAL for candidate in everyone):
         study.reporter.note("no settings were tried at every level, so none are compared at equal settings")
-    study.renew(
-        "compare",
-        [
-            (Key(phase="compare", level=c.level, settings=c.settings, data=study.source.source), c.params)
-            for c in distinct
-        ],
-    )
-    entries = []
-    for repeat, fold, split in study.comparison_splits(study.source, study.development, "compare"):
-        seed = derive_seed(study.seed, "compare", repeat, fold)
-        for candidate in distinct:
-            key = Key(
-                phase="compare",
-                level=candidate.level,
-                settings=candidate.settings,
-                data=study.source.source,
-                repeat=repeat,
-                seed=seed,
-                fold=fold,
-            )
-            task = Task(configuration=candidate.configuration, train=split.train, val=split.val, seed=seed)
-            entries.append((key, Job(task=task, data=study.source.source)))
-    study.run_folds(entries, study.source)
+    study.renew(networks)
+    study.cross_validate(networks, study.source, study.development, plan.folds, plan.repeats)
     rows = _rows(study, everyone)
-    if not any(row["settings"] == "tuned" for row in rows):
+    if not any(row["settings"] == Settings.TUNED for row in rows):
         raise StudyFailedError("the comparison failed: no level finished all its folds")
     study.ledger.replace("comparison", rows)
 
 
 def winner(study: Study) -> Candidate:
-    """The level with the best pooled metric, each at its tuned settings; of equals, the first."""
-    tuned = study.frame("comparison", "compare").query("settings == 'tuned'")
-    level = tuned["level"].iloc[int(tuned[study.metric].argmax())]
-    return next(c for c in candidates(study) if c.level == level and c.settings == "tuned")
+    """The level with the best pooled metric, each at its tuned settings; the first of equals."""
+    level = best_level(study.frame("comparison", Phase.COMPARE), study.metric)
+    return next(c for c in candidates(study) if c.level == level and c.settings == Settings.TUNED)
 
 
 def _candidate(
-    study: Study, level: str, settings: str | None, params: Params, rival: Candidate | None = None
+    study: Study, level: str, settings: Settings | None, params: Params, rival: Candidate | None = None
 ) -> Candidate:
     configuration = level_configuration(study.space, level, study.plan.profile, params)
     same = rival is not None and rival.configuration == configuration
     return Candidate(
         level=level,
         settings=settings,
-        trained_as="tuned" if same else settings,
+        trained_as=Settings.TUNED if same else settings,
         params=params,
         configuration=configuration,
     )
 
 
 def _rows(study: Study, everyone: Sequence[Candidate]) -> list[dict[str, Any]]:
-    folds, predictions = study.frame("folds", "compare"), study.frame("predictions", "compare")
-    models = [sized(candidate.configuration, study.source).model for candidate in everyone]
-    latencies = study.workers.latencies(models)
+    folds, predictions = study.frame("folds", Phase.COMPARE), study.frame("predictions", Phase.COMPARE)
+    latencies = study.workers.latencies(
+        [sized(candidate.configuration, study.source).model for candidate in everyone]
+    )
     latency_of = {(c.level, c.settings): latency for c, latency in zip(everyone, latencies, strict=True)}
     rows = []
-    for settings in ("tuned", "equal"):
-        # The paper's networks stand beside the tuned levels, and have no equal settings.
-        together = [c for c in everyone if c.settings == settings or (c.settings is None and settings == "tuned")]
+    for settings in Settings:
+        # The paper's networks are compared with the tuned levels; they have no equal settings.
+        together = [
+            c
+            for c in everyone
+            if c.settings == settings or (c.level in PAPER_LEVELS and settings == Settings.TUNED)
+        ]
         if not together:
             continue
         compared = compare_settings(
@@ -134,22 +133,13 @@ def _rows(study: Study, everyone: Sequence[Candidate]) -> list[dict[str, Any]]:
             classes=study.source.classes,
         )
         for candidate in together:
-            name = f"{candidate.level} ({candidate.settings})" if candidate.settings else candidate.level
             if candidate.level not in compared:
+                name = f"{candidate.level} ({candidate.settings})" if candidate.settings else candidate.level
                 study.reporter.note(f"{name}: not all its folds finished, so it is left out of the comparison")
                 continue
-            key = Key(
-                phase="compare", level=candidate.level, settings=candidate.settings, data=study.source.source
-            )
-            rows.append(
-                {
-                    **asdict(key),
-                    **{f"params_{param}": value for param, value in candidate.params.items()},
-                    **compared[candidate.level],
-                    **model_size(candidate.configuration.model, len(study.source.classes)),
-                    "latency_ms": latency_of[candidate.level, candidate.settings],
-                }
-            )
+            latency_ms = latency_of[candidate.level, candidate.settings]
+            key = candidate.key(Phase.COMPARE, study.source)
+            rows.append(candidate.row(key, study.source, compared[candidate.level], latency_ms))
     return rows
 
 

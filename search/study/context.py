@@ -1,6 +1,6 @@
-"""What all phases of a study share: its data and splits, its folder and ledger, and how it runs trainings."""
+"""The running study: its data, splits, folder and ledger, and how its phases train networks."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -17,28 +17,48 @@ from search.records.checkpoints import CheckpointFolder
 from search.records.description import Plan
 from search.records.ledger import Ledger
 from search.records.observers import Observers, Training
-from search.records.recorder import FoldRecorder
+from search.records.recorder import Recorder, title_of
 from search.records.schema import Key
 from search.records.studyfolder import StudyFolder
 from search.records.timing import Timing
 from search.space import Configuration, Params, Space
 from search.study.plan import FROZEN_SHARE, training_cost
-from search.training.checkpoint import Checkpoint
 from search.training.types import FoldScore, Images, Task
 from search.tuning.cluster import Cluster
 from search.tuning.pool import Job, Workers, share
 
 
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A network that a phase after the search trains, on one split or on many.
+
+    Attributes:
+        key: of its rows, without repeat, seed and fold.
+        params: that the space made its configuration from.
+        start_from: name of the shared weights that it starts from; None trains from scratch.
+    """
+
+    key: Key
+    params: Params
+    configuration: Configuration
+    start_from: str | None = None
+
+    def job(self, train: Indices, val: Indices, seed: int, **options: bool) -> Job:
+        """One training of it; for the options, see `search.training.types.Task`."""
+        way: Any = self.key.way or "scratch"
+        task = Task(configuration=self.configuration, train=train, val=val, seed=seed, way=way, **options)
+        return Job(task=task, data=str(self.key.data), start_from=self.start_from)
+
+
 @dataclass(kw_only=True)
 class Study:
-    """A study under way.
+    """A running study.
 
     Attributes:
         source, target: decoded images; `target` is None where nothing is transferred.
         development, locked: image indices of the source.
-        shared: data sets and weights in Ray's object store, by name.
-        photograph: gives an image of the source by its name, see `search.data.imageset.Source`.
-        observers: of every epoch.
+        shared: references to data sets and weights in Ray's object store, by name.
+        photograph: returns an image of the source by its name, see `search.data.imageset.Source`.
         timing: of this run.
     """
 
@@ -58,24 +78,35 @@ class Study:
     observers: Observers
     shared: dict[str, Any] = field(default_factory=dict)
     timing: Timing = field(default_factory=Timing)
+    recorder: Recorder = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.recorder = Recorder(
+            ledger=self.ledger,
+            checkpoints=self.checkpoints,
+            images=[data for data in (self.source, self.target) if data is not None],
+            timing=self.timing,
+            observers=self.observers,
+            reporter=self.reporter,
+        )
 
     @property
     def checkpoints(self) -> CheckpointFolder:
-        """States of running trainings."""
+        """Checkpoints of running trainings."""
         return self.folder.checkpoints
 
     @property
     def seed(self) -> int:
-        """Of the whole study."""
+        """Seed of the whole study."""
         return self.arguments.seed
 
     @property
     def metric(self) -> str:
-        """What is searched for, and what differences are of."""
+        """The searched metric, which differences are also computed from."""
         return self.arguments.metric
 
     def share_images(self) -> None:
-        """Put the images where all workers read them."""
+        """Put the images into Ray's object store."""
         for data in (self.source, self.target):
             if data is not None:
                 images = Images(pixels=data.pixels, labels=data.labels, n_classes=len(data.classes))
@@ -84,108 +115,96 @@ class Study:
     def partition(
         self, data: ImageSet, among: Indices, purpose: str, n_folds: int, repeat: int = 0
     ) -> list[Split]:
-        """Folds of some images of a data set; each purpose and repeat has a partition of its own."""
+        """Folds of some images of a data set; each purpose and repeat has its own partition."""
         seed = derive_seed(self.seed, "folds", purpose, repeat)
         return stratified_folds(data.labels, data.groups, n_folds=n_folds, seed=seed, among=among)
 
-    def comparison_splits(self, data: ImageSet, among: Indices, purpose: str) -> Iterator[tuple[int, int, Split]]:
-        """Repeat, fold and split of every comparison fold."""
-        for repeat in range(self.plan.repeats):
-            for fold, split in enumerate(self.partition(data, among, purpose, self.plan.folds, repeat)):
-                yield repeat, fold, split
+    def cross_validate(
+        self, networks: Sequence[Network], data: ImageSet, among: Indices, n_folds: int, repeats: int | None = None
+    ) -> None:
+        """Train networks of one phase on the same folds, each fold with the same seed for all of them.
 
-    def run_folds(
+        Args:
+            among: indices of the images to partition.
+            repeats: of the whole partition; None makes one partition, whose seeds do not depend on the repeat.
+        """
+        phase, entries = networks[0].key.phase, []
+        for repeat in range(repeats or 1):
+            for fold, split in enumerate(self.partition(data, among, phase, n_folds, repeat)):
+                place = (fold,) if repeats is None else (repeat, fold)
+                seed = derive_seed(self.seed, phase, *place)
+                for network in networks:
+                    key = replace(network.key, repeat=repeat, seed=seed, fold=fold)
+                    entries.append((key, network.job(split.train, split.val, seed)))
+        self.train(entries, data)
+
+    def train(
         self,
         entries: Sequence[tuple[Key, Job]],
         data: ImageSet,
         keep: Callable[[Key, FoldScore], None] = lambda key, score: None,
     ) -> None:
-        """Run trainings that are not on record yet, and record each as it ends.
-
-        A training that fails is told as a note, and is on no record.
+        """Run trainings that are not recorded yet, and record them. One that fails is reported and not recorded.
 
         Args:
-            keep: called with what a training gave, before it goes on record.
+            data: that all of them train on.
+            keep: called with what a training gave, before it is recorded.
         """
-        recorder = FoldRecorder(self.ledger, data)
         done = {_identity(row) for row in self.ledger.read("folds").select(_IDENTITY).to_pylist()}
-        todo = [(key, job) for key, job in entries if _identity(asdict(key)) not in done]
+        trainings, jobs = [], []
         for key, job in entries:
+            training = _training(key, job, data)
             if _identity(asdict(key)) in done:
-                self.reporter.credit(self._cost(job.task, data))
-        trainings = [_training(key, job) for key, job in todo]
+                self.reporter.credit(training.cost)
+            else:
+                trainings.append(training)
+                jobs.append(job)
 
         def begin(index: int) -> bytes | None:
-            saved = self.take_back(todo[index][0])
-            self.observers.begin(trainings[index])
-            return saved
+            self.recorder.rewind(trainings[index].key)
+            self.recorder.begin(trainings[index])
+            return self.recorder.checkpoint(trainings[index])
 
-        for result in self.workers.run(
-            [job for _, job in todo],
-            self.shared,
-            title=lambda index: trainings[index].title,
-            checkpoint=begin,
-            tick=self.tick,
-        ):
-            (key, job), step, training = todo[result.index], result.step, trainings[result.index]
+        results = self.workers.run(
+            jobs, self.shared, title=lambda index: trainings[index].title, begin=begin, tick=self.recorder.tick
+        )
+        for result in results:
+            training, step = trainings[result.index], result.step
             if step is None:
-                self.reporter.worked(self._cost(job.task, data))
-                self.reporter.note(f"{_described(key)} failed: {result.error}")
-                self.observers.end(training, "FAIL", None)
+                self.reporter.worked(training.cost)
+                self.reporter.note(f"{training.title} failed: {result.error}")
+                self.recorder.end(training, "FAIL", None)
                 continue
-            self.reporter.worked(self._cost(job.task, data) / job.task.configuration.training.epochs)
-            self.timing.add(step.epoch)
-            recorder.epochs(key, [step.epoch])
-            self.observers.epoch(training, 0, step.epoch)
             if step.score is not None:
-                keep(key, step.score)
-                recorder.fold(key, step.score, job.task.val)
-                self.checkpoints.remove(key)
-                scores = step.score.metrics
-                self.observers.end(
-                    training, "COMPLETE", None if scores is None else float(getattr(scores, self.metric))
-                )
-            elif step.checkpoint is not None:
-                self.checkpoints.keep(key, step.checkpoint)
+                keep(training.key, step.score)
+            self.recorder.step(training, step)
+            if step.score is not None:
+                metrics = step.score.metrics
+                value = None if metrics is None else float(getattr(metrics, self.metric))
+                self.recorder.end(training, "COMPLETE", value)
 
-    def tick(self) -> None:
-        """Keep the tables current, and those who look on."""
-        self.ledger.flush_if_due()
-        self.observers.tick()
+    def renew(self, networks: Sequence[Network]) -> bool:
+        """Note what a phase is about to train, and remove what is recorded of it for other parameters.
 
-    def renew(self, phase: str, keys: Sequence[tuple[Key, Params]]) -> bool:
-        """Say what a phase is about to train, and remove what is on record of it for other parameters.
-
-        An extended study may choose other parameters for a level than it did before.
+        An extended study may choose other parameters for a level than before.
 
         Returns:
-            Whether anything of an earlier choice was on record.
+            Whether anything of an earlier choice was recorded.
         """
-        subjects = self.folder.description.get("subjects", {})
-        old = subjects.get(phase, [])
-        new = [{"level": key.level, "settings": key.settings, "params": params} for key, params in keys]
-        outdated = [subject for subject in old if subject not in new]
+        first, subjects = networks[0].key, self.folder.description.get("subjects", {})
+        new: list[dict[str, Any]] = []
+        for network in networks:
+            subject = {"level": network.key.level, "settings": network.key.settings, "params": network.params}
+            if subject not in new:
+                new.append(subject)
+        outdated = [subject for subject in subjects.get(first.phase, []) if subject not in new]
         if outdated:
             self.checkpoints.clear()
-        data = keys[0][0].data
         for subject in outdated:
-            self.ledger.forget_all(phase=phase, level=subject["level"], settings=subject["settings"], data=data)
-        self.folder.update(subjects={**subjects, phase: new})
+            chosen = {name: subject[name] for name in ("level", "settings")}
+            self.ledger.forget_all(phase=first.phase, **chosen, data=first.data)
+        self.folder.update(subjects={**subjects, first.phase: new})
         return bool(outdated)
-
-    def take_back(self, key: Key) -> bytes | None:
-        """The state kept of a training or trial that has not ended; rows that lie beyond it are removed."""
-        saved, position = self.checkpoints.load(key), (0, 0)
-        if saved is not None:
-            try:
-                position = Checkpoint.from_bytes(saved).position
-            except ValueError:
-                self.reporter.note(f"{_described(key)}: its checkpoint is damaged, so it begins anew")
-                self.checkpoints.remove(key)
-                saved = None
-        folds, epochs = position
-        self.ledger.forget(key, beyond=(key.fold or folds, epochs))
-        return saved
 
     def frame(self, table: str, phase: str) -> pd.DataFrame:
         """The rows of one phase in a table."""
@@ -193,14 +212,9 @@ class Study:
         return whole[whole["phase"] == phase]
 
     def trials(self) -> list[dict[str, Any]]:
-        """The trials that ended, with their parameters under `params`."""
+        """The trials that have ended, with their parameters under `params`."""
         rows = self.ledger.read("trials").to_pylist()
         return [{**row, "params": params_of(row)} for row in rows]
-
-    def _cost(self, task: Task, data: ImageSet) -> float:
-        configuration = sized(task.configuration, data)
-        cost = training_cost(configuration, len(task.train), len(task.val))
-        return cost * FROZEN_SHARE if task.way == "frozen" else cost
 
 
 def params_of(row: dict[str, Any]) -> Params:
@@ -226,21 +240,16 @@ def _identity(row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in _IDENTITY)
 
 
-def _described(key: Key) -> str:
-    trial = None if key.number is None else f"trial {key.number}"
-    parts = [key.phase, trial, key.level, key.settings, key.way]
-    repeat = f", repeat {key.repeat}" if key.repeat else ""
-    place = "" if key.fold is None else f", fold {key.fold}"
-    return " ".join(part for part in parts if part) + repeat + place
-
-
-def _training(key: Key, job: Job) -> Training:
-    """A training of a phase after the search, as observers know it."""
-    configuration = job.task.configuration
+def _training(key: Key, job: Job, data: ImageSet) -> Training:
+    """A training of a phase after the search, for the recorder."""
+    task, configuration = job.task, job.task.configuration
+    cost = training_cost(sized(configuration, data), len(task.train), len(task.val))
     return Training(
         key=key,
-        title=_described(key),
+        title=title_of(key),
         params={**asdict(configuration.model), **asdict(configuration.training)},
-        n_train=len(job.task.train),
+        n_train=len(task.train),
         epochs=configuration.training.epochs,
+        validation=(task.val,),
+        cost=cost * FROZEN_SHARE if task.way == "frozen" else cost,
     )

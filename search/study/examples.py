@@ -1,4 +1,4 @@
-"""A few of a study's images, kept in its folder: what the winner got wrong, and an example of each class."""
+"""Example images that a study keeps to show: the winner's mistakes, and one recognised image of each class."""
 
 import base64
 import io
@@ -9,7 +9,7 @@ from PIL import Image
 
 from search.common.errors import InputError
 from search.data.decode import resize_square
-from search.records.schema import KEY_COLUMNS
+from search.records.schema import KEY_COLUMNS, Phase, Settings
 from search.study.context import Study
 
 MOST_MISTAKES = 24
@@ -17,15 +17,15 @@ MOST_TEST_MISTAKES = 5
 MOST_PX = 128
 
 
-def keep_cells(study: Study, winner: str) -> None:
-    """Keep the images that a report shows, as the table `cells`; one that cannot be read any more is left out."""
+def keep_examples(study: Study, winner: str) -> None:
+    """Write the example images to the table `cells`; an image that can no longer be read is left out."""
     predictions, rows = study.ledger.read("predictions"), []
-    numbers = pa.array(choose_cells(predictions.to_pandas(), winner), pa.int64())
+    numbers = pa.array(choose_examples(predictions.to_pandas(), winner), pa.int64())
     for chosen in predictions.select([*KEY_COLUMNS, "image"]).take(numbers).to_pylist():
         try:
             photograph = study.photograph(str(chosen["image"]))
         except InputError as error:
-            study.reporter.note(f"not shown in the report: {error}")
+            study.reporter.note(f"left out of the report's example images: {error}")
             continue
         square = resize_square(photograph, min(*photograph.shape[:2], MOST_PX))
         png = io.BytesIO()
@@ -34,21 +34,21 @@ def keep_cells(study: Study, winner: str) -> None:
     study.ledger.replace("cells", rows)
 
 
-def choose_cells(predictions: pd.DataFrame, winner: str) -> list[int]:
-    """Choose the images to show: the surest mistakes, and of each class the image most surely recognised.
+def choose_examples(predictions: pd.DataFrame, winner: str) -> list[int]:
+    """Choose example images: the most confident mistakes, and each class's most confident right prediction.
 
     Args:
         predictions: the predictions table, its rows numbered from 0.
-        winner: whose, at its tuned settings; of several repeats of the comparison the first.
+        winner: level whose predictions at tuned settings are used, in the comparison those of the first repeat.
     Returns:
-        Numbers of rows, the surest first: up to MOST_MISTAKES of the phase compare, then of the phase test, whose
-        images the kept network has never seen, up to MOST_TEST_MISTAKES and one of each class.
+        Row numbers, most confident first: up to MOST_MISTAKES of the compare phase; then of the test phase, whose
+        images the saved network has never seen, up to MOST_TEST_MISTAKES and one right prediction per class.
     """
-    own = predictions[(predictions["level"] == winner) & (predictions["settings"] == "tuned")]
-    sureness = own[[name for name in own.columns if name.startswith("probability_")]].max(axis=1)
-    own = own.assign(sureness=sureness).sort_values(["sureness", "image"], ascending=[False, True])
+    own = predictions[(predictions["level"] == winner) & (predictions["settings"] == Settings.TUNED)]
+    confidence = own[[name for name in own.columns if name.startswith("probability_")]].max(axis=1)
+    own = own.assign(confidence=confidence).sort_values(["confidence", "image"], ascending=[False, True])
     right = own["label"] == own["predicted"]
-    compared, tested = own["phase"] == "compare", own["phase"] == "test"
+    compared, tested = own["phase"] == Phase.COMPARE, own["phase"] == Phase.TEST
     first = own["repeat"] == own.loc[compared, "repeat"].min()
     chosen = [
         own[compared & first & ~right].head(MOST_MISTAKES),

@@ -18,6 +18,7 @@ from search.records.description import Plan
 from search.records.ledger import Ledger
 from search.records.livelog import LiveLog, open_log
 from search.records.observers import Observer, Observers
+from search.records.schema import Phase
 from search.records.studyfolder import StudyFolder, now
 from search.records.timing import added, described
 from search.study.announce import print_estimate, print_networks, print_plan
@@ -96,10 +97,10 @@ def resumed_study(path: Path, resources: Resources, extension: Extension, *, for
             if force or not folder.optuna_journal.exists():
                 discard_unfinished(folder, ledger)
             # Results on old images cannot be compared with results on new ones.
-            for phase in ("confirm", "compare", "test") if source_changed else ():
+            for phase in (Phase.CONFIRM, Phase.COMPARE, Phase.TEST) if source_changed else ():
                 ledger.forget_all(phase=phase)
             if source_changed or target_changed:
-                ledger.forget_all(phase="transfer")
+                ledger.forget_all(phase=Phase.TRANSFER)
             description = as_json(describe(session, source, target))
             if force or description["plan"] != before["plan"]:
                 reopen(folder, description, changes)

@@ -11,6 +11,7 @@ from typing import Literal
 
 from search.data.splits import TEST_SHARE
 from search.records.description import Plan, PlannedPhase
+from search.records.schema import Phase
 from search.space import PAPER_LEVELS, Configuration, FixedSuggester, Profile, Space, TrainingConfig, sample
 from wbcmodels.config import PAPER_WBCSNET, PAPER_WBCSNET2
 from wbcmodels.cost import macs, n_parameters
@@ -134,13 +135,13 @@ def _plan(space: Space, profile: Profile, request: Request) -> Plan:
             cost=folds * times * sum(costs),
         )
 
-    phases = [cross_validated("search", largest, development, search_folds, n_trials // n_levels)]
+    phases = [cross_validated(Phase.SEARCH, largest, development, search_folds, n_trials // n_levels)]
     if finalists > 1:
-        phases.append(cross_validated("confirm", largest, development, search_folds, finalists))
+        phases.append(cross_validated(Phase.CONFIRM, largest, development, search_folds, finalists))
     compared = largest * settings + paper
-    phases.append(cross_validated("compare", compared, development, request.folds, request.repeats))
+    phases.append(cross_validated(Phase.COMPARE, compared, development, request.folds, request.repeats))
     test = PlannedPhase(
-        name="test",
+        name=Phase.TEST,
         trainings=len(tested),
         epochs=sum(c.training.epochs for c in tested),
         cost=sum(training_cost(c, development, 0) for c in tested),
@@ -148,7 +149,7 @@ def _plan(space: Space, profile: Profile, request: Request) -> Plan:
     phases.append(test)
     if request.n_target:
         networks = [for_transfer(configuration, profile) for configuration in tested]
-        scratch = cross_validated("transfer", networks, request.n_target, request.folds, request.repeats)
+        scratch = cross_validated(Phase.TRANSFER, networks, request.n_target, request.folds, request.repeats)
         transfer = replace(
             scratch,
             trainings=3 * scratch.trainings,

@@ -9,7 +9,7 @@ from search.common.errors import InputError
 from search.data.imageset import ImageSet
 from search.records.arguments import Arguments
 from search.records.ledger import Ledger
-from search.records.schema import Key
+from search.records.schema import Key, Phase
 from search.records.studyfolder import StudyFolder
 from search.space import Profile, Space
 
@@ -69,10 +69,10 @@ def discard_unfinished(folder: StudyFolder, ledger: Ledger) -> None:
     folder.optuna_journal.unlink(missing_ok=True)
     finished = set(ledger.read("trials")["number"].to_pylist())
     rows = ledger.read("epochs").select(["phase", "number", "level", "data"]).to_pylist()
-    started = {(row["number"], row["level"], row["data"]) for row in rows if row["phase"] == "search"}
+    started = {(row["number"], row["level"], row["data"]) for row in rows if row["phase"] == Phase.SEARCH}
     for number, level, data in started:
         if number not in finished:
-            ledger.forget(Key(phase="search", number=number, level=level, data=data))
+            ledger.forget(Key(phase=Phase.SEARCH, number=number, level=level, data=data))
 
 
 def reopen(folder: StudyFolder, description: Mapping[str, Any], changes: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""The search: every level for itself, on the search folds."""
+"""The search phase: every level is searched independently, on the search folds."""
 
 import time
 from collections import Counter
@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from search.analysis.selection import best_trials, pareto_front
 from search.common.errors import StudyFailedError
@@ -14,21 +15,20 @@ from search.common.files import replace_file
 from search.common.metrics import Metrics
 from search.records.arguments import METRICS
 from search.records.observers import Training
-from search.records.recorder import FoldRecorder
-from search.records.schema import KEY_COLUMNS, TABLES, Key
+from search.records.schema import KEY_COLUMNS, TABLES, Key, Phase
 from search.space import Configuration, Params
 from search.study.context import Study, params_of, sized
 from search.study.plan import training_cost
 from search.training.types import Step
-from search.tuning.book import EndedTrial, OpenTrial, TrialBook
-from search.tuning.storage import interrupts, journal_storage
-from search.tuning.studies import Direction, KnownTrial, Rules
+from search.tuning.optuna_journal import journal_storage
+from search.tuning.rules import Direction, RecordedTrial, Rules, State
+from search.tuning.trials import EndedTrial, OpenTrial, Trials
 from search.tuning.tune import run_search
 from wbcmodels.cost import model_size
 
 
 def search(study: Study) -> None:
-    """Run the search's trials that are not on record yet.
+    """Run the search's trials that are not recorded yet.
 
     Raises:
         StudyFailedError: the first several trials failed, or none finished.
@@ -37,17 +37,17 @@ def search(study: Study) -> None:
 
 
 class Search:
-    """The search of one study, from its book of trials to rows and progress."""
+    """The search of one study: its trials, and how they are recorded."""
 
     def __init__(self, study: Study) -> None:
         self._study = study
         plan, arguments = study.plan, study.arguments
         self._splits = study.partition(study.source, study.development, "search", plan.search_folds)
-        self._recorder = FoldRecorder(study.ledger, study.source)
         self._n_train = float(np.mean([len(split.train) for split in self._splits]))
+        self._running: dict[int, Training] = {}
         self._best: dict[str, Any] | None = None
         budget_s = arguments.time_budget_s
-        rules = Rules(
+        self._rules = Rules(
             space=study.space,
             profile=plan.profile,
             n_trials=plan.n_trials,
@@ -59,122 +59,104 @@ class Search:
             objectives=self._objectives,
             deadline=float("inf") if budget_s is None else time.monotonic() + budget_s,
         )
-        self._book = TrialBook(
-            rules,
+        self.trials = Trials(
+            self._rules,
             storage=journal_storage(study.folder.optuna_journal),
-            known=self._known(),
+            recorded=self._recorded(),
+            resume=self._resume,
             on_end=self._on_end,
             on_reject=self._on_reject,
         )
 
     def run(self) -> None:
-        """Run to the end and say what came of it."""
+        """Run all trials, and report the result."""
         study, plan = self._study, self._study.plan
         n_levels = len(study.space.levels)
         each = "" if n_levels == 1 else f", {plan.n_trials // n_levels} for each of {n_levels} levels"
-        study.reporter.phase("search", f"{plan.n_trials} trials{each}, on {plan.search_folds} folds")
+        study.reporter.phase(Phase.SEARCH, f"{plan.n_trials} trials{each}, on {plan.search_folds} folds")
         images = study.shared[study.source.source]
         try:
             run_search(
-                self._book, self, images=images, splits=self._splits, seed=study.seed, cluster=study.cluster
+                self.trials, self, images=images, splits=self._splits, seed=study.seed, cluster=study.cluster
             )
-        except (OSError, RuntimeError) as error:
-            if interrupts(error):
-                raise KeyboardInterrupt from error
-            if isinstance(error, OSError):  # of Optuna's journal: the study's other files name themselves
-                raise StudyFailedError(f"{study.folder.optuna_journal}: {error.strerror or error}") from error
-            raise
-        if self._book.failure is not None:
-            raise StudyFailedError(f"the search failed, {self._book.failure}")
+        except OSError as error:  # of Optuna's journal: errors of the study's other files name the file themselves
+            raise StudyFailedError(f"{study.folder.optuna_journal}: {error.strerror or error}") from error
+        if self.trials.failure is not None:
+            raise StudyFailedError(f"the search failed, {self.trials.failure}")
         self._say_result()
 
-    def step(self, number: int, step: Step) -> None:
-        """Take down an epoch of a trial."""
-        trial = self._book.open[number]
-        key = replace(self._key(number, trial.level), repeat=0, fold=step.fold)
-        self._study.timing.add(step.epoch)
-        self._recorder.epochs(key, [step.epoch])
-        self._study.observers.epoch(self._training(trial), step.fold, step.epoch)
-        if step.score is not None:
-            self._recorder.fold(key, step.score, self._splits[step.fold].val)
-        self._study.reporter.worked(self._cost(trial.configuration) / self._epochs(trial.configuration))
+    def begin(self, trial: OpenTrial) -> bytes | None:
+        """Announce a trial that begins or resumes, and return the checkpoint that it resumes from."""
+        training = self._running[trial.number] = self._training(trial)
+        self._study.recorder.begin(training)
+        return self._study.recorder.checkpoint(training)
+
+    def step(self, trial: OpenTrial, step: Step) -> bool:
+        """Record an epoch of a trial; True if the trial must stop here, and needs no checkpoint."""
+        stop = self.trials.step(trial.number, step)
+        self._study.recorder.step(self._running[trial.number], replace(step, checkpoint=None) if stop else step)
         if step.trace is not None:
-            self._keep_trace(number, step.trace)
-
-    def keep(self, number: int, checkpoint: bytes) -> None:
-        """Keep the state of a trial that goes on."""
-        self._study.checkpoints.keep(self._key(number, self._level(number)), checkpoint)
-
-    def checkpoint(self, number: int) -> bytes | None:
-        """The state kept of a trial, which begins with it or goes on."""
-        self._study.observers.begin(self._training(self._book.open[number]))
-        return self._study.checkpoints.load(self._key(number, self._level(number)))
-
-    def take_back(self, number: int) -> KnownTrial:
-        """Take back what lies beyond the state kept of a trial, and say what is left."""
-        self._study.take_back(self._key(number, self._level(number)))
-        values, train_s = self._shown().get(number, ([], 0.0))
-        return KnownTrial(params={}, values=values, train_s=train_s)
+            self._write_trace(trial.number, step.trace)
+        return stop
 
     def tick(self) -> None:
-        """Keep the tables current, and those who look on."""
-        self._study.tick()
+        """Keep tables and observers current."""
+        self._study.recorder.tick()
 
-    def _keep_trace(self, number: int, trace: bytes) -> None:
+    def _write_trace(self, number: int, trace: bytes) -> None:
         path = self._study.folder.trace
         replace_file(path, lambda partial: partial.write_bytes(trace))
-        viewers = "https://ui.perfetto.dev or chrome://tracing opens it"
+        viewers = "open it in https://ui.perfetto.dev or chrome://tracing"
         self._study.reporter.note(f"an epoch of trial {number} is traced in {path.name}; {viewers}")
 
-    def _known(self) -> dict[int, KnownTrial]:
-        """What earlier runs left on record of trials, ended or not."""
-        ended = {row["number"]: row for row in self._study.ledger.read("trials").to_pylist()}
-        begun = self._shown()
-        known = {number: self.take_back(number) for number in begun.keys() - ended}
-        for number, row in ended.items():
-            values, train_s = begun.get(number, ([], 0.0))
-            complete = row["state"] == "COMPLETE"
-            known[number] = KnownTrial(
+    def _recorded(self) -> dict[int, RecordedTrial]:
+        """The trials that ended in earlier runs."""
+        epochs = dict(tuple(self._epochs().groupby("number")))
+        recorded = {}
+        for row in self._study.ledger.read("trials").to_pylist():
+            complete = row["state"] == State.COMPLETE
+            recorded[row["number"]] = RecordedTrial(
                 params=params_of(row),
-                state=row["state"],
+                state=State(row["state"]),
                 objectives=tuple(row[name] for name in self._study.arguments.objective_names) if complete else (),
-                values=values,
-                train_s=train_s,
+                values=self._values(epochs[row["number"]]) if row["number"] in epochs else [],
                 error=row["error"],
             )
-        return known
+        return recorded
 
-    def _shown(self) -> dict[int, tuple[list[list[float]], float]]:
-        """By number of the trial: the searched metric after each epoch of each fold, and seconds trained."""
-        rows = self._study.frame("epochs", "search").sort_values(["number", "fold", "epoch"])
-        shown = {}
-        for _, trial in rows.groupby("number"):
-            values = [fold[f"val_{self._study.metric}"].tolist() for _, fold in trial.groupby("fold")]
-            shown[trial["number"].iloc[0].item()] = values, float(trial["train_s"].sum())
-        return shown
+    def _resume(self, number: int) -> tuple[list[list[float]], float]:
+        """Rewind an unfinished trial to its checkpoint; returns its values so far and the seconds trained."""
+        self._study.recorder.rewind(self._key(number))
+        rows = self._epochs()
+        rows = rows[rows["number"] == number]
+        return self._values(rows), float(rows["train_s"].sum())
+
+    def _epochs(self) -> pd.DataFrame:
+        return self._study.frame("epochs", Phase.SEARCH).sort_values(["number", "fold", "epoch"])
+
+    def _values(self, epochs: pd.DataFrame) -> list[list[float]]:
+        """The searched metric after each epoch of each fold of a trial."""
+        return [fold[f"val_{self._study.metric}"].tolist() for _, fold in epochs.groupby("fold")]
 
     def _on_reject(self, number: int, level: str, params: Params, error: str) -> None:
-        study = self._study
+        study, key = self._study, self._key(number)
         chosen = {f"params_{name}": value for name, value in params.items()}
-        row = {"trial_id": f"trial-{number:04d}", "state": "FAIL", "epochs": 0, "folds_done": 0, "error": error}
-        study.ledger.add_row("trials", asdict(self._key(number, level)), {**chosen, **row})
-        study.reporter.note(f"trial {number} ({level}) makes no network: {error}")
-        title = f"trial {number}"
-        rejected = Training(key=self._key(number, level), title=title, params=params, n_train=0, epochs=0)
-        study.observers.end(rejected, "FAIL", None)
+        row = {"trial_id": _trial_id(number), "state": State.FAIL, "epochs": 0, "folds_done": 0, "error": error}
+        study.ledger.add_row("trials", asdict(key), {**chosen, **row})
+        study.reporter.note(f"trial {number} ({level}): its parameters make no network: {error}")
+        rejected = Training(key=key, title=self._rules.title(number), params=params, n_train=0, epochs=0)
+        study.recorder.end(rejected, State.FAIL, None)
 
     def _on_end(self, ended: EndedTrial) -> None:
         study, trial = self._study, ended.trial
+        training = self._running.pop(trial.number)
         row = trial_row(ended, self._n_train, len(study.source.classes))
-        key = self._key(trial.number, trial.level)
-        study.ledger.add_row("trials", asdict(key), row)
-        study.checkpoints.remove(key)
-        study.observers.end(self._training(trial), ended.state, ended.value)
-        left = 1 - trial.epochs / self._epochs(trial.configuration)
-        study.reporter.credit(left * self._cost(trial.configuration))
+        study.ledger.add_row("trials", asdict(training.key), row)
+        study.recorder.end(training, ended.state, ended.value)
+        study.reporter.credit(training.cost - trial.epochs * training.epoch_cost)
         if ended.error is not None:
             study.reporter.note(f"trial {trial.number} ({trial.level}) failed: {ended.error}")
-        if ended.state == "COMPLETE" and (self._best is None or row["value"] > self._best["value"]):
+        if ended.state == State.COMPLETE and (self._best is None or row["value"] > self._best["value"]):
             self._best = row
             where = f"{trial.level}, trial {trial.number}"
             study.reporter.best(f"best {study.metric} {row['value']:.3f} ({where})")
@@ -197,51 +179,47 @@ class Search:
             study.reporter.say(f"{len(front)} trials on the Pareto front of {', '.join(names)}")
 
     def _objectives(self, configuration: Configuration, metrics: Metrics) -> tuple[float, ...]:
-        """What a finished configuration reached, and what it costs."""
+        """A finished configuration's scores and costs, as the objectives name them."""
         found = {**asdict(metrics), **model_size(configuration.model, len(self._study.source.classes))}
         return tuple(float(found[name]) for name in self._study.arguments.objective_names)
 
-    def _key(self, number: int, level: str) -> Key:
-        """Of a whole trial."""
+    def _key(self, number: int) -> Key:
+        """Key of a whole trial."""
         study = self._study
-        return Key(phase="search", number=number, level=level, data=study.source.source, seed=study.seed)
+        return Key(
+            phase=Phase.SEARCH,
+            number=number,
+            level=self._rules.level(number),
+            data=study.source.source,
+            seed=study.seed,
+        )
 
     def _training(self, trial: OpenTrial) -> Training:
-        """A trial as observers know it."""
+        """A trial for the recorder."""
+        configuration = sized(trial.configuration, self._study.source)
         return Training(
-            key=self._key(trial.number, trial.level),
+            key=self._key(trial.number),
             title=trial.title,
             params=trial.params,
             n_train=round(self._n_train),
             epochs=trial.configuration.training.epochs,
+            validation=tuple(split.val for split in self._splits),
+            cost=sum(training_cost(configuration, len(split.train), len(split.val)) for split in self._splits),
         )
-
-    def _level(self, number: int) -> str:
-        """Numbers go round the levels."""
-        levels = self._study.space.levels
-        return levels[number % len(levels)]
-
-    def _cost(self, configuration: Configuration) -> float:
-        """Cost of a whole trial."""
-        configuration = sized(configuration, self._study.source)
-        return sum(training_cost(configuration, len(split.train), len(split.val)) for split in self._splits)
-
-    def _epochs(self, configuration: Configuration) -> int:
-        return configuration.training.epochs * len(self._splits)
 
 
 def trial_row(ended: EndedTrial, n_train: float, n_classes: int) -> dict[str, Any]:
-    """The trials table's columns, beside the key, of a trial that ended.
+    """A trial's row of the trials table, without the key.
 
     Args:
-        n_train: training images of a fold.
+        n_train: training images per fold.
         n_classes: of the data set.
     """
     trial = ended.trial
     pooled = {} if trial.pooled is None else asdict(trial.pooled)
     return {
         **{f"params_{name}": value for name, value in trial.params.items()},
-        "trial_id": f"trial-{trial.number:04d}",
+        "trial_id": _trial_id(trial.number),
         "state": ended.state,
         "value": ended.value,
         "datetime_start": trial.started,
@@ -258,11 +236,15 @@ def trial_row(ended: EndedTrial, n_train: float, n_classes: int) -> dict[str, An
 
 
 def _pareto_row(trial: Mapping[str, Any]) -> dict[str, Any]:
-    """What the Pareto front's table holds of a trial's row."""
+    """A trial's row of the pareto table."""
     kept = (*KEY_COLUMNS, *TABLES["pareto"])
     return {name: value for name, value in trial.items() if name in kept or name.startswith("params_")}
 
 
+def _trial_id(number: int) -> str:
+    return f"trial-{number:04d}"
+
+
 def _direction(objective: str) -> Direction:
-    """Scores are to be high, costs low."""
+    """Scores are maximised, costs minimised."""
     return "maximize" if objective in METRICS else "minimize"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from search.data.splits import small_class_warnings
+from search.records.schema import Phase
 from search.records.studyfolder import now
 from search.study.comparing import compare, winner
 from search.study.confirming import confirm
@@ -23,15 +24,15 @@ def run_study(study: Study) -> None:
         StudyFailedError: the study failed.
     """
     study.share_images()
-    _run_phase(study, "search", lambda: search(study))
+    _run_phase(study, Phase.SEARCH, lambda: search(study))
     if study.plan.finalists > 1:
-        _run_phase(study, "confirm", lambda: confirm(study))
-    _run_phase(study, "compare", lambda: compare(study))
+        _run_phase(study, Phase.CONFIRM, lambda: confirm(study))
+    _run_phase(study, Phase.COMPARE, lambda: compare(study))
     best = winner(study)
-    _run_phase(study, "test", lambda: test(study, best))
+    _run_phase(study, Phase.TEST, lambda: test(study, best))
     target = study.target
     if target is not None:
-        _run_phase(study, "transfer", lambda: transfer(study, best, target))
+        _run_phase(study, Phase.TRANSFER, lambda: transfer(study, best, target))
     study.folder.update(finished=now())
 
 

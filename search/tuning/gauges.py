@@ -1,7 +1,7 @@
-"""Gauges of a running study at Ray's Prometheus endpoint, where Ray puts `ray_` before their names.
+"""Gauges of a running study at Ray's Prometheus endpoint, where Ray prefixes their names with `ray_`.
 
-Ray exports what was set every 10 s, whether or not it was set again. It has no call that forgets a series; one
-that is set to NaN is exported no more and is gone from the endpoint two exports later (seen in Ray 2.60).
+Ray exports all gauges every 10 s, whether or not they were set again. It has no call that removes a series; one
+that is set to NaN is not exported, and disappears from the endpoint two exports later (seen in Ray 2.60).
 """
 
 import math
@@ -14,14 +14,14 @@ import ray
 from ray.util.metrics import Gauge
 
 from search.records.observers import Training
-from search.records.schema import Key
+from search.records.schema import Key, Phase
 from search.training.types import EpochScore
 
 WINDOW_S = 60.0
 SET_EVERY_S = 1.0
 STATES = ("RUNNING", "COMPLETE", "PRUNED", "FAIL")
 
-# name -> (description, tags beside the study)
+# name -> (description, tags other than the study)
 GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "wbc_search_best_score": ("best score of a complete trial so far", ("level",)),
     "wbc_search_trials": ("trials of the search by state", ("state",)),
@@ -39,7 +39,7 @@ def make_gauge(name: str) -> Gauge:
 
 
 class StudyGauges:
-    """Shows a study's progress; made in the driver, where epochs arrive.
+    """An observer that sets a study's gauges in the driver.
 
     Args:
         study: name of its folder.
@@ -60,30 +60,30 @@ class StudyGauges:
         self.tick()
 
     def begin(self, training: Training) -> None:
-        """Count it as running."""
+        """Count a training as running."""
         if not self._running:
             self._rates.begin(time.monotonic())
         self._running[training.key] = training
 
     def epoch(self, training: Training, fold: int, epoch: EpochScore) -> None:
-        """Show the score after it."""
+        """Set the score after an epoch."""
         took_s = epoch.training.train_s + epoch.val_s
         self._rates.add(time.monotonic(), took_s, training.n_train)
-        if training.key.phase == "search" and epoch.validation is not None:
-            self._show_score(training, float(getattr(epoch.validation, self._metric)))
+        if training.key.phase == Phase.SEARCH and epoch.validation is not None:
+            self._set_score(training, float(getattr(epoch.validation, self._metric)))
 
     def end(self, training: Training, state: str, value: float | None) -> None:
-        """End its series, and count it by its state."""
+        """End a training's series, and count it by its state."""
         self._running.pop(training.key, None)
-        if training.key.phase == "search":
-            self._show_score(training, math.nan)
+        if training.key.phase == Phase.SEARCH:
+            self._set_score(training, math.nan)
             self._count(training.key.level or "", state, value)
         if not self._running:
-            self._set_at = -math.inf  # nothing may come after it for long
+            self._set_at = -math.inf  # the next event may be far off
         self.tick()
 
     def tick(self) -> None:
-        """Set what follows from the time, once a second."""
+        """Set rates, counts and best scores, at most once a second."""
         now = time.monotonic()
         if now - self._set_at < SET_EVERY_S:
             return
@@ -91,17 +91,17 @@ class StudyGauges:
         epochs, images = self._rates.at(now) if self._running else (0.0, 0.0)
         self._set("wbc_search_epochs_per_second", epochs)
         self._set("wbc_search_images_per_second", images)
-        running = sum(training.key.phase == "search" for training in self._running.values())
+        running = sum(training.key.phase == Phase.SEARCH for training in self._running.values())
         for state in STATES:
             self._set("wbc_search_trials", running if state == "RUNNING" else self._ended[state], state=state)
         for level, score in self._best.items():
             self._set("wbc_search_best_score", score, level=level)
 
     def close(self) -> None:
-        """Leave no series behind, as a Ray that was joined goes on."""
+        """Leave no series behind: a Ray that was joined keeps running."""
         for training in self._running.values():
-            if training.key.phase == "search":
-                self._show_score(training, math.nan)
+            if training.key.phase == Phase.SEARCH:
+                self._set_score(training, math.nan)
         for level in self._best:
             self._set("wbc_search_best_score", math.nan, level=level)
         for state in STATES:
@@ -114,7 +114,7 @@ class StudyGauges:
         if state == "COMPLETE" and value is not None:
             self._best[level] = max(value, self._best.get(level, -math.inf))
 
-    def _show_score(self, training: Training, score: float) -> None:
+    def _set_score(self, training: Training, score: float) -> None:
         key = training.key
         self._set("wbc_search_validation_score", score, trial=str(key.number), level=key.level or "")
 
@@ -130,7 +130,7 @@ class Rates:
         self._began = 0.0
 
     def begin(self, now: float) -> None:
-        """Something runs again."""
+        """Training starts after a pause."""
         self._done.clear()
         self._began = now
 
@@ -148,14 +148,14 @@ class Rates:
 
 
 class MemoryGauge:
-    """Shows the memory that this worker holds on its GPU; made in the worker, and its series ends with it."""
+    """The memory that a worker holds on its GPU; made in the worker, and its series ends with it."""
 
     def __init__(self, study: str) -> None:
         self._gauge = make_gauge("wbc_search_gpu_memory_bytes")
         self._tags = {"study": study, "gpu": ",".join(map(str, ray.get_gpu_ids()))}
 
     def set(self) -> None:
-        """Measure it."""
+        """Set the gauge to the memory held now."""
         import torch  # the driver imports this module too, and needs no torch
 
         self._gauge.set(torch.cuda.memory_reserved(), self._tags)

@@ -1,4 +1,4 @@
-"""How large a share of a GPU a trial is given, where that is to be measured."""
+"""The share of a GPU that each training gets, chosen by measurement."""
 
 from collections.abc import Callable
 
@@ -7,16 +7,16 @@ from search.tuning.cluster import Cluster
 from search.tuning.pool import memory_share, probed_speed, start_probe
 
 SHARES = (1.0, 0.5, 0.25, 0.125)
-# What more trials side by side must gain in all; each is slower by itself, and racing waits for it.
+# Least gain in total speed that justifies more trials at once: each of them is slower, and racing waits for it.
 WORTH = 1.05
 
 
 def packed(cluster: Cluster, typical: Configuration, largest: Configuration) -> Cluster:
-    """The cluster with the share of a GPU for each trial that trains the most images.
+    """The cluster with the share of a GPU per trial that trains the most images per second.
 
     Args:
-        typical: what is trained to measure the speed.
-        largest: what has to fit into a share's memory.
+        typical: trained to measure the speed.
+        largest: must fit into a share's memory.
     """
 
     def rate(share: float) -> float:
@@ -26,11 +26,11 @@ def packed(cluster: Cluster, typical: Configuration, largest: Configuration) -> 
 
 
 def best_share(rate: Callable[[float], float], least: float) -> float:
-    """Halve the share as long as that is worth it.
+    """Halve the share as long as the total speed gains.
 
     Args:
-        rate: images trained per second by all trials that run at once with a share.
-        least: share of a GPU's memory that a trial takes; no share is smaller.
+        rate: images trained per second by all trials that fit at once with a share.
+        least: share of a GPU's memory that a trial takes, which no share may undercut.
     """
     best, highest = SHARES[0], rate(SHARES[0])
     for share in SHARES[1:]:

@@ -1,4 +1,4 @@
-"""Trainings on Ray that belong to no search: the folds of a comparison, a transfer, the final fit."""
+"""The pool of workers for trainings outside the search: folds of a comparison, of a transfer, the final fit."""
 
 import time
 from collections import deque
@@ -10,11 +10,10 @@ import ray
 
 from search.common.errors import StudyFailedError
 from search.space import Configuration
-from search.training.checkpoint import Checkpoint
 from search.training.types import Images, Step, Task
-from search.tuning.cluster import Cluster, Failure
-from search.tuning.gauges import MemoryGauge
-from search.tuning.worker import Watch, failure_of
+from search.tuning.cluster import Cluster
+from search.tuning.failures import Failure, Retries, failure_of, lost_worker
+from search.tuning.worker import Worker
 from wbcmodels.config import ModelConfig
 
 POLL_S = 0.5
@@ -23,11 +22,11 @@ MAX_LOSSES = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A task with the names of what it works on, which its workers share.
+    """A task, with the names of the shared objects that it works on.
 
     Attributes:
         data: name of the data set.
-        start_from: name of the weights to start from; None starts afresh.
+        start_from: name of the weights to start from; None for a training from scratch.
     """
 
     task: Task
@@ -37,7 +36,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class JobStep:
-    """What a job has come to: its next epoch, or why it failed."""
+    """A job's next epoch, or why it failed."""
 
     index: int
     step: Step | None = None
@@ -45,12 +44,12 @@ class JobStep:
 
 
 def share(value: Images | bytes) -> Any:
-    """Put images or weights into Ray's object store, where all workers of a machine read one copy."""
+    """Put images or weights into Ray's object store, where all workers of a machine read the same copy."""
     return ray.put(value)
 
 
 class Workers:
-    """Processes that train one job after another. They are started when they are first needed, and then kept."""
+    """A pool of workers, started when they are first needed and then kept."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -64,63 +63,59 @@ class Workers:
         shared: Mapping[str, Any],
         *,
         title: Callable[[int], str],
-        checkpoint: Callable[[int], bytes | None],
+        begin: Callable[[int], bytes | None],
         tick: Callable[[], None],
     ) -> Iterator[JobStep]:
-        """Run jobs side by side, in their order as workers fall free, and yield every epoch of each.
+        """Run jobs in parallel, started in their order, and yield every epoch of each.
 
-        A job goes on when the next step is asked for, so that whatever is made of an epoch is done before. A job
-        whose worker is lost is begun once more.
+        A job continues when the caller asks for the next step, so an epoch is recorded before the next is trained.
 
         Args:
             shared: references to data sets and weights, by name.
-            title: names the job of an index for a person; its process and its tasks in Ray's dashboard bear it.
-            checkpoint: says from what the job of an index goes on, whenever it is begun.
+            title: of the job of an index, for a person; shown in Ray's dashboard.
+            begin: called whenever the job of an index begins or is retried; returns the checkpoint to resume from.
             tick: called at least twice a second.
         Raises:
             StudyFailedError: workers die as soon as they start.
         """
         waiting = deque(range(len(jobs)))
-        busy: dict[Any, tuple[Any, int, float]] = {}
-        lost: set[int] = set()
+        running: dict[Any, tuple[Any, int, float]] = {}
+        retries = Retries()
         try:
-            while waiting or busy:
-                wants_room = bool(lost & {*(index for _, index, _ in busy.values()), *list(waiting)[:1]})
-                slots = self._cluster.slots_for(wants_room=wants_room)
-                self._start(len(busy))
-                while waiting and self._idle and len(busy) < slots:
+            while waiting or running:
+                slots = retries.slots(self._cluster.slots, [index for _, index, _ in running.values()], waiting)
+                self._start(len(running))
+                while waiting and self._idle and len(running) < slots:
                     index, worker = waiting.popleft(), self._idle.pop()
                     job = jobs[index]
                     weights = None if job.start_from is None else shared[job.start_from]
-                    begin = worker.begin.options(name=title(index))
-                    first = begin.remote(job.task, shared[job.data], weights, checkpoint(index))
-                    busy[first] = worker, index, time.monotonic()
-                done, _ = ray.wait([*busy, *self._starting], timeout=POLL_S)
+                    first = worker.begin_and_step.options(name=title(index))
+                    reference = first.remote(job.task, shared[job.data], weights, begin(index))
+                    running[reference] = worker, index, time.monotonic()
+                done, _ = ray.wait([*running, *self._starting], timeout=POLL_S)
                 tick()
                 for reference in done:
                     if reference in self._starting:
                         self._started(reference)
                         continue
-                    worker, index, began = busy.pop(reference)
+                    worker, index, began = running.pop(reference)
                     result = self._result(reference, began)
-                    if isinstance(result, Failure) and result.again and index not in lost:
-                        lost.add(index)
-                        waiting.appendleft(index)
-                    elif isinstance(result, Failure):
-                        twice = ", twice" if index in lost and result.again else ""
-                        yield JobStep(index=index, error=result.reason + twice)
-                    else:
+                    if not isinstance(result, Failure):
                         yield JobStep(index=index, step=result)
                         if result.score is None:
-                            busy[worker.step.options(name=title(index)).remote()] = worker, index, began
+                            running[worker.step.options(name=title(index)).remote()] = worker, index, began
                             continue
+                    elif retries.allow(index, result):
+                        waiting.appendleft(index)
+                    else:
+                        yield JobStep(index=index, error=retries.reason(index, result))
                     self._put_back(worker, result)
         finally:
-            for worker, _, _ in busy.values():  # of a study that stops here
+            for worker, _, _ in running.values():  # the study stops here
                 ray.kill(worker)
 
     def latencies(self, models: Sequence[ModelConfig]) -> list[float]:
-        """Median time of one image's forward pass through each network, in ms, in one worker by itself."""
+        """Median time of one image's forward pass through each network, in ms, measured in one worker alone."""
         while True:
             self._start(0)
             for reference in [] if self._idle else ray.wait(list(self._starting), timeout=POLL_S)[0]:
@@ -133,15 +128,15 @@ class Workers:
                     return result
                 self._count_loss(result)
 
-    def _start(self, n_busy: int) -> None:
-        """Start what is missing."""
+    def _start(self, n_running: int) -> None:
+        """Start as many workers as there are slots."""
         cluster = self._cluster
-        while n_busy + len(self._idle) + len(self._starting) < cluster.slots:
-            remote = _RemoteActor.options(num_cpus=cluster.cpus_per_trial, num_gpus=cluster.gpus_per_trial)
+        while n_running + len(self._idle) + len(self._starting) < cluster.slots:
+            remote = _RemoteWorker.options(num_cpus=cluster.cpus_per_trial, num_gpus=cluster.gpus_per_trial)
             worker = remote.remote(
                 cluster.cpus_per_trial, cluster.gpus_per_trial, cluster.timeout_s, cluster.study
             )
-            # A worker that cannot be started for want of resources must not hold a job.
+            # A worker that cannot start for lack of resources must not hold a job.
             self._starting[worker.ready.remote()] = worker
 
     def _started(self, reference: Any) -> None:
@@ -155,22 +150,22 @@ class Workers:
             self._idle.append(worker)
 
     def _count_loss(self, failure: Failure) -> None:
-        """Give up when nothing but losses comes of starting workers."""
+        """Give up after several losses in a row."""
         self._losses += 1
         if self._losses >= MAX_LOSSES:
-            raise StudyFailedError(f"workers die as they start: {failure.reason}")
+            raise StudyFailedError(f"workers die as soon as they start: {failure.reason}")
 
     def _result(self, reference: Any, began: float) -> Any:
-        """What a worker answered, or a Failure."""
+        """What a worker returned, or a Failure."""
         try:
             return ray.get(reference)
-        except ray.exceptions.RayTaskError as error:  # a fault of the worker's own code
+        except ray.exceptions.RayTaskError as error:  # an error in the worker's own code
             return failure_of(error)
         except ray.exceptions.RayError:
-            return self._cluster.loss(time.monotonic() - began)
+            return lost_worker(time.monotonic() - began, self._cluster.timeout_s)
 
     def _put_back(self, worker: Any, result: Any) -> None:
-        """Keep a worker for the next job; one that failed for memory or was lost is replaced."""
+        """Keep a worker for the next job; one whose job failed is replaced."""
         if isinstance(result, Failure):
             ray.kill(worker)
         else:
@@ -178,7 +173,7 @@ class Workers:
 
 
 def start_probe(configuration: Configuration, cluster: Cluster) -> list[Any]:
-    """Begin to train a few steps in every slot, to measure their speed; it is for `probed_speed` to wait for."""
+    """Start training a few steps in every slot, to measure their speed; `probed_speed` waits for the result."""
     remote = _speed.options(num_cpus=cluster.cpus_per_trial, num_gpus=cluster.gpus_per_trial)
     share_of_each = (cluster.cpus_per_trial, cluster.gpus_per_trial)
     return [remote.remote(configuration, *share_of_each) for _ in range(cluster.slots)]
@@ -190,61 +185,14 @@ def probed_speed(probe: Sequence[Any]) -> float:
 
 
 def memory_share(configuration: Configuration, cluster: Cluster) -> float:
-    """Share of a GPU's memory that a training takes, measured in one; 0 where workers find none to use."""
+    """Share of a GPU's memory that a training takes, as measured; 0 where workers cannot use a GPU."""
     share: float = ray.get(
         _memory_share.options(num_cpus=cluster.cpus_per_trial, num_gpus=1).remote(configuration)
     )
     return share
 
 
-class TrainingActor:
-    """One process; an epoch a call."""
-
-    def __init__(self, n_threads: int, gpu_share: float, timeout_s: float | None, study: str) -> None:
-        from search.training.device import prepare_worker  # the driver imports this module too, and needs no torch
-
-        self._device = prepare_worker(n_threads, gpu_share=gpu_share)
-        self._memory = MemoryGauge(study) if self._device.device.type == "cuda" else None
-        self._timeout_s, self._study = timeout_s, study
-
-    def __repr__(self) -> str:
-        """Ray asks once, as the process is made, which is before it has anything to train."""
-        return f"trainings of {self._study} after its search"
-
-    def ready(self) -> None:
-        """Answer once the process stands."""
-
-    def begin(self, task: Task, images: Images, weights: bytes | None, saved: bytes | None) -> Step | Failure:
-        """Begin a job, and train its next epoch."""
-        from search.training.folds import run_task
-
-        self._watch = Watch(self._timeout_s)
-        try:
-            checkpoint = None if saved is None else Checkpoint.from_bytes(saved)
-            self._steps = run_task(task, images, self._device, weights, checkpoint)
-        except Exception as error:
-            return failure_of(error)
-        return self.step()
-
-    def step(self) -> Step | Failure:
-        """Train the next epoch."""
-        try:
-            with self._watch:
-                step = next(self._steps)
-        except Exception as error:  # whatever it is, it ends this job alone, and its reason goes on record
-            return failure_of(error)
-        if self._memory is not None:
-            self._memory.set()
-        return step
-
-    def latencies(self, models: Sequence[ModelConfig]) -> list[float]:
-        """Median time of one image's forward pass through each network, in ms."""
-        from search.training.speed import latency_ms
-
-        return [latency_ms(model, self._device) for model in models]
-
-
-_RemoteActor: Any = ray.remote(TrainingActor)
+_RemoteWorker: Any = ray.remote(Worker)
 
 
 @ray.remote

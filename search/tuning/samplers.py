@@ -1,4 +1,4 @@
-"""Optuna's samplers by the name the command line knows them by, one made for every ask."""
+"""Optuna's samplers by their names on the command line."""
 
 import warnings
 from typing import Any
@@ -8,18 +8,15 @@ import optuna
 from search.common.errors import InputError
 from search.space import Profile, RandomSuggester, Space
 
-LOOKED_AT = 40
+SAMPLES = 40
 
 
 def make_sampler(name: str, *, seed: int, n_startup: int) -> optuna.samplers.BaseSampler:
-    """A sampler for one ask alone.
+    """A sampler for a single ask: a study that is resumed must not repeat a random stream from its beginning.
 
     Args:
         name: tpe, random, cmaes, gp or nsga2.
-        seed: of whatever it draws; with a seed of its own for every ask, one that is made again after a restart
-            does not repeat the stream of an earlier one.
-        n_startup: trials drawn at random before the sampler makes use of what is known; for nsga2 the size of a
-            generation.
+        n_startup: trials drawn at random before the sampler uses earlier results; for nsga2 the population size.
     """
     if name == "random":
         return optuna.samplers.RandomSampler(seed=seed)
@@ -37,7 +34,7 @@ def make_sampler(name: str, *, seed: int, n_startup: int) -> optuna.samplers.Bas
 
 
 def check_sampler(name: str, space: Space, profile: Profile, n_objectives: int) -> None:
-    """Refuse a sampler that cannot search a space.
+    """Check that a sampler can search a space.
 
     Raises:
         InputError: cmaes with several objectives, or at a level where fewer than two numbers vary.
@@ -45,18 +42,16 @@ def check_sampler(name: str, space: Space, profile: Profile, n_objectives: int) 
     if name != "cmaes":
         return
     if n_objectives > 1:
-        raise InputError("--sampler cmaes: it takes one objective; --objectives has several")
+        raise InputError("--sampler cmaes: supports one objective only, but --objectives has several")
     for level in space.levels:
         numbers = _numbers_varied(space, level, profile)
         if len(numbers) < 2:
             found = ", ".join(sorted(numbers)) or "none"
-            raise InputError(
-                f"--sampler cmaes: it needs two numbers that vary, and at level {level} there is {found}"
-            )
+            raise InputError(f"--sampler cmaes: needs two varying numbers, but level {level} has only: {found}")
 
 
-class _NumbersNoted(RandomSuggester):
-    """Draws at random, and notes the names of numbers that can take more than one value."""
+class _NumberRecorder(RandomSuggester):
+    """Draws at random and records the names of numbers that can take more than one value."""
 
     def __init__(self, seed: int, names: set[str]) -> None:
         super().__init__(seed)
@@ -77,6 +72,6 @@ class _NumbersNoted(RandomSuggester):
 
 def _numbers_varied(space: Space, level: str, profile: Profile) -> set[str]:
     names: set[str] = set()
-    for seed in range(LOOKED_AT):
-        space.configure(_NumbersNoted(seed, names), level, profile)
+    for seed in range(SAMPLES):
+        space.configure(_NumberRecorder(seed, names), level, profile)
     return names

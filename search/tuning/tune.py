@@ -1,14 +1,13 @@
-"""The search on Ray Tune: thin adapters between Tune and the book of trials."""
+"""The search on Ray Tune: adapters between Tune and the trials, and everything of Tune that is overridden."""
 
 import gc
 import logging
 import os
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,32 +17,37 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from search.data.splits import Split
-from search.training.types import Step
-from search.tuning.actor import Saved, TrialActor
-from search.tuning.book import TrialBook
+from search.training.types import Images, Step
 from search.tuning.cluster import Cluster
-from search.tuning.studies import KnownTrial
+from search.tuning.failures import Failure, lost_worker
+from search.tuning.trials import OpenTrial, Trials
+from search.tuning.worker import TrialTask, Worker
 
 MAX_FALSE_STARTS = 10
 
+# Read by Tune in this process while it runs.
+_SETTINGS = {
+    "RAY_AIR_NEW_OUTPUT": "0",  # the new console output ignores verbose=0
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # workers would change their working directory
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # CSV, JSON and TensorBoard files that nothing reads
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it swallows Ctrl-C, and runs on until all trials are saved
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # results need no metric: the trials decide
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's record of the experiment, which nothing reads
+    # The searcher limits the trials. With Tune's own limit of one pending trial, a new process is often discarded
+    # for that of another trial which has just ended; the next trial waits for a process again, and so on.
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000000",
+}
+
 
 class Record(Protocol):
-    """Where a search keeps what its trials show; called in the driver."""
+    """Records what trials yield; called in the driver."""
 
-    def step(self, number: int, step: Step) -> None:
-        """Take down an epoch of a trial, before it is decided whether the trial goes on."""
+    def begin(self, trial: OpenTrial) -> bytes | None:
+        """A trial begins or resumes; returns the checkpoint that it resumes from."""
         ...
 
-    def keep(self, number: int, checkpoint: bytes) -> None:
-        """Keep the state of a trial that goes on, in place of the one before."""
-        ...
-
-    def checkpoint(self, number: int) -> bytes | None:
-        """The state kept of a trial."""
-        ...
-
-    def take_back(self, number: int) -> KnownTrial:
-        """Take back what lies beyond the state kept of a trial, and say what is left."""
+    def step(self, trial: OpenTrial, step: Step) -> bool:
+        """Record an epoch; True if the trial must stop here."""
         ...
 
     def tick(self) -> None:
@@ -52,7 +56,7 @@ class Record(Protocol):
 
 
 def run_search(
-    book: TrialBook,
+    trials: Trials,
     record: Record,
     *,
     images: Any,
@@ -60,46 +64,45 @@ def run_search(
     seed: int,
     cluster: Cluster,
 ) -> None:
-    """Run the book's trials until it has no more to give.
+    """Run trials until there are no more.
 
     Args:
         images: reference to `Images` in Ray's object store; Tune hands its workers the images themselves.
         splits: search folds, the same for every trial.
         seed: of the study.
     """
-    trainable = tune.with_parameters(
-        TrialActor,
-        images=images,
-        splits=tuple(splits),
-        seed=seed,
-        n_threads=cluster.cpus_per_trial,
-        gpu_share=cluster.gpus_per_trial,
-        timeout_s=cluster.timeout_s,
-        study=cluster.study,
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the trials report failures
+    trainable = tune.with_resources(
+        tune.with_parameters(
+            TrialWorker,
+            images=images,
+            splits=tuple(splits),
+            seed=seed,
+            n_threads=cluster.cpus_per_trial,
+            gpu_share=cluster.gpus_per_trial,
+            timeout_s=cluster.timeout_s,
+            study=cluster.study,
+        ),
+        {"cpu": cluster.cpus_per_trial, "gpu": cluster.gpus_per_trial},
     )
-    driver = _Driver(book, record, cluster)
-    resources = {"cpu": cluster.cpus_per_trial, "gpu": cluster.gpus_per_trial}
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by the book
-    # With one trial pending at a time, its process is often thrown away as it stands ready, for that of another
-    # trial which has just ended; the next trial then waits for a process again, and so on.
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(cluster.slots)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Ray's own code, about its own deprecations
-        _through_losses(driver, lambda: _fit(tune.with_resources(trainable, resources), driver))
+    driver = _Driver(trials, record, cluster)
+    _rerun_when_results_are_lost(driver, lambda: _fit(trainable, driver))
     if driver.error is not None:
         raise driver.error
 
 
 def _fit(trainable: Any, driver: "_Driver") -> None:
-    # Tune keeps a record of its own, which nothing here reads: the book's journal is the record.
+    # Tune cannot be told to write nothing.
     with tempfile.TemporaryDirectory(prefix="wbc-search-") as scratch:
         tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=_BookSearcher(driver),
-                scheduler=_BookScheduler(driver),
-                num_samples=-1,
-                reuse_actors=True,
+                search_alg=_TrialSearcher(driver),
+                scheduler=_TrialScheduler(driver),
+                num_samples=-1,  # until the searcher has no more
+                reuse_actors=True,  # else every trial starts a process, which imports torch for seconds
                 trial_name_creator=_trial_name,
                 trial_dirname_creator=_trial_name,
             ),
@@ -108,17 +111,17 @@ def _fit(trainable: Any, driver: "_Driver") -> None:
                 storage_path=scratch,
                 verbose=0,
                 callbacks=[_Upkeep(driver)],
-                failure_config=tune.FailureConfig(max_failures=0),
+                failure_config=tune.FailureConfig(max_failures=0),  # the trials decide on retries
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()
 
 
-def _through_losses(driver: "_Driver", fit: Callable[[], None]) -> None:
-    """Run Tune, and once more whenever it gives up over a result that is gone with the machine it lay on.
+def _rerun_when_results_are_lost(driver: "_Driver", fit: Callable[[], None]) -> None:
+    """Run Tune, and run it again when it fails because a result was lost with the machine that held it.
 
-    It takes a worker that is lost for a trial's failure, but not a worker's last words. What is kept of the trials
-    goes on; without a single epoch between two losses there is more amiss.
+    Tune treats a lost worker as a failed trial, but not a lost result. The trials resume from their checkpoints.
+    Two losses without an epoch between them have another cause.
     """
     while True:
         seen = driver.n_steps
@@ -127,28 +130,81 @@ def _through_losses(driver: "_Driver", fit: Callable[[], None]) -> None:
         except RuntimeError as error:
             if not isinstance(error.__cause__, ObjectLostError) or driver.n_steps == seen:
                 raise
-        driver.take_all_back()
-        gc.collect()  # what refers to workers of the run that ended keeps their slots
+        for number in sorted(driver.trials.open, reverse=True):  # the first is given out first again
+            driver.trials.give_again(number)
+        driver.begun.clear()
+        gc.collect()  # references to workers of the run that ended keep their slots
 
 
-class _DriverOnly:
-    """Stays in this process: Tune pickles itself into a record of its own, which nothing here reads."""
+@dataclass(frozen=True)
+class Saved:
+    """The checkpoint that a trial resumes from, if any.
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
+    Tune formats a trial's configuration as text, which takes seconds for megabytes.
+    """
+
+    checkpoint: bytes | None = field(repr=False)
+
+
+class TrialWorker(tune.Trainable):
+    """The search's worker as Tune runs it: one trial after another, an epoch per step."""
+
+    def setup(  # type: ignore[override]  # Tune adds what `with_parameters` was given
+        self,
+        config: dict[str, Any],
+        images: Images,
+        splits: tuple[Split, ...],
+        seed: int,
+        n_threads: int,
+        gpu_share: float,
+        timeout_s: float | None,
+        study: str,
+    ) -> None:
+        """Start the first trial of a new process."""
+        self._worker = Worker(n_threads, gpu_share, timeout_s, study)
+        self._images, self._splits, self._seed = images, splits, seed
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Start another trial in the same process."""
+        with suppress(OSError):
+            Path(self.logdir).rmdir()  # Tune creates one for every trial, and nothing is written to it
+        self._title = new_config["title"]
+        task = TrialTask(
+            configuration=new_config["configuration"],
+            splits=self._splits,
+            seed=self._seed,
+            trace=new_config["trace"],
+        )
+        self._worker.begin(task, self._images, None, new_config["saved"].checkpoint)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train one epoch; the call after the last epoch returns `done`.
+
+        Tune does not show its scheduler a result that is done, so that one holds no epoch.
+        """
+        result = self._worker.step()
+        if isinstance(result, Failure):
+            return {"failure": result, "done": True}
+        return {"done": True} if result is None else {"step": result, "done": False}
+
+    def __repr__(self) -> str:
+        """Shown in Ray's dashboard, which asks once, when the process starts, whichever trials follow."""
+        return f"from {self._title}"
 
 
 class _Driver:
     """What the adapters share.
 
-    Tune takes an error of theirs, such as a full disk, for one of the trial, and goes on; it is kept here and
-    raised where Tune lets it through.
+    Tune treats an exception of an adapter, such as a full disk, as a failure of the trial, and continues; it is
+    stored here and raised where Tune lets it through.
     """
 
-    def __init__(self, book: TrialBook, record: Record, cluster: Cluster) -> None:
-        self.book, self.record, self.cluster = book, record, cluster
+    def __init__(self, trials: Trials, record: Record, cluster: Cluster) -> None:
+        self.trials, self.record, self.cluster = trials, record, cluster
         self.error: Exception | None = None
-        self.begun: set[str] = set()  # Tune's names of trials that a worker has begun
+        self.begun: set[str] = set()  # Tune's ids of trials that a worker has begun
         self.false_starts = 0
         self.n_steps = 0
         self.wants_trace = cluster.profile_trace
@@ -160,15 +216,16 @@ class _Driver:
         except Exception as error:
             self.error = self.error or error
 
-    def take_all_back(self) -> None:
-        """Have the book give out again all trials that are open."""
-        for number in sorted(self.book.open, reverse=True):  # the first is given out first again
-            self.book.lose(number, "", partial(self.record.take_back, number), began=False)
-        self.begun.clear()
+
+class _DriverOnly:
+    """Pickles as nothing: Tune pickles its parts into the record of the experiment, which nothing reads."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
 
 
-class _BookSearcher(_DriverOnly, Searcher):
-    """Asks the book for trials, and tells it when they end."""
+class _TrialSearcher(_DriverOnly, Searcher):
+    """Gives out trials, and settles them when they end."""
 
     def __init__(self, driver: _Driver) -> None:
         super().__init__()
@@ -177,76 +234,76 @@ class _BookSearcher(_DriverOnly, Searcher):
         self._traced: int | None = None
 
     def suggest(self, trial_id: str) -> Any:
-        book, cluster = self._driver.book, self._driver.cluster
-        # Tune asks ahead of free resources; a trial asked for early would be chosen knowing less.
-        if len(book.open) >= cluster.slots_for(wants_room=book.wants_room):
+        driver, trials = self._driver, self._driver.trials
+        # Tune asks before resources are free; a trial chosen early would be chosen with fewer results known.
+        if len(trials.open) >= trials.slots(driver.cluster.slots):
             return None
-        trial = book.ask()
+        trial = trials.ask()
         if trial is None:
-            return None if book.open else Searcher.FINISHED
+            return None if trials.open else Searcher.FINISHED
         self._running[trial_id] = trial.number, time.monotonic()
-        if self._traced not in book.open:  # it may have ended too soon to be traced
+        if self._traced not in trials.open:  # it may have ended too soon to be traced
             self._traced = trial.number
         return {
             "number": trial.number,
             "title": trial.title,
             "configuration": trial.configuration,
-            "saved": Saved(self._driver.record.checkpoint(trial.number)),
-            "trace": self._driver.wants_trace and trial.number == self._traced,
+            "saved": Saved(driver.record.begin(trial)),
+            "trace": driver.wants_trace and trial.number == self._traced,
         }
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        pass  # the scheduler hears of it first, and tells the book
+        pass  # Tune calls the scheduler first, which passes it on
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         number, started = self._running.pop(trial_id)
-        cluster, record = self._driver.cluster, self._driver.record
-        failure = cluster.loss(time.monotonic() - started) if error else (result or {}).get("failure")
-        with self._driver.guarded():
-            if failure is not None and failure.again:
-                began = trial_id in self._driver.begun or self._is_hopeless()
-                self._driver.book.lose(number, failure.reason, lambda: record.take_back(number), began=began)
+        driver = self._driver
+        failure = (result or {}).get("failure")
+        if error:
+            failure = lost_worker(time.monotonic() - started, driver.cluster.timeout_s)
+        with driver.guarded():
+            if failure is None:
+                driver.trials.end(number)
+            elif failure.retry and trial_id not in driver.begun and not self._is_hopeless():
+                driver.trials.give_again(number)  # its worker never started, so this is not counted as a retry
             else:
-                self._driver.book.end(number, None if failure is None else failure.reason)
-        self._driver.begun.discard(trial_id)
+                driver.trials.fail(number, failure)
+        driver.begun.discard(trial_id)
 
     def _is_hopeless(self) -> bool:
-        """Whether workers will not start. A few may not: Ray gives out a lost node until it knows of it."""
+        """Whether workers do not start at all. A few may not: Ray uses a lost node until it notices the loss."""
         self._driver.false_starts += 1
         return self._driver.false_starts > MAX_FALSE_STARTS
 
     def save(self, checkpoint_path: str) -> None:
-        pass  # the book is its own record
+        pass  # Optuna's journal and the study's tables are the record
 
     def restore(self, checkpoint_path: str) -> None:
-        raise NotImplementedError("a search is resumed from the book's journal")
+        raise NotImplementedError("a search is resumed from the study's folder")
 
 
-class _BookScheduler(_DriverOnly, FIFOScheduler):
-    """Lets the book decide after every epoch."""
+class _TrialScheduler(_DriverOnly, FIFOScheduler):
+    """Has every epoch recorded, and stops a trial where that says so."""
 
     def __init__(self, driver: _Driver) -> None:
         super().__init__()
         self._driver = driver
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        number, step = trial.config["number"], result.get("step")
+        step: Step | None = result.get("step")
         if step is None:
             return TrialScheduler.CONTINUE
-        self._driver.n_steps += 1
-        self._driver.wants_trace &= step.trace is None
-        book, record = self._driver.book, self._driver.record
-        with self._driver.guarded():
-            record.step(number, step)
-            if book.step(number, step):
+        driver, number = self._driver, trial.config["number"]
+        driver.n_steps += 1
+        driver.wants_trace &= step.trace is None
+        with driver.guarded():
+            if driver.record.step(driver.trials.open[number], step):
                 return TrialScheduler.STOP
-            if step.checkpoint is not None:
-                record.keep(number, step.checkpoint)
         return TrialScheduler.CONTINUE
 
 
 class _Upkeep(_DriverOnly, tune.Callback):
-    """Has the record kept current, and Tune not hold on to what has ended."""
+    """Keeps the record current, and frees what Tune holds of trials that have ended."""
 
     def __init__(self, driver: _Driver) -> None:
         self._driver = driver
@@ -261,7 +318,7 @@ class _Upkeep(_DriverOnly, tune.Callback):
         self._driver.false_starts = 0
 
     def on_trial_result(self, result: dict[str, Any], **info: Any) -> None:  # type: ignore[override]
-        # Tune keeps every trial's last result, and a checkpoint is megabytes; the scheduler is shown a copy.
+        # Tune keeps every trial's last result, and a checkpoint is megabytes. The scheduler got a copy.
         result.pop("step", None)
 
     def on_trial_complete(self, trial: Any, **info: Any) -> None:  # type: ignore[override]

@@ -1,44 +1,133 @@
-"""How a worker process is kept from hanging, and how it says what went wrong."""
+"""The worker: a process that trains one job after another, an epoch at a time."""
 
 import faulthandler
 import os
 import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from search.tuning.cluster import Failure
+from search.data.splits import Split
+from search.space import Configuration
+from search.training.checkpoint import Checkpoint
+from search.training.types import Images, Step, Task
+from search.tuning.failures import Failure, failure_of
+from search.tuning.gauges import MemoryGauge
+from wbcmodels.config import ModelConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialTask:
+    """A trial of the search: one configuration on all search folds.
+
+    Attributes:
+        seed: of the study.
+        trace: profile an epoch.
+    """
+
+    configuration: Configuration
+    splits: tuple[Split, ...]
+    seed: int
+    trace: bool
+
+
+class Worker:
+    """Trains trials of the search, and the tasks of later phases.
+
+    Args:
+        gpu_share: of a GPU and its memory; 0 trains on the CPU.
+        timeout_s: longest that a job may run before the process ends itself; None sets no limit.
+        study: name of the study.
+    """
+
+    def __init__(self, n_threads: int, gpu_share: float, timeout_s: float | None, study: str) -> None:
+        from search.training.device import prepare_worker  # the driver imports this module too, and needs no torch
+
+        self._device = prepare_worker(n_threads, gpu_share=gpu_share)
+        self._memory = MemoryGauge(study) if self._device.device.type == "cuda" else None
+        self._timeout_s, self._study = timeout_s, study
+
+    def __repr__(self) -> str:
+        """Shown in Ray's dashboard, which asks once, when the process starts and has nothing to train."""
+        return f"trainings of {self._study} after its search"
+
+    def ready(self) -> None:
+        """Return once the process has started."""
+
+    def begin(
+        self, task: Task | TrialTask, images: Images, weights: bytes | None, checkpoint: bytes | None
+    ) -> None:
+        """Prepare a job; it starts with its first step.
+
+        Args:
+            weights: that the task starts from, as safetensors.
+            checkpoint: that the job resumes from.
+        """
+        self._watch = Watch(self._timeout_s)
+        self._steps = self._run(task, images, weights, checkpoint)
+
+    def step(self) -> Step | Failure | None:
+        """Train the next epoch; None after the last."""
+        try:
+            with self._watch:
+                step = next(self._steps, None)
+        except Exception as error:  # it ends this job alone, and its reason is recorded
+            return failure_of(error)
+        if self._memory is not None:
+            self._memory.set()
+        return step
+
+    def begin_and_step(
+        self, task: Task | TrialTask, images: Images, weights: bytes | None, checkpoint: bytes | None
+    ) -> Step | Failure | None:
+        """Prepare a job and train its next epoch."""
+        self.begin(task, images, weights, checkpoint)
+        return self.step()
+
+    def latencies(self, models: Sequence[ModelConfig]) -> list[float]:
+        """Median time of one image's forward pass through each network, in ms."""
+        from search.training.speed import latency_ms
+
+        return [latency_ms(model, self._device) for model in models]
+
+    def _run(
+        self, task: Task | TrialTask, images: Images, weights: bytes | None, saved: bytes | None
+    ) -> Iterator[Step]:
+        from search.training.folds import run_task, run_trial
+
+        checkpoint = None if saved is None else Checkpoint.from_bytes(saved)
+        if isinstance(task, Task):
+            yield from run_task(task, images, self._device, weights, checkpoint)
+            return
+        steps = run_trial(task.configuration, task.splits, images, task.seed, self._device, checkpoint)
+        if task.trace:
+            from search.training.trace import with_trace
+
+            steps = with_trace(steps, self._device)
+        yield from steps
 
 
 class Watch:
-    """Ends the process when a training has run for too long, whatever it hangs in.
+    """Ends the process when a job has run for too long, wherever it hangs.
 
-    The watch is kept outside Python, so that code which never lets go of the interpreter is ended too.
+    faulthandler's timer runs outside the interpreter, so it also ends code that never releases the GIL.
 
     Args:
-        timeout_s: of the whole training; None sets no limit.
+        timeout_s: of the whole job; None sets no limit.
     """
 
     def __init__(self, timeout_s: float | None) -> None:
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
 
     def __enter__(self) -> None:
-        """Watch over a part of the training."""
+        """Watch a part of the job."""
         if self._deadline is not None:
             left_s = max(0.001, self._deadline - time.monotonic())
             faulthandler.dump_traceback_later(left_s, exit=True, file=_NOWHERE)
 
     def __exit__(self, *exception: object) -> None:
-        """The part is done; what the process does until the next is not watched."""
+        """Stop watching until the next part."""
         faulthandler.cancel_dump_traceback_later()
 
 
-def failure_of(error: BaseException) -> Failure:
-    """What a table and the console say of an exception."""
-    import torch  # the driver imports this module too, and should not wait for torch
-
-    first_line = str(error).strip().partition("\n")[0]
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return Failure(f"out of memory: {first_line}" if first_line else "out of memory", again=True)
-    return Failure(f"{type(error).__name__}: {first_line}")
-
-
-# The traceback is of no use to a user; the file must stay open as long as the watch may fire.
+# The traceback is of no use to a user; the file must stay open as long as the timer runs.
 _NOWHERE = os.open(os.devnull, os.O_WRONLY)

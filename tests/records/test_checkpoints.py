@@ -3,7 +3,6 @@
 import itertools
 import os
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -45,25 +44,6 @@ def test_what_is_kept_is_loaded_until_it_is_removed(folder):
     folder.remove(KEY)
 
 
-def test_folder_is_made_when_the_first_is_kept(folder, tmp_path):
-    folder.load(KEY)
-    folder.remove(KEY)
-    folder.clear()
-    assert list(tmp_path.iterdir()) == []
-    folder.keep(KEY, b"x")
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]
-
-
-def test_another_process_finds_them(folder, tmp_path):
-    folder.keep(KEY, b"x")
-    assert CheckpointFolder(tmp_path / "checkpoints").load(KEY) == b"x"
-
-
-def test_the_seed_follows_from_the_rest_of_the_key(folder):
-    folder.keep(KEY, b"x")
-    assert folder.load(replace(KEY, seed=None)) == b"x"
-
-
 @pytest.mark.parametrize(
     "level",
     [*LEVELS, "白" * 40],
@@ -99,23 +79,6 @@ def test_no_two_trainings_share_a_file(folder, tmp_path):
     assert len(files(tmp_path)) == len(every)
     for number, key in enumerate(every):
         assert folder.load(key) == str(number).encode()
-
-
-def test_a_checkpoint_is_replaced_as_a_whole_and_never_stands_in_three_files(folder, tmp_path, monkeypatch):
-    folder.keep(KEY, b"old")
-    seen = []
-    original = Path.replace
-
-    def watched(path, target):
-        seen.append([file.read_bytes() for file in files(tmp_path)])
-        assert folder.load(KEY) == (b"old" if len(seen) == 1 else b"new")
-        return original(path, target)
-
-    monkeypatch.setattr(Path, "replace", watched)
-    folder.keep(KEY, b"new")
-    folder.keep(KEY, b"newest")
-    assert [sorted(contents) for contents in seen] == [[b"new", b"old"], [b"new", b"newest"]]
-    assert [file.read_bytes() for file in files(tmp_path)] == [b"newest"]
 
 
 def full_disk(*args, **options):

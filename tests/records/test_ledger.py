@@ -1,16 +1,14 @@
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta, timezone
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import search.records.ledger
-from search.common.files import write_text
 from search.records.ledger import FLUSH_EVERY_S, Ledger
-from search.records.schema import COLUMNS, KEY_COLUMNS, OPTIONAL, TABLES, Key, field_of
+from search.records.schema import COLUMNS, KEY_COLUMNS, OPTIONAL, TABLES, Key
 
 START = datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=UTC)
 ALWAYS = tuple(name for name in TABLES if name not in OPTIONAL)
@@ -135,47 +133,11 @@ def test_every_field_says_what_it_means(filled):
             assert field.metadata[b"description"]
 
 
-def test_params_keep_their_meaning_where_types_differ(ledger):
-    ledger.add_row("trials", {"number": 0}, {"params_n": 1})
-    ledger.add_row("trials", {"number": 1}, {"params_n": 1.5})
-    field = ledger.read("trials").schema.field("params_n")
-    assert field.type == pa.float64()
-    assert set(field.metadata) == {b"description", b"unit"}
-
-
 @pytest.mark.parametrize("name", ALWAYS)
 def test_keys_are_unique(filled, name):
     rows = pd.read_parquet(filled / f"{name}.parquet")
     key = [*KEY_COLUMNS, *({"epochs": ["epoch"], "predictions": ["image"]}.get(name, []))]
     assert not rows.duplicated(key).any()
-
-
-@pytest.mark.parametrize("name", ALWAYS)
-def test_pandas_reads_it(filled, name):
-    rows = pd.read_parquet(filled / f"{name}.parquet")
-    assert list(rows.columns[:9]) == list(KEY_COLUMNS)
-    if name == "trials":
-        assert rows["datetime_start"].iloc[0] == pd.Timestamp(START)
-        assert rows["value"].tolist() == [0.0, 0.1, 0.2]
-
-
-def test_reading_does_not_use_rows_up(ledger):
-    fill(ledger)
-    assert ledger.read("folds").equals(ledger.read("folds"))
-    ledger.add_row("folds", asdict(Key(phase="test")), {"n_train": 1})
-    assert ledger.read("folds").num_rows == 7
-
-
-def test_no_partial_files_are_left(filled):
-    assert hidden(filled) == []
-
-
-def test_text_is_written_as_utf8(tmp_path):
-    write_text(tmp_path / "x.json", "ä\n")
-    assert (tmp_path / "x.json").read_bytes() == "ä\n".encode()
-    write_text(tmp_path / "x.json", "b")
-    assert (tmp_path / "x.json").read_text(encoding="utf-8") == "b"
-    assert hidden(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -220,14 +182,6 @@ def test_conditional_parameter_is_null_where_absent(open_ledger, tmp_path):
     assert pd.read_parquet(tmp_path / "trials.parquet")["params_groups"].isna().tolist() == [True, False] * 2
 
 
-def test_numbers_that_are_none(open_ledger):
-    row = {"n_train": 1, "accuracy": float("nan"), "log_loss": float("inf")}
-    open_ledger().add_row("folds", asdict(Key(phase="test")), row)
-    row = open_ledger().read("folds").to_pylist()[0]
-    assert np.isnan(row["accuracy"])
-    assert row["log_loss"] == float("inf")
-
-
 def test_times_are_kept_to_the_microsecond_in_utc(open_ledger):
     ledger = open_ledger()
     east = START.astimezone(timezone(timedelta(hours=5)))
@@ -236,16 +190,6 @@ def test_times_are_kept_to_the_microsecond_in_utc(open_ledger):
         row = trial_row(number, datetime_start=start)
         ledger.add_row("trials", asdict(Key(phase="search", number=number)), row)
     assert open_ledger().read("trials")["datetime_start"].to_pylist() == [START, START, whole_second]
-
-
-def test_classes_of_two_data_sets_have_columns_of_their_own(ledger):
-    for data, name in (("source", "eosinophil"), ("target", "blast")):
-        columns = {"image": ["a.png"], "label": [name], "predicted": [name], f"probability_{name}": [1.0]}
-        ledger.add("predictions", asdict(Key(phase="test", data=data)), columns)
-    table = ledger.read("predictions")
-    assert table["probability_eosinophil"].to_pylist() == [1.0, None]
-    assert table["probability_blast"].to_pylist() == [None, 1.0]
-    assert "eosinophil" in field_of("probability_eosinophil").metadata[b"description"].decode()
 
 
 def test_a_replaced_table_holds_the_new_rows_alone(open_ledger, tmp_path):
@@ -258,14 +202,6 @@ def test_a_replaced_table_holds_the_new_rows_alone(open_ledger, tmp_path):
     rows = pd.read_parquet(tmp_path / "comparison.parquet")
     assert rows["accuracy"].tolist() == [0.75, 0.75]
     assert rows["params_groups"].isna().tolist() == [False, True]
-
-
-def test_rows_of_a_replaced_table_may_differ_in_columns(open_ledger):
-    rows = [{"level": "1", "accuracy": 0.5, "params_a": 1}, {"level": "2", "params_b": "x"}, {}]
-    open_ledger().replace("comparison", rows)
-    read = open_ledger().read("comparison").to_pylist()
-    for name in ("level", "accuracy", "params_a", "params_b", "macs"):
-        assert [row[name] for row in read] == [row.get(name) for row in rows]
 
 
 def test_a_table_can_be_replaced_by_its_own_rows(open_ledger):
@@ -281,15 +217,6 @@ def test_a_table_can_be_replaced_by_its_own_rows(open_ledger):
     assert open_ledger().read("trials").to_pylist() == confirmed
 
 
-def test_rows_without_times_can_be_replaced(open_ledger):
-    # A trial that made no network never started.
-    ledger = open_ledger()
-    ledger.add_row("trials", asdict(Key(phase="search", number=0)), {"state": "FAIL", "epochs": 0})
-    rows = ledger.read("trials").to_pylist()
-    ledger.replace("trials", rows)
-    assert open_ledger().read("trials").to_pylist() == rows
-
-
 def test_an_optional_table_is_written_once_it_has_rows(open_ledger, tmp_path):
     assert "pareto" in OPTIONAL
     ledger = open_ledger()
@@ -303,13 +230,6 @@ def test_an_optional_table_is_written_once_it_has_rows(open_ledger, tmp_path):
     ledger.replace("pareto", rows[:1])
     ledger.close()
     assert pd.read_parquet(tmp_path / "pareto.parquet")["number"].tolist() == [2]
-
-
-def test_looking_at_an_optional_table_does_not_have_it_written(open_ledger, tmp_path):
-    ledger = open_ledger()
-    assert ledger.read("pareto").num_rows == 0
-    ledger.flush()
-    assert "pareto.parquet" not in parquet(tmp_path)
 
 
 def test_flush_waits_its_interval(open_ledger, tmp_path, monkeypatch):
@@ -338,14 +258,3 @@ def test_flush_waits_its_interval(open_ledger, tmp_path, monkeypatch):
     ledger.flush()
     assert on_disk() == 2
     assert FLUSH_EVERY_S < 5
-
-
-def test_only_what_changed_is_written(open_ledger, tmp_path):
-    ledger = open_ledger()
-    ledger.flush()
-    for path in tmp_path.glob("*.parquet"):
-        path.unlink()
-    ledger.add_row("folds", asdict(Key(phase="test")), {"n_train": 1})
-    ledger.flush()
-    assert parquet(tmp_path) == ["folds.parquet"]
-    ledger.close()

@@ -47,9 +47,3 @@ def test_runs_of_a_study_add_up():
 def test_a_run_in_words(slots, text):
     run = time_spent(99.0, slots, {"training": 59.4, "validation": 9.9, "preparing": 4.95})
     assert described(run, slots) == text
-
-
-def test_a_run_of_no_time_has_words_too():
-    assert "waiting 0 %" in described(
-        time_spent(0.0, 1, {"training": 0.0, "validation": 0.0, "preparing": 0.0}), 1
-    )

@@ -66,8 +66,8 @@ def test_probabilities_fill_their_bar_and_the_interval_lies_on_its_line(results,
 
 
 def test_the_outcome_is_the_verdicts(studies, answered):
-    outcomes = {name: answered(results).lead.outcome for name, results in studies.items()}
-    assert outcomes == {"not settled": "not settled", "settled": "settled", "reference": "not settled"}
+    for outcome in ("not settled", "settled"):
+        assert answered(studies[outcome]).lead.outcome == outcome
     lead = answered(studies["settled"]).lead
     assert lead.points.startswith("+")
     assert lead.span.low > lead.span.zero

@@ -12,7 +12,7 @@ from search.data.sources import open_source
 from search.records.ledger import read_table
 from search.records.schema import KEY_COLUMNS, Key
 from search.report.figures.example_images import read_pixels
-from search.study.examples import MOST_MISTAKES, MOST_PX, MOST_TEST_MISTAKES, choose_cells, keep_cells
+from search.study.examples import MOST_MISTAKES, MOST_PX, MOST_TEST_MISTAKES, choose_examples, keep_examples
 
 CLASSES = ("basophil", "lymphocyte", "monocyte")
 COMPARE = Key(phase="compare", level="1", settings="tuned", data="cells", repeat=0, fold=0)
@@ -68,14 +68,14 @@ def photograph(name):
 
 def kept(ledger, tmp_path, photograph=photograph):
     study = Study(ledger, photograph)
-    keep_cells(study, "1")
+    keep_examples(study, "1")
     ledger.flush()
     return read_table(tmp_path, "cells"), study.notes
 
 
 def test_chosen_are_the_winners_most_confident_mistakes_and_an_example_of_each_class(ledger):
     rows = ledger.read("predictions").to_pandas()
-    numbers = choose_cells(rows, "1")
+    numbers = choose_examples(rows, "1")
     chosen = rows.loc[numbers]
     assert not chosen.duplicated([*KEY_COLUMNS, "image"]).any()
     assert set(chosen["level"]) == {"1"}
@@ -135,7 +135,7 @@ def test_an_image_that_cannot_be_read_any_more_is_left_out_and_named(ledger, tmp
 
 def test_images_of_a_new_winner_replace_those_of_the_old(ledger, tmp_path):
     kept(ledger, tmp_path)
-    keep_cells(Study(ledger, photograph), "none")
+    keep_examples(Study(ledger, photograph), "none")
     assert set(ledger.read("cells")["level"].to_pylist()) == {"none"}
 
 

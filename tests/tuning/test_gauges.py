@@ -85,22 +85,12 @@ def test_best_is_of_complete_trials_of_all_runs(shown):
 
 def test_trainings_of_other_phases_are_no_trials(shown):
     mine = StudyGauges("mine", "accuracy", [])
-    fold = replace(trial(0), key=Key(phase="compare", level="1", fold=3))
+    fold = replace(trial(0), key=Key(phase="confirm", number=7, level="1", fold=3))
     mine.begin(fold)
     mine.epoch(fold, 0, epoch(0.5))
     mine.end(fold, "COMPLETE", 0.5)
     assert sum(value for key, value in shown().items() if key[0] == "wbc_search_trials") == 0
     assert not any(key[0] in ("wbc_search_best_score", "wbc_search_validation_score") for key in shown())
-
-
-def test_a_finalist_that_is_confirmed_is_no_running_trial(shown):
-    mine = StudyGauges("mine", "accuracy", [])
-    folds = [replace(trial(7), key=Key(phase="confirm", number=7, level="1", fold=fold)) for fold in (0, 1)]
-    for fold in folds:
-        mine.begin(fold)
-        mine.epoch(fold, 0, epoch(0.5))
-    mine.end(folds[0], "COMPLETE", 0.5)
-    assert not any(key[0] == "wbc_search_validation_score" for key in shown())
 
 
 def test_nothing_is_left_of_a_study_that_ended(shown):

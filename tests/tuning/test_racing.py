@@ -1,11 +1,9 @@
-import copy
-
 import numpy as np
 import pytest
 
-from search.tuning.racing import MARGIN, RUNGS_IN_FIRST_FOLD, WIDE_MARGIN, Progress, should_stop
+from search.tuning.racing import MARGIN, RUNGS_IN_FIRST_FOLD, WIDE_MARGIN, Curve, should_stop
 
-N_EPOCHS = (1, 2, 3, 5, 10, 14, 40)
+N_EPOCHS = (1, 2, 5, 14)
 N_FOLDS = 4
 PRUNERS = ("race", "asha", "none")
 
@@ -18,16 +16,16 @@ def curves(rng, n_folds, n_epochs):
 
 
 def complete(values):
-    return Progress([list(map(float, fold)) for fold in values], complete=True)
+    return Curve([list(map(float, fold)) for fold in values], complete=True)
 
 
 def shown(values, n_shown):
-    """The progress of a trial that was stopped, or is running, after so many epochs."""
-    progress = Progress()
+    """The curve of a trial that was stopped, or is running, after so many epochs."""
+    curve = Curve()
     for fold, row in enumerate(values):
         for value in row[: max(0, n_shown - fold * len(row))]:
-            progress.add(fold, float(value))
-    return progress
+            curve.add(fold, float(value))
+    return curve
 
 
 def decisions(values, level=(), others=(), pruner="race"):
@@ -43,26 +41,10 @@ def points(n_epochs, *shares):
     return {max(1, round(share * n_epochs)) for share in shares}
 
 
-def test_progress_holds_what_was_added():
-    progress = Progress()
-    assert not progress.complete
-    for fold in range(2):
-        for epoch in range(3):
-            progress.add(fold, 10 * fold + epoch)
-    assert progress.values == [[0, 1, 2], [10, 11, 12]]
-
-
 @pytest.mark.parametrize("pruner", PRUNERS)
 @pytest.mark.parametrize("n_epochs", N_EPOCHS)
 def test_nobody_is_stopped_without_rivals(pruner, n_epochs):
     assert not any(decisions(np.zeros((N_FOLDS, n_epochs)), pruner=pruner))
-
-
-@pytest.mark.parametrize("n_epochs", N_EPOCHS)
-def test_in_a_race_only_complete_trials_are_rivals(n_epochs):
-    good = np.full((N_FOLDS, n_epochs), 0.9)
-    level = [shown(good, n) for n in range(N_FOLDS * n_epochs)]
-    assert not any(decisions(np.zeros((N_FOLDS, n_epochs)), level, level))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -73,7 +55,7 @@ def test_none_stops_nothing(n_epochs, seed):
     assert not any(decisions(values, rivals, rivals, "none"))
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("pruner", PRUNERS)
 @pytest.mark.parametrize("n_epochs", N_EPOCHS)
 def test_the_best_so_far_is_never_stopped(n_epochs, pruner, seed):
@@ -87,7 +69,7 @@ def test_the_best_so_far_is_never_stopped(n_epochs, pruner, seed):
     assert not any(decisions(best, level, level, "race"))
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("pruner", PRUNERS)
 @pytest.mark.parametrize("n_epochs", N_EPOCHS)
 def test_what_is_worse_everywhere_is_stopped_no_later(n_epochs, pruner, seed):
@@ -127,18 +109,11 @@ def test_the_margin_narrows_with_what_is_known(n_epochs):
             assert not any(decisions(np.full((4, n_epochs), 0.9 - behind), level)[: n - 1])
 
 
-def test_an_easy_fold_deceives_nobody():
-    # The rival's first fold is a hard one: to equal it there is enough, whatever its mean.
-    rival = complete([[0.2, 0.4], [0.9, 0.9], [0.9, 0.9]])
-    trial = Progress([[0.2, 0.4]])
-    assert not should_stop("race", trial, level=[rival], others=[], n_epochs=2)
-
-
 def test_within_the_first_fold_a_race_compares_means_over_the_epochs():
     level = [complete([[0.8] * 10] * 2)]
-    dropping = Progress([[0.8] * 4 + [0.6]])
+    dropping = Curve([[0.8] * 4 + [0.6]])
     assert not should_stop("race", dropping, level=level, others=[], n_epochs=10)
-    late = Progress([[0.6] * 4 + [0.8]])
+    late = Curve([[0.6] * 4 + [0.8]])
     assert should_stop("race", late, level=level, others=[], n_epochs=10)
 
 
@@ -183,26 +158,3 @@ def test_asha_keeps_the_best_third_of_those_at_a_rung(n_rivals):
         trial = shown(np.full((2, 4), 0.5), 4)
         stops = should_stop("asha", trial, level=better[:n_better] + worse, others=[], n_epochs=4)
         assert stops == (n_better >= n_kept)
-
-
-def test_asha_counts_only_who_reached_the_rung():
-    good = np.full((3, 4), 0.9)
-    trial = shown(np.full((3, 4), 0.5), 8)
-    before = [shown(good, n) for n in range(8)]
-    assert not should_stop("asha", trial, level=before, others=[], n_epochs=4)
-    assert should_stop("asha", trial, level=[*before, shown(good, 8)], others=[], n_epochs=4)
-
-
-def test_asha_compares_means_over_folds():
-    rival = complete([[0.9], [0.9], [0.9]])
-    assert not should_stop("asha", Progress([[1.0], [0.85]]), level=[rival], others=[], n_epochs=1)
-    assert should_stop("asha", Progress([[0.85], [0.92]]), level=[rival], others=[], n_epochs=1)
-
-
-@pytest.mark.parametrize("pruner", PRUNERS)
-def test_nothing_is_changed(pruner):
-    level = [complete(np.full((2, 3), 0.9)), shown(np.full((2, 3), 0.5), 2), Progress()]
-    others, progress = [complete(np.full((2, 3), 0.8))], Progress([[0.1, 0.2]])
-    before = copy.deepcopy((level, others, progress))
-    should_stop(pruner, progress, level=level, others=others, n_epochs=3)
-    assert (level, others, progress) == before
