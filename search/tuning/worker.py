@@ -3,7 +3,7 @@
 import faulthandler
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from search.data.splits import Split
@@ -62,8 +62,16 @@ class Worker:
             weights: that the task starts from, as safetensors.
             checkpoint: that the job resumes from.
         """
-        self._watch = Watch(self._timeout_s)
-        self._steps = self._run(task, images, weights, checkpoint)
+        from search.training.folds import run_task, run_trial
+        from search.training.trace import with_trace
+
+        self._watch = Watch(self._timeout_s)  # after the imports, which take seconds in a new process
+        saved = None if checkpoint is None else Checkpoint.from_bytes(checkpoint)
+        if isinstance(task, Task):
+            self._steps = run_task(task, images, self._device, weights, saved)
+        else:
+            steps = run_trial(task.configuration, task.splits, images, task.seed, self._device, saved)
+            self._steps = with_trace(steps, self._device) if task.trace else steps
 
     def step(self) -> Step | Failure | None:
         """Train the next epoch; None after the last."""
@@ -88,22 +96,6 @@ class Worker:
         from search.training.speed import latency_ms
 
         return [latency_ms(model, self._device) for model in models]
-
-    def _run(
-        self, task: Task | TrialTask, images: Images, weights: bytes | None, saved: bytes | None
-    ) -> Iterator[Step]:
-        from search.training.folds import run_task, run_trial
-
-        checkpoint = None if saved is None else Checkpoint.from_bytes(saved)
-        if isinstance(task, Task):
-            yield from run_task(task, images, self._device, weights, checkpoint)
-            return
-        steps = run_trial(task.configuration, task.splits, images, task.seed, self._device, checkpoint)
-        if task.trace:
-            from search.training.trace import with_trace
-
-            steps = with_trace(steps, self._device)
-        yield from steps
 
 
 class Watch:
