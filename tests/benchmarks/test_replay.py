@@ -37,25 +37,20 @@ def recording(seed=0, levels=("a", "b", "c")):
 
 
 @pytest.mark.parametrize("one", [False, True])
-@pytest.mark.parametrize("seed", range(3))
-def test_without_pruner_all_is_spent_and_nothing_lost(seed, one):
-    trials = as_one_level(recording(seed)) if one else recording(seed)
-    done = replay(in_random_order(trials, seed), "none")
-    assert done.epochs == n_epochs(trials) == 18 * N_FOLDS * N_EPOCHS
-    assert mean_regret(trials, done.best) == 0
-
-
-@pytest.mark.parametrize("one", [False, True])
-@pytest.mark.parametrize("pruner", ["race", "asha"])
+@pytest.mark.parametrize("pruner", PRUNERS)
 @pytest.mark.parametrize("seed", range(3))
 def test_pruners_spend_less_and_every_level_chooses_from_its_own(seed, pruner, one):
     trials = as_one_level(recording(seed)) if one else recording(seed)
     done = replay(in_random_order(trials, seed), pruner)
-    assert done.epochs < n_epochs(trials)
     assert done.best.keys() == by_level(trials).keys()
     for level, of_level in by_level(trials).items():
         assert done.best[level] in {trial.value for trial in of_level}
-    assert mean_regret(trials, done.best) >= 0
+    if pruner == "none":
+        assert done.epochs == n_epochs(trials) == 18 * N_FOLDS * N_EPOCHS
+        assert mean_regret(trials, done.best) == 0
+    else:
+        assert done.epochs < n_epochs(trials)
+        assert mean_regret(trials, done.best) >= 0
 
 
 @pytest.mark.parametrize("pruner", PRUNERS)
@@ -99,12 +94,6 @@ def test_levels_take_turns():
     assert by_level(order) == by_level(trials)
     uneven = round_the_levels([trials[0], trials[1], trials[6]])
     assert uneven == [trials[0], trials[6], trials[1]]
-
-
-def test_one_search_has_the_level_as_a_parameter():
-    (level,) = by_level(as_one_level(recording()))
-    assert level == "all"
-    assert len({tuple(trial.params.items()) for trial in as_one_level(recording())}) == 18
 
 
 @pytest.mark.parametrize("one", [False, True])

@@ -26,8 +26,11 @@ def live(cells, tmp_path_factory):
     folder = tmp_path_factory.mktemp("live")
     space = folder / "longer.py"
     space.write_text(SPACE.replace("epochs=2, lr", "epochs=12, lr"))  # gauges are exported a second apart
-    arguments = ("--space", space, "--data", cells, "--profile", "quick", "--trials", 8, "--repeats", 300)
-    with live_study(*arguments, "--folds", 3, "--seed", 3, folder=folder / "watched") as study:
+    arguments = (
+        *("--space", space, "--data", cells, "--profile", "quick", "--trials", 4, "--folds", 3, "--seed", 3),
+        *("--repeats", 300, "--max-concurrent", 1),
+    )
+    with live_study(*arguments, folder=folder / "watched") as study:
         study.wait_for(lambda: study.dashboard)
         yield study
 

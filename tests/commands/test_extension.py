@@ -44,7 +44,7 @@ def assert_extended(folder):
     compared = folds[folds["phase"] == "compare"]
     assert sorted(compared["repeat"].unique()) == [0, 1]
     assert (compared.groupby(["level", "settings"], dropna=False).size() == 2 * 2).all()
-    assert (folds["phase"] == "test").sum() == 1
+    assert folds[folds["phase"] == "test"]["level"].is_unique
     description = described(folder)
     assert (description["plan"]["n_trials"], description["plan"]["repeats"]) == (8, 2)
     assert "finished" in description
