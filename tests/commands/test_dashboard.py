@@ -20,12 +20,39 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 PROGRAMS = Path(sys.executable).parent
 
 
+def test_optunas_dashboard_serves_the_searches_of_all_levels(finished):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    command = [PROGRAMS / "optuna-dashboard", finished.folder / "optuna.journal", "--port", port]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as served:
+        try:
+            answer = json.loads(get_once_served(f"http://127.0.0.1:{port}/api/studies"))
+        finally:
+            served.terminate()
+    assert {each["study_name"] for each in answer["study_summaries"]} == {"level none", "level 1"}
+
+
+def get_once_served(address):
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return get(address)
+        except URLError:
+            assert time.monotonic() < deadline
+            time.sleep(0.3)
+
+
+def get(address, **headers):
+    return urlopen(Request(address, headers=headers), timeout=30).read()
+
+
 @pytest.fixture(scope="module")
 def live(cells, tmp_path_factory):
     """A study that runs until these tests are done with it: its comparison has three hundred repeats."""
     folder = tmp_path_factory.mktemp("live")
     space = folder / "longer.py"
-    space.write_text(SPACE.replace("epochs=2, lr", "epochs=12, lr"))  # gauges are exported a second apart
+    space.write_text(SPACE.replace("epochs=2, lr", "epochs=30, lr"))  # gauges are exported a second apart
     arguments = (
         *("--space", space, "--data", cells, "--profile", "quick", "--trials", 4, "--folds", 3, "--seed", 3),
         *("--repeats", 300, "--max-concurrent", 1),
@@ -33,24 +60,6 @@ def live(cells, tmp_path_factory):
     with live_study(*arguments, folder=folder / "watched") as study:
         study.wait_for(lambda: study.dashboard)
         yield study
-
-
-def get(address, **headers):
-    return urlopen(Request(address, headers=headers), timeout=30).read()
-
-
-def test_rays_dashboard_names_the_study_and_its_trials(live):
-    assert b"<html" in get(live.dashboard)
-    asked = subprocess.run([PROGRAMS / "ray", "get-auth-token"], capture_output=True, text=True, check=True)
-    token = {"Authorization": f"Bearer {asked.stdout.split()[-1]}"}  # the header of the study says to ask for it
-    jobs = json.loads(get(f"{live.dashboard}/api/jobs/", **token))
-    assert live.folder.name in {job["metadata"].get("job_name") for job in jobs}
-
-    def actor_of_a_trial():
-        answer = json.loads(get(f"{live.dashboard}/api/v0/actors?detail=true", **token))
-        return [actor for actor in answer["data"]["result"]["result"] if "placement" in (actor["repr_name"] or "")]
-
-    assert live.wait_for(actor_of_a_trial)
 
 
 def test_prometheus_reads_what_the_tables_of_a_running_study_hold(live):
@@ -101,24 +110,15 @@ def of(found, name):
     return {tags: value for (gauge, tags), value in found.items() if gauge == name}
 
 
-def test_optunas_dashboard_serves_the_searches_of_all_levels(finished):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    command = [PROGRAMS / "optuna-dashboard", finished.folder / "optuna.journal", "--port", port]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as served:
-        try:
-            answer = json.loads(get_once_served(f"http://127.0.0.1:{port}/api/studies"))
-        finally:
-            served.terminate()
-    assert {each["study_name"] for each in answer["study_summaries"]} == {"level none", "level 1"}
+def test_rays_dashboard_names_the_study_and_its_trials(live):
+    assert b"<html" in get(live.dashboard)
+    asked = subprocess.run([PROGRAMS / "ray", "get-auth-token"], capture_output=True, text=True, check=True)
+    token = {"Authorization": f"Bearer {asked.stdout.split()[-1]}"}  # the header of the study says to ask for it
+    jobs = json.loads(get(f"{live.dashboard}/api/jobs/", **token))
+    assert live.folder.name in {job["metadata"].get("job_name") for job in jobs}
 
+    def actor_of_a_trial():
+        answer = json.loads(get(f"{live.dashboard}/api/v0/actors?detail=true", **token))
+        return [actor for actor in answer["data"]["result"]["result"] if "placement" in (actor["repr_name"] or "")]
 
-def get_once_served(address):
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            return get(address)
-        except URLError:
-            assert time.monotonic() < deadline
-            time.sleep(0.3)
+    assert live.wait_for(actor_of_a_trial)

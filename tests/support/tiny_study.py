@@ -110,13 +110,16 @@ class RayCluster:
 @contextmanager
 def ray_cluster(code):
     """Start a Ray cluster that prints "at ADDRESS" and ends when its input does."""
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        lines = iter(process.stdout.readline, "")
-        address = next(line.split()[1] for line in lines if line.startswith("at "))
-        yield RayCluster(process, address)
-        process.communicate("\n", timeout=PATIENCE_S)
+    given = [sys.executable, "-c", code]
+    for _ in range(3):  # on a busy machine Ray gives up after half a minute
+        with subprocess.Popen(given, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            lines = iter(process.stdout.readline, "")
+            address = next((line.split()[1] for line in lines if line.startswith("at ")), None)
+            if address is not None:
+                yield RayCluster(process, address)
+                process.communicate("\n", timeout=PATIENCE_S)
+                return
+    raise AssertionError("Ray does not start")
 
 
 def draw_folder(folder, *, side, n_images, seed):
