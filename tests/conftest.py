@@ -101,7 +101,7 @@ def finished(cells, others, space, tmp_path_factory):
         *("--trials", 5, "--folds", 2, "--seed", 3, "--max-concurrent", 1, "--finalists", 2),
         *("--sampler", "random", "--objectives", "balanced_accuracy,macs"),
     )
-    watched = ("--profile-trace", "--log-to", "tensorboard", "--output", output, "--name", "finished")
+    watched = ("--profile-trace", "--log-to", "mlflow", "--output", output, "--name", "finished")
     given = [sys.executable, "-c", RUN, *map(str, (*arguments, *watched))]
     done = subprocess.run(given, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
@@ -112,7 +112,7 @@ def finished(cells, others, space, tmp_path_factory):
 def interrupted(finished, cluster, tmp_path_factory):
     """The finished study once more: it loses a worker, is interrupted, is resumed, and loses another worker."""
     folder = tmp_path_factory.mktemp("output") / "interrupted"
-    watched = ("--address", cluster.address, "--log-to", "mlflow")
+    watched = ("--address", cluster.address, "--log-to", "tensorboard")
 
     def kill_worker(run, phase):
         wait_until(lambda: epochs_trained(folder, phase) > 1 and cluster.at_work(), run)

@@ -254,7 +254,7 @@ def test_another_log_is_refused(value):
 @pytest.mark.ray
 def test_a_log_has_what_the_tables_have_once_each(kind, request):
     """One study was undisturbed; the other was interrupted, and lost workers."""
-    study = request.getfixturevalue({"tensorboard": "finished", "mlflow": "interrupted"}[kind])
+    study = request.getfixturevalue({"mlflow": "finished", "tensorboard": "interrupted"}[kind])
     assert "--log-to" not in study.printed
     runs = READ[kind](study.folder)
     epochs, trials = table(study.folder, "epochs"), table(study.folder, "trials").set_index("number")
