@@ -1,6 +1,5 @@
 """A user's mistake ends with exit code 2 and one line that names it, before anything is trained."""
 
-import json
 import os
 from pathlib import Path
 
@@ -10,6 +9,8 @@ from PIL import Image
 
 from search import predict, run, show
 from search.common.commandline import exit_code
+
+REFERENCE_STUDY = Path(__file__).parents[2] / "results" / "residual_placement-pbc2172-lisc255"
 
 
 @pytest.fixture
@@ -142,7 +143,6 @@ def test_folder_without_a_study(fails, app, tmp_path):
 
 
 def test_damaged_table(fails, tmp_path):
-    description = {"arguments": {"metric": "accuracy"}, "data": {}, "reference": "none"}
-    (tmp_path / "study.json").write_text(json.dumps(description))
+    (tmp_path / "study.json").write_bytes((REFERENCE_STUDY / "study.json").read_bytes())
     (tmp_path / "trials.parquet").write_bytes(b"PAR1 cut off")
     assert "trials.parquet" in fails(tmp_path, app=show.app)
