@@ -15,7 +15,7 @@ NUM_WORKERS = 0
 
 def run(workload: Workload) -> None:
     """Run the points with Tune."""
-    ray.init()
+    ray.init(address="local")  # not another Ray of this machine, which it would join
     workload.say_slots(int(ray.cluster_resources()["CPU"]))
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": 1}),
