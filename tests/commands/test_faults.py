@@ -110,10 +110,10 @@ def test_a_trial_that_fails_or_takes_too_long_fails_alone(space, cells, cluster,
 def test_a_study_killed_again_and_again_loses_nothing(finished, run, tmp_path, request):
     n_kills, folder = request.config.getoption("--kills"), tmp_path / "study"
     total, phases = len(lines(finished.folder)), set()
-    for kill in range(1, n_kills + 1):
+    for nth in range(1, n_kills + 1):
         # Each kill adds entries that take back and repeat; the last kills must still hit the study's end.
         repeated = len(lines(folder)) - len(set(lines(folder)))
-        moment = kill * total // (n_kills + 1) + repeated
+        moment = nth * total // (n_kills + 1) + repeated
         kill(run(), lambda moment=moment: len(lines(folder)) >= moment)
         assert "finished" not in described(folder)
         phases.add(len(described(folder)["phases_done"]))

@@ -43,7 +43,7 @@ def test_trials_share_the_gpus_and_those_of_a_lost_node_move_to_another(nodes, c
     nodes.go_on()
     printed, errors = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 0, errors
-    slots, share = re.search(r"(\d) trainings at once, ([\d.]+) of a GPU", printed).groups()
+    slots, share = re.search(r"(\d) trainings at once, each on ([\d.]+) of a GPU", printed).groups()
     assert int(slots) == 2
     assert float(share) in {1.0, 0.5, 0.25, 0.125}
     trials = table(folder, "trials")
