@@ -34,7 +34,7 @@ A space is a Python file that defines `SPACE = Space(...)`. Of this program it i
 import importlib.util
 import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -46,6 +46,8 @@ from wbcmodels.config import ModelConfig
 
 # Levels that every comparison adds to those of the space: the paper's networks at the paper's settings.
 PAPER_LEVELS = ("paper_plain", "paper_wbcsnet2")
+# The level of a negative control: the reference once more, with seeds of its own.
+CONTROL_LEVEL = "control"
 ClassWeighting = Literal["none", "balanced"]
 Schedule = Literal["cosine", "constant"]
 Params = dict[str, Any]
@@ -119,10 +121,12 @@ class Profile:
         transfer_epochs: of every training on the target data set, which is usually small and has few batches.
         input_px: sides to choose from; images are decoded once, at all of these sides.
         lr: lowest and highest learning rate.
-        trials_per_level: trials of the search, unless `--trials` is given.
-        search_folds: number of folds on which a trial is scored, unless `--search-folds` is given.
-        finalists: best trials of each level that are trained again, on new seeds and folds, to choose the level's
-            configuration; with 1, the best trial is taken as it is.
+        settings: settings that the search tries at every level, unless `--trials` is given.
+        trials_per_level: the same where every level is searched by itself.
+        search_folds: number of folds on which a trial is scored where every level is searched by itself, unless
+            `--search-folds` is given.
+        finalists: where every level is searched by itself, its best trials that are trained again, on new seeds
+            and folds, to choose the level's configurations; with 1, the best trials are taken as they are.
     """
 
     width: float
@@ -130,6 +134,7 @@ class Profile:
     transfer_epochs: int
     input_px: tuple[int, ...]
     lr: tuple[float, float]
+    settings: int = 8
     trials_per_level: int
     search_folds: int
     finalists: int = 1
@@ -141,6 +146,7 @@ PAPER_PROFILE = Profile(
     transfer_epochs=40,
     input_px=(48, 56, 64, 70),
     lr=(0.0003, 0.01),
+    settings=12,
     trials_per_level=8,
     search_folds=5,
     finalists=3,
@@ -172,6 +178,31 @@ QUICK_PROFILES = (
 
 
 @dataclass(frozen=True, kw_only=True)
+class Effect:
+    """A question about several levels at once: what one change does, averaged over everything else.
+
+    Attributes:
+        name: of the change, such as "block at stage 1".
+        levels: that have it; the effect is their mean minus the mean of all other levels.
+    """
+
+    name: str
+    levels: tuple[str, ...]
+
+
+def effects_of_parts(levels: Sequence[str], names: Mapping[str, str]) -> tuple[Effect, ...]:
+    """The effects of the parts that levels such as "1+2" are made of.
+
+    Args:
+        names: part -> name of its effect.
+    """
+    return tuple(
+        Effect(name=name, levels=tuple(level for level in levels if part in level.split("+")))
+        for part, name in names.items()
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Space:
     """The allowed configurations, and the factor whose levels a study compares.
 
@@ -182,8 +213,13 @@ class Space:
         paper: the profile with the paper's width and epochs, for `--profile paper`.
         quick: profiles from large to small for `--profile quick`; a study takes the first that fits its time.
         factor: name of the compared parameter; None if the space compares nothing.
-        levels: values of the factor. Each is searched separately, with the same number of trials.
+        levels: values of the factor.
+        settings: "shared" tries every setting at every level: within a setting, a parameter that `configure` asks
+            for under one name and range has one value at all levels. "own" searches every level by itself, with
+            the same number of trials, for levels that need different settings. Without a factor it makes no
+            difference.
         reference: the level that the others are compared with.
+        effects: asked about besides the differences from the reference.
         first_points: (level, profile) -> parameters to try before all others; every point names all parameters
             that `configure` asks for at that level.
     """
@@ -194,8 +230,20 @@ class Space:
     quick: tuple[Profile, ...] = QUICK_PROFILES
     factor: str | None = None
     levels: tuple[str, ...] = ("all",)
+    settings: Literal["shared", "own"] = "shared"
     reference: str = "paper_plain"
+    effects: tuple[Effect, ...] = ()
     first_points: Callable[[str, Profile], tuple[Params, ...]] = field(default=lambda level, profile: ())
+
+    @property
+    def shares_settings(self) -> bool:
+        """Whether all levels are tried at the same settings."""
+        return self.factor is not None and self.settings == "shared"
+
+    @property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """The levels, grouped by those that are searched together."""
+        return (self.levels,) if self.shares_settings else tuple((level,) for level in self.levels)
 
 
 class FixedSuggester:
@@ -313,6 +361,16 @@ def _check(name: str, space: Space) -> None:
         raise InputError(f"--space {name}: a level occurs twice in {', '.join(space.levels)}")
     if space.reference not in (*space.levels, *PAPER_LEVELS):
         raise InputError(f"--space {name}: the reference {space.reference} is none of {', '.join(space.levels)}")
+    for effect in space.effects:
+        unknown = [level for level in effect.levels if level not in space.levels]
+        if unknown or not 0 < len(effect.levels) < len(space.levels):
+            raise InputError(
+                f"--space {name}: the effect {effect.name} must name some of the levels, not all; "
+                f"it names {', '.join(effect.levels) or 'none'}"
+            )
+    taken = [level for level in space.levels if level in (*PAPER_LEVELS, CONTROL_LEVEL)]
+    if taken:
+        raise InputError(f"--space {name}: the level name {taken[0]} is reserved; choose another")
     for profile in (space.paper, *space.quick):
         for level in space.levels:
             try:

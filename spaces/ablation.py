@@ -2,14 +2,14 @@
 
     python -m search.run --space ablation
 
-Eight levels, one per combination of the changes. Each is tuned separately over learning rate, input side and
-class weighting, and over the dropout rate if it has dropout. `none` is the paper's plain network, and all three
+Eight levels, one per combination of the changes. Settings of learning rate, input side, class weighting and, for
+levels with dropout, the dropout rate are tried at every level. `none` is the paper's plain network, and all three
 changes together are its WBCsNet-2. `results/` holds no study of this space yet.
 """
 
 from itertools import product
 
-from search.space import Configuration, Profile, Space, Suggester, TrainingConfig
+from search.space import Configuration, Profile, Space, Suggester, TrainingConfig, effects_of_parts
 from wbcmodels.config import ModelConfig
 
 CHANGES = ("residual", "norm", "dropout")
@@ -28,7 +28,6 @@ def configure(suggest: Suggester, level: str, profile: Profile) -> Configuration
         class_weighting=suggest.suggest_categorical("class_weighting", ("none", "balanced")),
     )
     input_px = suggest.suggest_categorical("input_px", profile.input_px)
-    # Asked for last, so that all levels start from the same random values of the parameters they share.
     dropout = suggest.suggest_float("dropout", 0.1, 0.6) if "dropout" in changes else 0.0
     return Configuration(
         model=ModelConfig(
@@ -47,5 +46,6 @@ SPACE = Space(
     factor="changes",
     levels=LEVELS,
     reference="none",
+    effects=effects_of_parts(LEVELS, {change: change for change in CHANGES}),
     configure=configure,
 )

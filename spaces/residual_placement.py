@@ -2,15 +2,24 @@
 
     python -m search.run --space residual_placement
 
-Every placement is searched separately over norm, dropout, learning rate, input side and class weighting, so that
-each is compared at its best.
+Settings of norm, dropout, learning rate, input side and class weighting are tried at every placement, and all
+placements are compared at the best of these.
 
 Result with `--profile quick` on two cores (2172 cells of PBC, transfer to 255 of LISC, seed 0, n = 1 each): with
 12 epochs (38 minutes) 2+3 was best, with 8 epochs (`--trials 32`, slower cores) 1+2. Neither run settled the
 question.
 """
 
-from search.space import PAPER_PROFILE, Configuration, Params, Profile, Space, Suggester, TrainingConfig
+from search.space import (
+    PAPER_PROFILE,
+    Configuration,
+    Params,
+    Profile,
+    Space,
+    Suggester,
+    TrainingConfig,
+    effects_of_parts,
+)
 from wbcmodels.config import PLACEMENTS, ModelConfig
 
 
@@ -44,10 +53,11 @@ def first_points(level: str, profile: Profile) -> tuple[Params, ...]:
 
 
 SPACE = Space(
-    question="Which placement of the residual block is best, each at its best settings?",
+    question="Which placement of the residual block is best?",
     factor="placement",
     levels=PLACEMENTS,
     reference="none",
+    effects=effects_of_parts(PLACEMENTS, {stage: f"block at stage {stage}" for stage in "123"}),
     configure=configure,
     first_points=first_points,
 )
