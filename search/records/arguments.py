@@ -19,6 +19,8 @@ Log = Literal["tensorboard", "mlflow"]  # also the names of packages and extras
 METRICS: tuple[Metric, ...] = get_args(Metric)
 # What it can minimize besides.
 COSTS = ("macs", "n_parameters")
+# Of every kept setting, where a time limits the comparison.
+MOST_REPEATS = 8
 LOGS: tuple[Log, ...] = get_args(Log)
 
 DATA = Parameter(group=Group("Data", sort_key=1))
@@ -58,7 +60,7 @@ class Arguments:
     time_budget: Annotated[str | None, SEARCH] = None
     """Time after which the search starts no more trials, such as 90s, 30m or 1h30m; by default unlimited."""
     search_folds: Annotated[int | None, SEARCH] = None
-    """Number of folds that score a trial, at least 2; by default as the profile says."""
+    """Number of folds that score a trial; by default enough for eight scores of a setting over all levels."""
     metric: Annotated[Metric, SEARCH] = "balanced_accuracy"
     """Metric to maximize and to compare levels by."""
     objectives: Annotated[str | None, SEARCH] = None
@@ -68,28 +70,41 @@ class Arguments:
     pruner: Annotated[Pruner, SEARCH] = "race"
     """How trials are stopped early: by racing over folds, by successive halving (asha), or not at all."""
     finalists: Annotated[int | None, SEARCH] = None
-    """Best trials of each level to confirm on new folds, 1 to skip that; by default as the profile says."""
+    """Best trials to confirm on new folds, for spaces with levels at their own settings; 1 skips that."""
 
+    compare_settings: Annotated[int, COMPARISON] = 2
+    """Number of best settings to compare the levels at."""
     folds: Annotated[int, COMPARISON] = 10
     """Number of folds of the comparison and the transfer, at least 2."""
     repeats: Annotated[int, COMPARISON] = 1
-    """Number of times to repeat the comparison and the transfer on new folds."""
+    """Number of times to repeat the comparison, at every kept setting, and the transfer on new folds."""
+    until_settled: Annotated[str | None, COMPARISON] = None
+    """Repeat the comparison until nothing is open: at most this many runs, such as 4, or this long, such as 2h."""
+    margin: Annotated[float, COMPARISON] = 1.0
+    """Largest difference, in points, that counts as practically the same."""
+    control: Annotated[bool, COMPARISON] = False
+    """Compare the reference with itself, trained from other seeds, as a negative control."""
     seed: Annotated[int, COMPARISON] = 0
     """Seed of everything random in the study."""
 
     def __post_init__(self) -> None:
         """Check every value."""
         at_least("--trials", self.trials, 1)
-        at_least("--search-folds", self.search_folds, 2)
+        at_least("--search-folds", self.search_folds, 1)
         at_least("--finalists", self.finalists, 1)
         at_least("--folds", self.folds, 2)
         at_least("--repeats", self.repeats, 1)
+        at_least("--compare-settings", self.compare_settings, 1)
+        if not 0 < self.margin < 100:
+            raise InputError(f"--margin {self.margin}: must be a number of points between 0 and 100")
         at_least("--seed", self.seed, 0)
         one_of("--profile", self.profile, ("auto", "quick", "paper"))
         one_of("--metric", self.metric, METRICS)
         one_of("--sampler", self.sampler, get_args(Sampler))
         one_of("--pruner", self.pruner, get_args(Pruner))
-        _ = self.time_budget_s, self.class_name_of, self.objective_names
+        if self.until_settled is not None and self.repeats > 1:
+            raise InputError(f"--until-settled {self.until_settled}: not allowed with --repeats {self.repeats}")
+        _ = self.time_budget_s, self.class_name_of, self.objective_names, self.most_runs, self.settling_budget_s
 
     @property
     def target_data(self) -> str:
@@ -100,6 +115,28 @@ class Arguments:
     def time_budget_s(self) -> float | None:
         """The time budget in seconds."""
         return None if self.time_budget is None else parse_duration("--time-budget", self.time_budget)
+
+    @property
+    def most_runs(self) -> int:
+        """The most runs of the comparison.
+
+        Raises:
+            InputError: fewer than the compared settings, which are one run each.
+        """
+        n = self.compare_settings
+        if self.until_settled is None:
+            return n * self.repeats
+        if not self.until_settled.isdecimal():
+            return n * MOST_REPEATS
+        if int(self.until_settled) < n:
+            raise InputError(f"--until-settled {self.until_settled}: must be at least --compare-settings, {n}")
+        return int(self.until_settled)
+
+    @property
+    def settling_budget_s(self) -> float | None:
+        """The time for further runs in seconds, if --until-settled gives one."""
+        text = self.until_settled
+        return None if text is None or text.isdecimal() else parse_duration("--until-settled", text)
 
     @property
     def objective_names(self) -> tuple[str, ...]:

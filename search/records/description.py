@@ -32,8 +32,14 @@ class Plan:
     Attributes:
         n_trials: trials over all levels; a multiple of the number of levels.
         search_folds: folds that a trial is scored on.
+        shares_settings: every setting is tried at every level; False in older studies.
         finalists: trials of each level that are confirmed; 1 (also the default of older studies) confirms none.
-        folds, repeats: folds of one partition of the comparison and the transfer, and the number of partitions.
+        compare_settings: settings that the levels are compared at, at most; 0 in older studies, which compared
+            levels at their own best settings, and all at settings that they share.
+        folds: of one partition of the comparison and the transfer.
+        repeats: of the transfer, and of the comparison at every setting.
+        most_runs: runs of the comparison, at most.
+        looks: times that the comparison is looked at, at most, to see whether it is settled.
         phases: in order, each at its worst case: no trial stopped early, every level at its largest network.
     """
 
@@ -41,9 +47,13 @@ class Plan:
     profile: Profile
     n_trials: int
     search_folds: int
+    shares_settings: bool = False
     finalists: int = 1
+    compare_settings: int = 0
     folds: int
     repeats: int
+    most_runs: int = 1
+    looks: int = 1
     phases: tuple[PlannedPhase, ...]
 
     @property
@@ -85,11 +95,14 @@ class Description:
 
     Attributes:
         data: name -> data set; the source first, then the target if there is one.
+        effects: that the space asks about, name -> the levels that have it.
         origin: digests of the space's file (`space`) and of the code (`code`), and versions of libraries.
         started, finished: ISO 8601, UTC; `finished` is None until the study is finished.
         commands: command lines that ran the study.
         forced: changes since the start that --force accepted.
-        winner: level and parameters of the network that was scored on the test set.
+        looks: looks at the comparison so far; more than planned if the study was extended.
+        recommendation: see `search.analysis.recommendation`.
+        winner: level, setting and parameters of the network that was scored on the test set.
         test: its scores there, by metric.
         test_scored: how often the test set was scored.
         time: seconds by what they were spent on, see `search.records.timing`.
@@ -100,6 +113,7 @@ class Description:
     factor: str | None
     levels: tuple[str, ...]
     reference: str
+    effects: dict[str, tuple[str, ...]] = field(default_factory=dict)
     plan: Plan
     origin: dict[str, str]
     data: dict[str, DataSet]
@@ -109,6 +123,8 @@ class Description:
     finished: str | None = None
     commands: tuple[str, ...] = ()
     forced: tuple[str, ...] = ()
+    looks: int = 1
+    recommendation: dict[str, Any] | None = None
     winner: dict[str, Any] | None = None
     test: dict[str, float] | None = None
     test_scored: int = 1
@@ -118,6 +134,11 @@ class Description:
     def metric(self) -> str:
         """The metric that the study searches for."""
         return self.arguments.metric
+
+    @property
+    def is_older(self) -> bool:
+        """Whether the study compared tuned and equal settings, as earlier versions did."""
+        return self.plan.compare_settings == 0
 
     @property
     def source(self) -> tuple[str, DataSet]:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from search.common.errors import InputError, StudyFailedError
 from search.common.files import write_atomically
-from search.records.schema import KEY_COLUMNS, OPTIONAL, TABLES, Key, field_of, params_field
+from search.records.schema import KEY_COLUMNS, OLDER_SETTINGS, OPTIONAL, TABLES, Key, field_of, params_field
 
 if TYPE_CHECKING:  # a study prints its header without waiting for pandas
     import pandas as pd
@@ -180,6 +180,9 @@ def read_table(folder: Path, name: str) -> "pd.DataFrame":
         table = pq.read_table(file) if file.exists() else _empty(name)
     except (OSError, ValueError) as error:
         raise InputError(f"{file}: cannot be read: {error}") from error
+    if "settings" in table.column_names:  # of an older study
+        numbers = [OLDER_SETTINGS.get(name) for name in table["settings"].to_pylist()]
+        table = table.append_column(field_of("setting"), pa.array(numbers, pa.int64())).drop_columns("settings")
     for field in _empty(name).schema:
         if field.name not in table.column_names:
             table = table.append_column(field, pa.nulls(len(table), field.type))

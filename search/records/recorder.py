@@ -105,7 +105,8 @@ class Recorder:
 def title_of(key: Key) -> str:
     """A training's key for a person."""
     trial = None if key.number is None else f"trial {key.number}"
-    parts = [key.phase, trial, key.level, key.settings, key.way]
+    setting = None if key.setting is None or key.number is not None else f"setting {key.setting}"
+    parts = [key.phase, trial, key.level, setting, key.way]
     repeat = f", repeat {key.repeat}" if key.repeat else ""
     place = "" if key.fold is None else f", fold {key.fold}"
     return " ".join(part for part in parts if part) + repeat + place

@@ -10,7 +10,7 @@ import pandas as pd
 from search.common.errors import InputError
 from search.records.description import Description, parse_description
 from search.records.ledger import read_table
-from search.records.schema import Phase, Settings
+from search.records.schema import Phase
 from search.records.studyfolder import StudyFolder
 from search.space import PAPER_LEVELS
 from search.training.trainedmodel import WEIGHTS, TrainedModel, load_model
@@ -63,57 +63,64 @@ class Results:
         return self.tables["transfer"]
 
     @property
-    def tuned(self) -> pd.DataFrame:
-        """The comparison's rows of levels at their own best settings."""
-        return _at(self.comparison, Settings.TUNED)
+    def effects(self) -> pd.DataFrame:
+        """Contrasts of the comparison and the transfer; without rows in older studies."""
+        return self.tables["effects"]
 
     @property
-    def equal(self) -> pd.DataFrame:
-        """The comparison's rows of levels at the settings that all share."""
-        return _at(self.comparison, Settings.EQUAL)
+    def levels(self) -> pd.DataFrame:
+        """The comparison's rows of the factor's levels, one each, over all settings; older studies: at their own."""
+        rows = self.comparison[self.comparison["level"].isin(self.description.levels)]
+        return rows[rows["setting"] == 0] if self.description.is_older else rows[rows["setting"].isna()]
+
+    @property
+    def at_settings(self) -> pd.DataFrame:
+        """The comparison's rows of the factor's levels, one for each setting."""
+        rows = self.comparison[self.comparison["level"].isin(self.description.levels)]
+        return rows[rows["setting"].notna()]
 
     @property
     def paper(self) -> pd.DataFrame:
         """The comparison's rows of the paper's networks."""
         return self.comparison[self.comparison["level"].isin(PAPER_LEVELS)]
 
-    def families(self) -> Iterator[tuple[Settings, pd.DataFrame]]:
-        """The comparison's rows that are compared with each other.
-
-        The tuned levels and the paper's networks are one family, the levels at equal settings, if any, another.
-        """
-        at_own_settings = self.comparison["level"].isin(PAPER_LEVELS) | (
-            self.comparison["settings"] == Settings.TUNED
-        )
-        for settings, rows in ((Settings.TUNED, self.comparison[at_own_settings]), (Settings.EQUAL, self.equal)):
-            if len(rows):
-                yield settings, rows
-
     @property
     def winner(self) -> str | None:
-        """The level that came out best, see `best_level`; None before the comparison is made."""
-        return best_level(self.comparison, self.description.metric)
+        """The level that came out best, see `best_configuration`; None before the comparison is made."""
+        best = best_configuration(self.comparison, self.description.metric)
+        return None if best is None else str(best["level"])
 
     @property
     def winner_row(self) -> pd.Series:
-        """The winner's row of the comparison.
+        """The comparison's row of the winner at its setting.
 
         Raises:
             LookupError: nothing is compared yet.
         """
-        return self.tuned[self.tuned["level"] == self.winner].iloc[0]
+        best = best_configuration(self.comparison, self.description.metric)
+        if best is None:
+            raise LookupError(f"{self.path}: nothing is compared yet")
+        return best
 
-    def compared(self, table: str, level: str, settings: Settings = Settings.TUNED) -> pd.DataFrame:
+    def compared(self, table: str, level: str, setting: float | None = None) -> pd.DataFrame:
         """The rows of `epochs`, `folds` or `predictions` of a level's trainings in the comparison.
 
         Args:
-            settings: of the level; ignored for the paper's networks, which have their own. A level whose best
-                settings are the equal ones is trained once, and recorded as tuned.
+            setting: number of the setting; None gives all settings. The paper's networks have their own.
         """
         rows = _of_phase(self.tables[table], Phase.COMPARE, level)
-        if level in PAPER_LEVELS:
+        if setting is None or pd.isna(setting) or level in PAPER_LEVELS:
             return rows
-        return rows[rows["settings"] == (settings if (rows["settings"] == settings).any() else Settings.TUNED)]
+        own = rows[rows["setting"] == setting]
+        if own.empty and self.description.is_older:
+            # A level whose own best settings were the shared ones was trained once.
+            return rows[rows["setting"] == 0].assign(setting=int(setting))
+        return own
+
+    def of_winner(self, table: str) -> pd.DataFrame:
+        """The rows of `epochs`, `folds` or `predictions` of the winner's trainings at its setting."""
+        row = self.winner_row
+        return self.compared(table, str(row["level"]), row["setting"])
 
     def tested(self) -> pd.DataFrame:
         """The predictions of the winner on the locked test set.
@@ -127,6 +134,7 @@ class Results:
             return rows.iloc[:0]
         own = {
             "level": self.winner,
+            "setting": self.winner_row["setting"],
             **self.winner_row.filter(like="params_").rename(lambda n: n[len("params_") :]),
         }
         return rows if all(own.get(name) == value for name, value in scored.items()) else rows.iloc[:0]
@@ -161,23 +169,23 @@ def read_results(path: Path) -> Results:
     return Results(path, parse_description(folder.description, folder.description_file), _TablesOnDisk(path))
 
 
-def best_level(comparison: pd.DataFrame, metric: str) -> str | None:
-    """The level with the best pooled metric, each at its own best settings; of equals, the first.
+def best_configuration(comparison: pd.DataFrame, metric: str) -> pd.Series | None:
+    """The row of the level and setting with the best estimate; of equals, the first.
+
+    In older studies, that of the level with the best pooled metric at its own best settings.
 
     Returns:
         None where no level is compared.
     """
-    tuned = _at(comparison, Settings.TUNED)
-    return None if tuned.empty else str(tuned["level"].iloc[int(tuned[metric].argmax())])
+    rows, column = comparison[comparison["estimate_shrunken"].notna()], "estimate_shrunken"
+    if rows.empty:
+        rows, column = comparison[comparison["setting"] == 0], metric
+    return None if rows.empty else rows.iloc[int(rows[column].argmax())]
 
 
 def first_repeat(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of the first partition into folds, in which every image is scored once."""
     return rows[rows["repeat"] == rows["repeat"].min()]
-
-
-def _at(comparison: pd.DataFrame, settings: Settings) -> pd.DataFrame:
-    return comparison[comparison["settings"] == settings]
 
 
 def _of_phase(rows: pd.DataFrame, phase: Phase, level: str | None) -> pd.DataFrame:

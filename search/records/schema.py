@@ -20,14 +20,8 @@ class Phase(StrEnum):
     TRANSFER = "transfer"
 
 
-class Settings(StrEnum):
-    """The settings that a level is compared at; values as in the tables, null for the paper's networks.
-
-    TUNED are the level's own best settings, EQUAL the same settings for all levels.
-    """
-
-    TUNED = "tuned"
-    EQUAL = "equal"
+# Older studies compared each level at its own best settings, and all levels at settings that they share.
+OLDER_SETTINGS = {"tuned": 0, "equal": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +31,8 @@ class Key:
     Attributes:
         phase: search, confirm, compare, test or transfer.
         number: of the trial, in search and confirm.
-        level: value of the factor, or `paper_plain` or `paper_wbcsnet2`.
-        settings: tuned (the level's own best) or equal (the same for all levels).
+        level: value of the factor, `paper_plain`, `paper_wbcsnet2` or `control`.
+        setting: number of the setting, from 0; where levels do not share settings, its rank within the level.
         way: scratch, frozen or fine_tuned.
         data: name of the data set of training and scoring.
         repeat: number of the partition into folds, from 0.
@@ -49,7 +43,7 @@ class Key:
     phase: Phase
     number: int | None = None
     level: str | None = None
-    settings: Settings | None = None
+    setting: int | None = None
     way: str | None = None
     data: str | None = None
     repeat: int | None = None
@@ -72,8 +66,8 @@ _SCORES = {
 COLUMNS: dict[str, tuple[pa.DataType, str, str]] = {
     "phase": (pa.string(), "search, confirm, compare, test or transfer", ""),
     "number": (pa.int64(), "number of the trial", ""),
-    "level": (pa.string(), "value of the factor, or one of the paper's networks", ""),
-    "settings": (pa.string(), "tuned: the level's own best; equal: the same for all levels", ""),
+    "level": (pa.string(), "value of the factor, one of the paper's networks, or the control", ""),
+    "setting": (pa.int64(), "number of the setting, from 0; null: the paper's, or over all settings", ""),
     "way": (pa.string(), "scratch, frozen (new head only) or fine_tuned", ""),
     "data": (pa.string(), "data set of training and scoring", ""),
     "repeat": (pa.int64(), "number of the partition into folds, from 0", ""),
@@ -124,7 +118,7 @@ COLUMNS: dict[str, tuple[pa.DataType, str, str]] = {
     **{
         f"difference_{rival}{end}": (
             pa.float64(),
-            f"searched metric minus that of {whom}{what}",
+            f"searched metric minus that of {whom}{what}; only in older studies",
             "",
         )
         for rival, whom in (("reference", "the reference level"), ("best", "the network with the best mean"))
@@ -136,13 +130,32 @@ COLUMNS: dict[str, tuple[pa.DataType, str, str]] = {
     },
     "p_holm": (
         pa.float64(),
-        "p of the corrected resampled t test against the reference, Holm over the levels (transfer: ways)",
+        "p of the corrected resampled t test against the reference, after Holm; only in older studies",
         "",
     ),
-    "p_mcnemar": (pa.float64(), "p of the exact McNemar test against the reference on pooled predictions", ""),
-    "p_better": (pa.float64(), "probability that the level is better than the reference by more than 1 point", ""),
-    "p_equal": (pa.float64(), "probability that the level is within 1 point of the reference", ""),
-    "p_worse": (pa.float64(), "probability that the level is worse than the reference by more than 1 point", ""),
+    "p_mcnemar": (pa.float64(), "p of McNemar's exact test against the reference; only in older studies", ""),
+    "p_better": (pa.float64(), "probability of a true difference above the margin", ""),
+    "p_equal": (pa.float64(), "probability of a true difference within the margin", ""),
+    "p_worse": (pa.float64(), "probability of a true difference below minus the margin", ""),
+    "best_setting": (pa.int64(), "setting at which the level scored best", ""),
+    "best_value": (pa.float64(), "searched metric at that setting; the best of several flatters", ""),
+    "estimate_shrunken": (
+        pa.float64(),
+        "searched metric from level and setting, their interaction shrunk by its noise; the highest wins",
+        "",
+    ),
+    "metric": (pa.string(), "what the contrast is of; losses are negated, so that positive is better", ""),
+    "contrast": (pa.string(), "what is compared", ""),
+    "kind": (pa.string(), "effect, interaction, or pair (a level minus another)", ""),
+    "estimate": (pa.float64(), "size of the contrast; positive is better", ""),
+    "se": (pa.float64(), "its standard error", ""),
+    "df": (pa.float64(), "degrees of freedom of the standard error", ""),
+    "low": (pa.float64(), "lower end of the 95 % interval, simultaneous over the contrast's family", ""),
+    "high": (pa.float64(), "upper end of the 95 % interval, simultaneous over the contrast's family", ""),
+    "p": (pa.float64(), "p value, adjusted over the contrast's family", ""),
+    "outcome": (pa.string(), "better, worse, practically the same, or open; null: too few data", ""),
+    "n_runs": (pa.int64(), "runs that the contrast is averaged over", ""),
+    "looks": (pa.int64(), "looks at the data that the intervals allow for", ""),
     "latency_ms": (pa.float64(), "median time of one image's forward pass on the study's machine", "ms"),
 }
 
@@ -156,6 +169,9 @@ _COMPARISON = (
     "p_better",
     "p_equal",
     "p_worse",
+    "best_setting",
+    "best_value",
+    "estimate_shrunken",
     "n_parameters",
     "macs",
     "latency_ms",
@@ -176,6 +192,10 @@ TABLES: dict[str, tuple[str, ...]] = {
     "predictions": ("image", "label", "predicted"),
     "cells": ("image", "png"),
     "comparison": _COMPARISON,
+    "effects": (
+        *("metric", "contrast", "kind", "estimate", "se", "df", "low", "high", "p", "outcome"),
+        *("p_better", "p_equal", "p_worse", "n_runs", "looks"),
+    ),
     "transfer": _COMPARISON,
     "pareto": ("value", *METRIC_NAMES, "n_parameters", "macs"),
 }
