@@ -1,140 +1,131 @@
-"""The rows of the comparison and transfer tables, computed from folds and predictions."""
+"""The rows of the effects table: every contrast of a comparison, each with one estimate, interval and p value."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import nan
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
-from search.analysis.statistics import (
-    Difference,
-    LevelComparison,
-    compare_levels,
-    interval_over_folds,
-    paired_difference,
+from search.analysis.contrasts import (
+    Estimates,
+    Simultaneous,
+    estimate,
+    heterogeneity,
+    probabilities,
+    simultaneous,
 )
-from search.common.metrics import METRIC_NAMES, Metrics, score
-from search.records.results import first_repeat
+from search.analysis.families import Contrast, Kind
+from search.analysis.gathering import Gathered
+from search.analysis.measures import Measure
+from search.analysis.outcome import outcome
 
+LEAST_FOLDS, LEAST_IMAGES, LEAST_GROUPS = 5, 5, 5
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairedScores:
-    """Scores of two networks on the folds that both finished.
+class Judged:
+    """A family of contrasts by one measure.
 
     Attributes:
-        a, b: shape (n_folds_total,), the same folds in the same order.
-        n_train, n_val: images in the parts of a fold, on average.
+        found: estimates with their errors.
+        adjusted: intervals and p values; None where the data are too few to judge.
     """
 
-    a: NDArray[np.float64]
-    b: NDArray[np.float64]
-    n_train: float
-    n_val: float
+    contrasts: Sequence[Contrast]
+    measure: Measure
+    margin: float
+    n_runs: int
+    looks: Sequence[int]
+    found: Estimates
+    adjusted: Simultaneous | None
 
-    def __len__(self) -> int:
-        return len(self.a)
+    def rows(self) -> list[Row]:
+        """One row of the effects table for each contrast, without the study's part of the key."""
+        return [self._row(number, contrast) for number, contrast in enumerate(self.contrasts)]
 
-    @property
-    def difference(self) -> Difference:
-        """Mean of a - b, with its interval and p value; needs at least one fold."""
-        return paired_difference(self.a, self.b, self.n_train, self.n_val)
+    def _row(self, number: int, contrast: Contrast) -> Row:
+        size, se = float(self.found.estimate[number]), float(self.found.se[number])
+        row: Row = {
+            "level": contrast.level,
+            "metric": self.measure.name,
+            "contrast": contrast.name,
+            "kind": contrast.kind,
+            "estimate": size,
+            "se": se,
+            "df": self.found.df,
+            "n_runs": self.n_runs,
+            "looks": len(self.looks),
+        }
+        if self.adjusted is None:
+            return row
+        low, high = float(self.adjusted.low[number]), float(self.adjusted.high[number])
+        margin = self.margin if self.measure.has_margin else None
+        row |= {
+            "low": low,
+            "high": high,
+            "p": float(self.adjusted.p[number]),
+            "outcome": outcome(low, high, margin),
+        }
+        if margin is not None:
+            better, equal, worse = probabilities(size, se, self.found.df, margin)
+            row |= {"p_better": better, "p_equal": equal, "p_worse": worse}
+        return row
 
 
-def pair(a: pd.DataFrame, b: pd.DataFrame, metric: str) -> PairedScores:
-    """Pair two networks' rows of the folds table by repeat and fold; a fold that one of them lacks is left out."""
-    scores = [rows.set_index(["repeat", "fold"])[metric] for rows in (a, b)]
-    both = pd.concat(scores, axis=1, join="inner", keys=["a", "b"]).dropna().sort_index()
-    return PairedScores(
-        a=both["a"].to_numpy(float),
-        b=both["b"].to_numpy(float),
-        n_train=a["n_train"].mean(),
-        n_val=a["n_val"].mean(),
+def judge(
+    gathered: Gathered, contrasts: Sequence[Contrast], measure: Measure, margin: float, looks: Sequence[int] = (1,)
+) -> Judged:
+    """Judge a family of contrasts by one measure.
+
+    Args:
+        contrasts: of `gathered.levels`.
+        margin: see `search.analysis.outcome`.
+        looks: number of runs at every planned look.
+    """
+    found = estimate(gathered.scores(measure), np.array([contrast.weights for contrast in contrasts]))
+    return Judged(
+        contrasts=contrasts,
+        measure=measure,
+        margin=margin,
+        n_runs=len(gathered.runs),
+        looks=looks,
+        found=found,
+        adjusted=None if lacking(gathered) else simultaneous(found, looks),
     )
 
 
-def pooled_metrics(predictions: pd.DataFrame, classes: Sequence[str]) -> Metrics:
-    """Metrics of all predictions taken together, as from one confusion matrix.
+def by_setting(gathered: Gathered, contrasts: Sequence[Contrast], measure: Measure) -> list[Row]:
+    """The contrasts at every setting, and one test of whether they differ between settings.
 
-    Args:
-        predictions: rows of the predictions table.
-        classes: of their data set.
+    Their p values and intervals are null: a contrast has only one, over all settings.
     """
-    labels = pd.Categorical(predictions["label"], categories=list(classes)).codes.astype(np.int64)
-    return score(labels, predictions[[f"probability_{name}" for name in classes]].to_numpy(float))
+    numbers = np.unique(gathered.settings)
+    if len(numbers) < 2:
+        return []
+    weights = np.array([contrast.weights for contrast in contrasts])
+    rows = []
+    for number in numbers:
+        part = gathered.of_runs(np.flatnonzero(gathered.settings == number))
+        found = estimate(part.scores(measure), weights)
+        for contrast, size, se in zip(contrasts, found.estimate, found.se, strict=True):
+            about = {"level": contrast.level, "setting": int(number), "metric": measure.name}
+            shown = {"contrast": contrast.name, "kind": contrast.kind, "n_runs": len(part.runs)}
+            rows.append({**about, **shown, "estimate": float(size), "se": float(se), "df": found.df})
+    p = nan if lacking(gathered) else heterogeneity(gathered.scores(measure), weights, gathered.settings)
+    test: Row = {"metric": measure.name, "contrast": "differences between settings", "kind": Kind.HETEROGENEITY}
+    return [*rows, {**test, "p": None if np.isnan(p) else p, "n_runs": len(gathered.runs)}]
 
 
-def compare_settings(
-    folds: pd.DataFrame, predictions: pd.DataFrame, *, reference: str, metric: str, classes: Sequence[str]
-) -> dict[str, Row]:
-    """Compare the levels that were trained on the same folds.
-
-    Args:
-        folds, predictions: rows of the tables; their column `level` names what is compared.
-        reference: the level that differences and tests refer to; if it is missing, those columns stay empty.
-        metric: the metric of differences and tests.
-        classes: of their data set.
-    Returns:
-        level -> the columns of the comparison table that depend on folds and predictions. A level that lacks a
-        fold which another one has is left out.
-    """
-    grouped = dict(_complete_levels(folds))
-    if not grouped:
-        return {}
-    predictions = predictions.sort_values(["repeat", "image"])  # so that images pair
-    by_level = {str(level): rows for level, rows in predictions.groupby("level") if level in grouped}
-    n_train, n_val = folds["n_train"].mean(), folds["n_val"].mean()
-    compared: Mapping[str, LevelComparison] = {}
-    if reference in grouped:
-        scores = {level: rows[metric].to_numpy(float) for level, rows in grouped.items()}
-        # Each image once: McNemar's test would take repeats for new images.
-        correct = {level: _is_correct(first_repeat(rows)) for level, rows in by_level.items()}
-        compared = compare_levels(scores, correct, reference, n_train, n_val)
-    return {
-        level: {
-            "n_images": rows["image"].nunique(),
-            **asdict(pooled_metrics(rows, classes)),
-            **_over_folds(grouped[level], n_train, n_val),
-            **(_differences(compared[level]) if level in compared else {}),
-        }
-        for level, rows in by_level.items()
-    }
-
-
-def _is_correct(predictions: pd.DataFrame) -> NDArray[np.bool_]:
-    return (predictions["label"] == predictions["predicted"]).to_numpy(bool)
-
-
-def _complete_levels(folds: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The levels that have all folds, each with its folds in order, so that they pair."""
-    n_wanted = len(folds[["repeat", "fold"]].drop_duplicates())
-    for level, rows in folds.groupby("level", sort=False):
-        if len(rows) == n_wanted:
-            yield str(level), rows.sort_values(["repeat", "fold"])
-
-
-def _over_folds(folds: pd.DataFrame, n_train: float, n_val: float) -> Row:
-    row: Row = {}
-    for name in METRIC_NAMES:
-        interval = interval_over_folds(folds[name].to_numpy(float), n_train, n_val)
-        row |= {f"{name}_mean": interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
-    return row
-
-
-def _differences(compared: LevelComparison) -> Row:
-    row: Row = {
-        "p_holm": compared.p_holm,
-        "p_mcnemar": compared.p_mcnemar,
-        **asdict(compared.posterior),
-    }
-    for rival in ("reference", "best"):
-        difference = getattr(compared, f"difference_{rival}")
-        row |= {
-            f"difference_{rival}": difference.mean,
-            f"difference_{rival}_low": difference.low,
-            f"difference_{rival}_high": difference.high,
-        }
-    return {name: None if np.isnan(value) else value for name, value in row.items()}
+def lacking(gathered: Gathered) -> str | None:
+    """What is missing to judge contrasts at all; None if nothing is."""
+    n_folds = sum(len(np.unique(folds)) for folds in gathered.folds)
+    if n_folds < LEAST_FOLDS:
+        return f"{LEAST_FOLDS} folds over all runs (it has {n_folds})"
+    fewest = int(np.unique(gathered.labels, return_counts=True)[1].min())
+    if fewest < LEAST_IMAGES:
+        return f"{LEAST_IMAGES} images of every class (the smallest has {fewest})"
+    if gathered.groups is not None and len(np.unique(gathered.groups)) < LEAST_GROUPS:
+        return f"{LEAST_GROUPS} groups (it has {len(np.unique(gathered.groups))})"
+    return None

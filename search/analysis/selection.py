@@ -1,4 +1,4 @@
-"""Choice of the configurations that represent the levels, and of the settings that all levels share."""
+"""Choice of the settings that levels are compared at, from the trials of a search."""
 
 from collections.abc import Mapping, Sequence
 from operator import ge
@@ -9,19 +9,48 @@ from search.space import Params
 Trial = Mapping[str, Any]
 
 
-def best_trials(trials: Sequence[Trial]) -> dict[str, Trial]:
-    """The trial that represents each level that has a complete one.
+def kept_settings(trials: Sequence[Trial], n: int) -> list[int]:
+    """The n settings with the best mean value over the levels, best first.
 
-    It has the best confirmed value if finalists were confirmed, otherwise the best value.
+    A setting is kept for its mean, never for the level that it suits best: otherwise luck in tuning would look like
+    a difference between levels.
+
+    Args:
+        trials: of levels that share settings, with `number`, `level`, `setting`, `state`, `value`.
+    Returns:
+        Numbers of settings. Settings whose trials are all complete come first; if there are too few of them, those
+        with the most complete trials follow, a missing one counting as 0.
+    """
+    n_levels = len({trial["level"] for trial in trials})
+    values: dict[int, list[float]] = {}
+    for trial in sorted(trials, key=lambda trial: trial["number"]):
+        if trial["state"] == "COMPLETE":
+            values.setdefault(int(trial["setting"]), []).append(trial["value"])
+    most = max(map(len, values.values()), default=0)
+    # Settings that were dropped are no rivals, unless every setting lacks the same number of levels.
+    whole = [setting for setting, found in values.items() if len(found) == most]
+    return sorted(whole, key=lambda setting: -sum(values[setting]) / n_levels)[:n]
+
+
+def setting_params(trials: Sequence[Trial], setting: int) -> dict[str, Params]:
+    """level -> parameters of the trials of a setting, whatever their state."""
+    return {str(trial["level"]): trial["params"] for trial in trials if trial["setting"] == setting}
+
+
+def kept_trials(trials: Sequence[Trial], n: int) -> dict[str, list[Trial]]:
+    """The n best trials of each level that has a complete one, best first.
+
+    Confirmed trials come first, by their confirmed value, then the others by their value.
 
     Args:
         trials: with `number`, `level`, `state`, `value`, `confirmed_value` (higher is better).
     """
-    best: dict[str, Trial] = {}
-    for level, ranked in _ranked(trials).items():
-        confirmed = [trial for trial in ranked if trial["confirmed_value"] is not None]
-        best[level] = max(confirmed, key=lambda trial: trial["confirmed_value"]) if confirmed else ranked[0]
-    return best
+
+    def worth(trial: Trial) -> tuple[bool, float]:
+        confirmed = trial["confirmed_value"]
+        return (confirmed is not None, trial["value"] if confirmed is None else confirmed)
+
+    return {level: sorted(ranked, key=worth, reverse=True)[:n] for level, ranked in _ranked(trials).items()}
 
 
 def finalists(trials: Sequence[Trial], n: int) -> list[Trial]:
@@ -57,33 +86,3 @@ def _ranked(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
         if trial["state"] == "COMPLETE":
             ranked.setdefault(trial["level"], []).append(trial)
     return {level: sorted(found, key=lambda trial: -trial["value"]) for level, found in ranked.items()}
-
-
-def equal_settings(trials: Sequence[Trial], levels: Sequence[str]) -> Params | None:
-    """The settings that are best on average over the levels.
-
-    Only settings that every level tried are comparable; the first points and the random start are the same for all
-    levels. A level with fewer parameters than others tried the settings if its own parameters agree with them. A
-    pruned trial counts with the value at which it stopped, a failed one with the worst.
-
-    Args:
-        trials: with `level`, `state`, `value`, `params` (without the factor).
-    Returns:
-        The parameters; None if no settings were tried at every level.
-    """
-    best: Params | None = None
-    best_worth = -1.0
-    for settings in (trial["params"] for trial in trials):
-        worths = [_worth_at(level, settings, trials) for level in levels]
-        tried = [worth for worth in worths if worth is not None]
-        if len(tried) == len(levels) and sum(tried) > best_worth:
-            best, best_worth = dict(settings), sum(tried)
-    return best
-
-
-def _worth_at(level: str, settings: Params, trials: Sequence[Trial]) -> float | None:
-    """The value of the settings at a level; None if it did not try them."""
-    for trial in trials:
-        if trial["level"] == level and trial["params"].items() <= settings.items():
-            return 0.0 if trial["state"] == "FAIL" else trial["value"]
-    return None
