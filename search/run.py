@@ -16,7 +16,8 @@ from search.records.arguments import Arguments, Resources
 
 OUTPUT = Parameter(group=Group("Output", sort_key=5))
 # A resumed study keeps its other arguments.
-WITH_RESUME = {"resume", "force", "output", "trials", "repeats", *(field.name for field in fields(Resources))}
+EXTENSIONS = ("trials", "repeats", "until_settled")
+WITH_RESUME = {"resume", "force", "output", *EXTENSIONS, *(field.name for field in fields(Resources))}
 
 
 def _check_combination(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -34,7 +35,7 @@ def _check_combination(app: App, commands: tuple[str, ...], arguments: ArgumentC
         if name.removeprefix("--").replace("-", "_") not in WITH_RESUME:
             raise InputError(
                 f"{name}: not allowed with --resume, which keeps the study's own arguments; "
-                "only --trials and --repeats can extend it"
+                "only --trials, --repeats and --until-settled can extend it"
             )
 
 
@@ -52,12 +53,12 @@ def main(
     force: Annotated[bool, OUTPUT] = False,
     dry_run: Annotated[bool, OUTPUT] = False,
 ) -> None:
-    """Find out where a residual block belongs: search every placement, compare the best, and transfer the winner.
+    """Find out where a residual block belongs: search settings, compare all placements, and transfer the winner.
 
     Args:
         output: Folder in which the study's folder is created.
         name: Name of the study's folder; by default space, date and time.
-        resume: Folder of a study to resume, or to extend with more --trials or --repeats.
+        resume: Folder of a study to resume, or to extend with more --trials, --repeats or --until-settled.
         force: Resume even if data, space or code have changed, or a journal is damaged.
         dry_run: Print the plan and its cost, and stop.
     """
@@ -68,7 +69,7 @@ def main(
 
     if resume is not None:
         repeats = arguments.repeats if arguments.repeats > 1 else None
-        extension = Extension(trials=arguments.trials, repeats=repeats)
+        extension = Extension(trials=arguments.trials, repeats=repeats, until_settled=arguments.until_settled)
         _show(resumed_study(resume, resources, extension, force=force))
     elif dry_run:
         plan_only(arguments, resources)

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from search.analysis.contrasts import Scores
 from search.analysis.measures import Floats, Measure
-from search.common.metrics import Metrics, score
 
 
 @dataclass(frozen=True)
@@ -99,17 +98,6 @@ def gather(
         labels=pd.Categorical(of_first[0]["label"], categories=list(classes)).codes.astype(np.int64),
         groups=None if groups is None else _numbers([groups[image] for image in images]),
     )
-
-
-def pooled_metrics(predictions: pd.DataFrame, classes: Sequence[str]) -> Metrics:
-    """Metrics of all predictions taken together, as from one confusion matrix.
-
-    Args:
-        predictions: rows of the predictions table.
-        classes: of their data set.
-    """
-    labels = pd.Categorical(predictions["label"], categories=list(classes)).codes.astype(np.int64)
-    return score(labels, predictions[[f"probability_{name}" for name in classes]].to_numpy(float))
 
 
 def _numbers(names: Sequence[str]) -> NDArray[np.int64]:

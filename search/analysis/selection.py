@@ -12,8 +12,8 @@ Trial = Mapping[str, Any]
 def kept_settings(trials: Sequence[Trial], n: int) -> list[int]:
     """The n settings with the best mean value over the levels, best first.
 
-    A setting is kept for its mean, never for the level that it suits best: otherwise luck in tuning would look like
-    a difference between levels.
+    A setting is kept for its mean, never for the level that it suits best: otherwise luck in tuning would look
+    like a difference between levels.
 
     Args:
         trials: of levels that share settings, with `number`, `level`, `setting`, `state`, `value`.

@@ -36,10 +36,12 @@ class Plan:
         finalists: trials of each level that are confirmed; 1 (also the default of older studies) confirms none.
         compare_settings: settings that the levels are compared at, at most; 0 in older studies, which compared
             levels at their own best settings, and all at settings that they share.
+        control: the comparison holds the reference twice.
         folds: of one partition of the comparison and the transfer.
         repeats: of the transfer, and of the comparison at every setting.
         most_runs: runs of the comparison, at most.
-        looks: times that the comparison is looked at, at most, to see whether it is settled.
+        looks: runs of the comparison at each time that it is looked at to see whether it is settled; the last
+            look is after `most_runs`.
         phases: in order, each at its worst case: no trial stopped early, every level at its largest network.
     """
 
@@ -50,10 +52,11 @@ class Plan:
     shares_settings: bool = False
     finalists: int = 1
     compare_settings: int = 0
+    control: bool = False
     folds: int
     repeats: int
     most_runs: int = 1
-    looks: int = 1
+    looks: tuple[int, ...] = (1,)
     phases: tuple[PlannedPhase, ...]
 
     @property
@@ -100,7 +103,9 @@ class Description:
         started, finished: ISO 8601, UTC; `finished` is None until the study is finished.
         commands: command lines that ran the study.
         forced: changes since the start that --force accepted.
-        looks: looks at the comparison so far; more than planned if the study was extended.
+        looked_at: runs of the comparison at each time that it was looked at.
+        beyond_plan: the study was extended after it had been looked at for the last time that it planned, so the
+            error rate of its intervals is no longer guaranteed.
         recommendation: see `search.analysis.recommendation`.
         winner: level, setting and parameters of the network that was scored on the test set.
         test: its scores there, by metric.
@@ -123,7 +128,8 @@ class Description:
     finished: str | None = None
     commands: tuple[str, ...] = ()
     forced: tuple[str, ...] = ()
-    looks: int = 1
+    looked_at: tuple[int, ...] = ()
+    beyond_plan: bool = False
     recommendation: dict[str, Any] | None = None
     winner: dict[str, Any] | None = None
     test: dict[str, float] | None = None

@@ -1,18 +1,26 @@
-"""The comparison phase: tuned levels, equal settings and the paper's networks on the same folds."""
+"""The comparison phase: all levels at the kept settings, and the paper's networks, in one run after another.
 
-from collections.abc import Sequence
+A run is one setting, one partition into folds and one set of seeds, the same for all levels. Runs differ in all
+three, because a difference that only one of each shows may be due to them.
+
+Source of that idea: X. Bouthillier et al., Accounting for variance in machine learning benchmarks, MLSys (2021).
+"""
+
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
 
-from search.analysis.comparison import compare_settings
-from search.analysis.selection import best_trials, equal_settings
+from search.analysis.levels import Analysis, Question, analyse
+from search.analysis.pooling import score_columns
+from search.analysis.selection import kept_settings, kept_trials, setting_params
 from search.common.errors import StudyFailedError
 from search.data.imageset import ImageSet
-from search.records.results import best_level
-from search.records.schema import Key, Phase, Settings
-from search.space import PAPER_LEVELS, Configuration, Params
+from search.records.results import best_configuration
+from search.records.schema import Key, Phase
+from search.space import CONTROL_LEVEL, PAPER_LEVELS, Configuration, Params
 from search.study.context import Network, Study, sized
 from search.study.plan import level_configuration
 from wbcmodels.cost import model_size
@@ -23,20 +31,17 @@ class Candidate:
     """A configuration that is compared.
 
     Attributes:
-        settings: tuned or equal; None for the paper's networks.
-        trained_as: settings under which its folds are recorded: a level whose equal settings are those that it was
-            tuned to is trained once.
+        setting: its number; None for the paper's networks, which have settings of their own.
     """
 
     level: str
-    settings: Settings | None
-    trained_as: Settings | None
+    setting: int | None
     params: Params
     configuration: Configuration
 
     def key(self, phase: Phase, data: ImageSet, way: str | None = None) -> Key:
         """Key of its rows in a phase, without repeat, seed and fold."""
-        return Key(phase=phase, level=self.level, settings=self.settings, way=way, data=data.source)
+        return Key(phase=phase, level=self.level, setting=self.setting, way=way, data=data.source)
 
     def network(self, phase: Phase, data: ImageSet) -> Network:
         """What a phase trains of it."""
@@ -54,100 +59,186 @@ class Candidate:
 
 
 def candidates(study: Study) -> list[Candidate]:
-    """What is compared, chosen from the search's trials."""
-    trials = study.trials()
-    best = best_trials(trials)
-    tuned = {
-        level: _candidate(study, level, Settings.TUNED, best[level]["params"])
-        for level in study.space.levels
-        if level in best
-    }
-    found = list(tuned.values())
-    equal = equal_settings(trials, tuple(tuned)) if study.space.factor is not None else None
-    if equal is not None:
-        found += [_candidate(study, level, Settings.EQUAL, equal, rival=rival) for level, rival in tuned.items()]
-    return found + [_candidate(study, level, None, {}) for level in PAPER_LEVELS]
+    """What is compared, chosen from the search's trials: kept settings in order, then the paper's networks."""
+    space, profile, found = study.space, study.plan.profile, []
+    for setting, params_of_level in _kept(study).items():
+        own = {level: params_of_level[level] for level in space.levels if level in params_of_level}
+        if study.plan.control and space.reference in own:
+            own[CONTROL_LEVEL] = own[space.reference]
+        for level, params in own.items():
+            trained = space.reference if level == CONTROL_LEVEL else level
+            configuration = level_configuration(space, trained, profile, params)
+            found.append(Candidate(level=level, setting=setting, params=params, configuration=configuration))
+    for level in PAPER_LEVELS:
+        configuration = level_configuration(space, level, profile, {})
+        found.append(Candidate(level=level, setting=None, params={}, configuration=configuration))
+    return found
 
 
 def compare(study: Study) -> None:
-    """Train what is not recorded yet, and write the comparison table.
+    """Train what is not recorded yet, run after run, and write the tables; stop when nothing is open.
 
     Raises:
         StudyFailedError: no level finished all its folds.
     """
     everyone, plan = candidates(study), study.plan
-    networks = [c.network(Phase.COMPARE, study.source) for c in everyone if c.settings == c.trained_as]
-    times = f", repeated {plan.repeats} times" if plan.repeats > 1 else ""
-    study.reporter.phase(Phase.COMPARE, f"{len(networks)} configurations on the same {plan.folds} folds{times}")
-    if study.space.factor is not None and not any(candidate.settings == Settings.EQUAL for candidate in everyone):
-        study.reporter.note("no settings were tried at every level, so none are compared at equal settings")
-    study.renew(networks)
-    study.cross_validate(networks, study.source, study.development, plan.folds, plan.repeats)
-    rows = _rows(study, everyone)
-    if not any(row["settings"] == Settings.TUNED for row in rows):
-        raise StudyFailedError("the comparison failed: no level finished all its folds")
-    study.ledger.replace("comparison", rows)
+    settings = list(dict.fromkeys(c.setting for c in everyone if c.setting is not None))
+    study.reporter.phase(Phase.COMPARE, _announced(study, len(settings)))
+    study.renew([candidate.network(Phase.COMPARE, study.source) for candidate in everyone])
+    latencies = study.workers.latencies([sized(c.configuration, study.source).model for c in everyone])
+    latency_of = {(c.level, c.setting): latency for c, latency in zip(everyone, latencies, strict=True)}
+    budget_s = study.arguments.settling_budget_s
+    deadline = float("inf") if budget_s is None else time.monotonic() + budget_s
+    for n_runs in plan.looks:
+        _train(study, everyone, settings, n_runs)
+        analysis = _look(study, everyone, latency_of, n_runs)
+        if analysis.settled or time.monotonic() > deadline:
+            break
+    _say_result(study, analysis, n_runs)
 
 
 def winner(study: Study) -> Candidate:
-    """The level with the best pooled metric, each at its tuned settings; the first of equals."""
-    level = best_level(study.frame("comparison", Phase.COMPARE), study.metric)
-    return next(c for c in candidates(study) if c.level == level and c.settings == Settings.TUNED)
+    """The level and setting with the best estimate."""
+    best = best_configuration(study.frame("comparison", Phase.COMPARE), study.metric)
+    assert best is not None  # a comparison without a level has failed
+    return next(c for c in candidates(study) if (c.level, c.setting) == (best["level"], best["setting"]))
 
 
-def _candidate(
-    study: Study, level: str, settings: Settings | None, params: Params, rival: Candidate | None = None
-) -> Candidate:
-    configuration = level_configuration(study.space, level, study.plan.profile, params)
-    same = rival is not None and rival.configuration == configuration
-    return Candidate(
-        level=level,
-        settings=settings,
-        trained_as=Settings.TUNED if same else settings,
-        params=params,
-        configuration=configuration,
+def question(study: Study) -> Question:
+    """What the comparison asks, as far as it has come."""
+    source, looked_at = study.source, study.folder.description.get("looked_at", [])
+    return Question(
+        levels=study.space.levels,
+        reference=study.space.reference,
+        effects={effect.name: effect.levels for effect in study.space.effects},
+        metric=study.metric,
+        margin=study.arguments.margin / 100,
+        classes=source.classes,
+        groups=None if source.groups is None else dict(zip(source.names, source.groups, strict=True)),
+        looks=sorted({*study.plan.looks, *looked_at}),
     )
 
 
-def _rows(study: Study, everyone: Sequence[Candidate]) -> list[dict[str, Any]]:
-    folds, predictions = study.frame("folds", Phase.COMPARE), study.frame("predictions", Phase.COMPARE)
-    latencies = study.workers.latencies(
-        [sized(candidate.configuration, study.source).model for candidate in everyone]
+def enter_effects(study: Study, phase: Phase, rows: Sequence[Mapping[str, Any]], data: ImageSet) -> None:
+    """Replace a phase's rows of the effects table."""
+    others = [row for row in study.ledger.read("effects").to_pylist() if row["phase"] != phase]
+    study.ledger.replace("effects", [*others, *({"phase": phase, "data": data.source, **row} for row in rows)])
+
+
+def _kept(study: Study) -> dict[int, dict[str, Params]]:
+    """The settings that are compared, best first: number -> level -> parameters."""
+    trials, n = study.trials(), study.plan.compare_settings
+    if study.space.shares_settings:
+        return {setting: setting_params(trials, setting) for setting in kept_settings(trials, n)}
+    kept = kept_trials(trials, n)
+    return {
+        rank: {level: own[rank]["params"] for level, own in kept.items() if rank < len(own)} for rank in range(n)
+    }
+
+
+def _announced(study: Study, n_settings: int) -> str:
+    plan = study.plan
+    n_levels = len(study.space.levels) + plan.control
+    what = f"{n_levels} levels at {n_settings} settings" if n_levels > 1 else f"{n_settings} settings"
+    most = "at most " if len(plan.looks) > 1 else ""
+    return f"{what} and the paper's networks, {most}{plan.most_runs} runs of {plan.folds} folds"
+
+
+def _train(study: Study, everyone: Sequence[Candidate], settings: Sequence[int], n_runs: int) -> None:
+    """Train the first runs; the paper's networks take part in the first one."""
+    source, entries = study.source, []
+    for repeat in range(n_runs):
+        setting = settings[repeat % len(settings)]
+        taking_part = [c for c in everyone if c.setting == setting or (c.setting is None and repeat == 0)]
+        networks = [candidate.network(Phase.COMPARE, source) for candidate in taking_part]
+        entries += study.cross_validation(networks, source, study.development, study.plan.folds, repeat)
+    study.train(entries, source)
+
+
+def _look(
+    study: Study,
+    everyone: Sequence[Candidate],
+    latency_of: Mapping[tuple[str, int | None], float],
+    n_runs: int,
+) -> Analysis:
+    """Analyse the first runs, and write what they show."""
+    folds, predictions = (
+        frame[frame["repeat"] < n_runs]
+        for frame in (study.frame("folds", Phase.COMPARE), study.frame("predictions", Phase.COMPARE))
     )
-    latency_of = {(c.level, c.settings): latency for c, latency in zip(everyone, latencies, strict=True)}
+    costs = {
+        (c.level, c.setting): model_size(c.configuration.model, len(study.source.classes))["macs"]
+        for c in everyone
+        if c.setting is not None
+    }
+    analysis = analyse(predictions, question(study), costs)
+    if analysis is None:
+        raise StudyFailedError("the comparison failed: no level finished all its folds")
+    rows = _rows(study, everyone, folds, predictions, latency_of, analysis)
+    study.ledger.replace("comparison", rows)
+    enter_effects(study, Phase.COMPARE, analysis.rows, study.source)
+    looked_at = study.folder.description.get("looked_at", [])
+    recommended = None if analysis.recommendation is None else asdict(analysis.recommendation)
+    study.folder.update(looked_at=sorted({*looked_at, n_runs}), recommendation=recommended)
+    return analysis
+
+
+def _rows(
+    study: Study,
+    everyone: Sequence[Candidate],
+    folds: pd.DataFrame,
+    predictions: pd.DataFrame,
+    latency_of: Mapping[tuple[str, int | None], float],
+    analysis: Analysis,
+) -> list[dict[str, Any]]:
+    """The comparison table: every level at every setting and over all settings, and the paper's networks."""
     rows = []
-    for settings in Settings:
-        # The paper's networks are compared with the tuned levels; they have no equal settings.
-        together = [
-            c
-            for c in everyone
-            if c.settings == settings or (c.level in PAPER_LEVELS and settings == Settings.TUNED)
-        ]
-        if not together:
+    n_runs, judged = folds["repeat"].nunique(), {level for level, _ in analysis.estimates}
+    for level in dict.fromkeys(candidate.level for candidate in everyone):
+        own_folds, own = (frame[frame["level"] == level] for frame in (folds, predictions))
+        n_folds = study.plan.folds * (1 if level in PAPER_LEVELS else n_runs)
+        if level not in judged and (level in study.space.levels or len(own_folds) < n_folds):
+            study.reporter.note(f"{level}: not all its folds finished, so it is left out of the comparison")
             continue
-        compared = compare_settings(
-            _of(together, folds),
-            _of(together, predictions),
-            reference=study.space.reference,
-            metric=study.metric,
-            classes=study.source.classes,
-        )
-        for candidate in together:
-            if candidate.level not in compared:
-                name = f"{candidate.level} ({candidate.settings})" if candidate.settings else candidate.level
-                study.reporter.note(f"{name}: not all its folds finished, so it is left out of the comparison")
+        by_setting = []
+        for candidate in (candidate for candidate in everyone if candidate.level == level):
+            trained = own_folds["setting"].fillna(-1) == (-1 if candidate.setting is None else candidate.setting)
+            if not trained.any():  # with fewer runs than settings
                 continue
-            latency_ms = latency_of[candidate.level, candidate.settings]
-            key = candidate.key(Phase.COMPARE, study.source)
-            rows.append(candidate.row(key, study.source, compared[candidate.level], latency_ms))
+            of_setting = own["repeat"].isin(own_folds.loc[trained, "repeat"])
+            row = candidate.row(
+                candidate.key(Phase.COMPARE, study.source),
+                study.source,
+                score_columns(own_folds[trained], own[of_setting], study.source.classes),
+                latency_of[level, candidate.setting],
+            )
+            row["estimate_shrunken"] = analysis.estimates.get((level, candidate.setting or 0))
+            by_setting.append(row)
+        rows += by_setting
+        if level not in PAPER_LEVELS:
+            rows.append(_over_settings(study, by_setting, own_folds, own, analysis.best[1]))
     return rows
 
 
-def _of(together: Sequence[Candidate], frame: pd.DataFrame) -> pd.DataFrame:
-    """The candidates' rows of a table."""
-    settings = frame["settings"].fillna("")
-    parts = [
-        frame[(frame["level"] == candidate.level) & (settings == (candidate.trained_as or ""))]
-        for candidate in together
-    ]
-    return pd.concat(parts)
+def _over_settings(
+    study: Study,
+    by_setting: Sequence[Mapping[str, Any]],
+    folds: pd.DataFrame,
+    predictions: pd.DataFrame,
+    best_setting: int,
+) -> dict[str, Any]:
+    """A level's row over all settings; its costs are those at the winner's setting."""
+    at_best = next(row for row in by_setting if row["setting"] == best_setting)
+    highest = max(by_setting, key=lambda row: row[study.metric])
+    return {
+        **{name: at_best[name] for name in ("phase", "level", "data", "n_parameters", "macs", "latency_ms")},
+        **score_columns(folds, predictions, study.source.classes),
+        "best_setting": highest["setting"],
+        "best_value": highest[study.metric],
+    }
+
+
+def _say_result(study: Study, analysis: Analysis, n_runs: int) -> None:
+    if len(study.plan.looks) > 1:
+        ending = "nothing is open" if analysis.settled else "some differences are still open"
+        study.reporter.say(f"looked at after {n_runs} runs of at most {study.plan.most_runs}: {ending}")

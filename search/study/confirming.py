@@ -1,6 +1,6 @@
 """The confirmation phase: each level's best few on fresh folds, since the best of many is also lucky."""
 
-from search.analysis.comparison import pooled_metrics
+from search.analysis.pooling import pooled_metrics
 from search.analysis.selection import finalists
 from search.records.schema import Key, Phase
 from search.study.context import Network, Study
@@ -23,7 +23,7 @@ def confirm(study: Study) -> None:
         )
         for trial in chosen
     ]
-    study.cross_validate(networks, source, study.development, n_folds)
+    study.train(study.cross_validation(networks, source, study.development, n_folds), source)
     _set_confirmed_values(study)
     _say_result(study)
 

@@ -21,7 +21,7 @@ from search.records.recorder import Recorder, title_of
 from search.records.schema import Key
 from search.records.studyfolder import StudyFolder
 from search.records.timing import Timing
-from search.space import Configuration, Params, Space
+from search.space import CONTROL_LEVEL, Configuration, Params, Space
 from search.study.plan import FROZEN_SHARE, training_cost
 from search.training.types import FoldScore, Images, Task
 from search.tuning.cluster import Cluster
@@ -119,24 +119,25 @@ class Study:
         seed = derive_seed(self.seed, "folds", purpose, repeat)
         return stratified_folds(data.labels, data.groups, n_folds=n_folds, seed=seed, among=among)
 
-    def cross_validate(
-        self, networks: Sequence[Network], data: ImageSet, among: Indices, n_folds: int, repeats: int | None = None
-    ) -> None:
-        """Train networks of one phase on the same folds, each fold with the same seed for all of them.
+    def cross_validation(
+        self, networks: Sequence[Network], data: ImageSet, among: Indices, n_folds: int, repeat: int = 0
+    ) -> list[tuple[Key, Job]]:
+        """Trainings of networks of one phase on the same folds, each fold with the same seed for all of them.
+
+        The control alone has seeds of its own.
 
         Args:
             among: indices of the images to partition.
-            repeats: of the whole partition; None makes one partition, whose seeds do not depend on the repeat.
+            repeat: number of the partition.
         """
         phase, entries = networks[0].key.phase, []
-        for repeat in range(repeats or 1):
-            for fold, split in enumerate(self.partition(data, among, phase, n_folds, repeat)):
-                place = (fold,) if repeats is None else (repeat, fold)
-                seed = derive_seed(self.seed, phase, *place)
-                for network in networks:
-                    key = replace(network.key, repeat=repeat, seed=seed, fold=fold)
-                    entries.append((key, network.job(split.train, split.val, seed)))
-        self.train(entries, data)
+        for fold, split in enumerate(self.partition(data, among, phase, n_folds, repeat)):
+            for network in networks:
+                own = (CONTROL_LEVEL,) if network.key.level == CONTROL_LEVEL else ()
+                seed = derive_seed(self.seed, phase, repeat, fold, *own)
+                key = replace(network.key, repeat=repeat, seed=seed, fold=fold)
+                entries.append((key, network.job(split.train, split.val, seed)))
+        return entries
 
     def train(
         self,
@@ -194,14 +195,14 @@ class Study:
         first, subjects = networks[0].key, self.folder.description.get("subjects", {})
         new: list[dict[str, Any]] = []
         for network in networks:
-            subject = {"level": network.key.level, "settings": network.key.settings, "params": network.params}
+            subject = {"level": network.key.level, "setting": network.key.setting, "params": network.params}
             if subject not in new:
                 new.append(subject)
         outdated = [subject for subject in subjects.get(first.phase, []) if subject not in new]
         if outdated:
             self.checkpoints.clear()
         for subject in outdated:
-            chosen = {name: subject[name] for name in ("level", "settings")}
+            chosen = {name: subject[name] for name in ("level", "setting")}
             self.ledger.forget_all(phase=first.phase, **chosen, data=first.data)
         self.folder.update(subjects={**subjects, first.phase: new})
         return bool(outdated)
@@ -233,7 +234,7 @@ def sized(configuration: Configuration, data: ImageSet) -> Configuration:
 
 
 # The seed follows from the rest.
-_IDENTITY = ["phase", "number", "level", "settings", "way", "data", "repeat", "fold"]
+_IDENTITY = ["phase", "number", "level", "setting", "way", "data", "repeat", "fold"]
 
 
 def _identity(row: dict[str, Any]) -> tuple[Any, ...]:

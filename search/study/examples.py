@@ -9,7 +9,7 @@ from PIL import Image
 
 from search.common.errors import InputError
 from search.data.decode import resize_square
-from search.records.schema import KEY_COLUMNS, Phase, Settings
+from search.records.schema import KEY_COLUMNS, Phase
 from search.study.context import Study
 
 MOST_MISTAKES = 24
@@ -17,10 +17,10 @@ MOST_TEST_MISTAKES = 5
 MOST_PX = 128
 
 
-def keep_examples(study: Study, winner: str) -> None:
+def keep_examples(study: Study, winner: str, setting: int) -> None:
     """Write the example images to the table `cells`; an image that can no longer be read is left out."""
     predictions, rows = study.ledger.read("predictions"), []
-    numbers = pa.array(choose_examples(predictions.to_pandas(), winner), pa.int64())
+    numbers = pa.array(choose_examples(predictions.to_pandas(), winner, setting), pa.int64())
     for chosen in predictions.select([*KEY_COLUMNS, "image"]).take(numbers).to_pylist():
         try:
             photograph = study.photograph(str(chosen["image"]))
@@ -34,17 +34,17 @@ def keep_examples(study: Study, winner: str) -> None:
     study.ledger.replace("cells", rows)
 
 
-def choose_examples(predictions: pd.DataFrame, winner: str) -> list[int]:
+def choose_examples(predictions: pd.DataFrame, winner: str, setting: int) -> list[int]:
     """Choose example images: the most confident mistakes, and each class's most confident right prediction.
 
     Args:
         predictions: the predictions table, its rows numbered from 0.
-        winner: level whose predictions at tuned settings are used, in the comparison those of the first repeat.
+        winner, setting: whose predictions are used, in the comparison those of the first repeat.
     Returns:
         Row numbers, most confident first: up to MOST_MISTAKES of the compare phase; then of the test phase, whose
         images the saved network has never seen, up to MOST_TEST_MISTAKES and one right prediction per class.
     """
-    own = predictions[(predictions["level"] == winner) & (predictions["settings"] == Settings.TUNED)]
+    own = predictions[(predictions["level"] == winner) & (predictions["setting"] == setting)]
     confidence = own[[name for name in own.columns if name.startswith("probability_")]].max(axis=1)
     own = own.assign(confidence=confidence).sort_values(["confidence", "image"], ascending=[False, True])
     right = own["label"] == own["predicted"]

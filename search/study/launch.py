@@ -22,7 +22,7 @@ from search.records.schema import Phase
 from search.records.studyfolder import StudyFolder, now
 from search.records.timing import added, described
 from search.study.announce import print_estimate, print_networks, print_plan
-from search.study.plan import input_sides
+from search.study.plan import input_sides, search_partition
 from search.study.provenance import provenance, provenance_changes
 from search.study.resume import (
     Extension,
@@ -143,6 +143,7 @@ def describe(session: Session, source: ImageSet, target: ImageSet | None) -> dic
         "factor": session.space.factor,
         "levels": session.space.levels,
         "reference": session.space.reference,
+        "effects": {effect.name: effect.levels for effect in session.space.effects},
         "plan": asdict(session.plan),
         "origin": provenance(session.arguments.space),
         "data": {
@@ -162,7 +163,7 @@ def describe(session: Session, source: ImageSet, target: ImageSet | None) -> dic
 def _check_folds(plan: Plan, source: ImageSet, target: ImageSet | None) -> None:
     """Raise InputError for more folds than the images allow, before the search rather than after it."""
     development = hold_out(source.labels, source.groups, TEST_SHARE, seed=0).train
-    for n_folds in (plan.search_folds, plan.folds):
+    for n_folds in (search_partition(plan.search_folds, shared=plan.shares_settings), plan.folds):
         stratified_folds(source.labels, source.groups, n_folds=n_folds, seed=0, among=development)
     if target is not None:
         stratified_folds(target.labels, target.groups, n_folds=plan.folds, seed=0)

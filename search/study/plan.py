@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from search.common.errors import InputError
 from search.data.splits import TEST_SHARE
 from search.records.description import Plan, PlannedPhase
 from search.records.schema import Phase
@@ -31,6 +32,8 @@ FROZEN_SHARE = 0.33
 QUICK_COST_PER_S = 1.7e11
 QUICK_S = {"synthetic": 245.0, "own": 2900.0}
 SAMPLES = 40
+# Scores of a setting in the search, over levels and folds, and folds of the partition that they come from.
+LEAST_BLOCKS, LEAST_PARTITION = 8, 5
 # Journal and Parquet together: 121 and 158 per prediction, 220 and 277 per epoch in two studies of five classes.
 BYTES_PER_PREDICTION, BYTES_PER_EPOCH = 160, 280
 
@@ -41,6 +44,7 @@ class Request:
 
     Attributes:
         n_target: number of target images; None without a transfer.
+        most_runs: of the comparison; None repeats every kept setting `repeats` times.
         profile: of a resumed study; None chooses one.
     """
 
@@ -51,8 +55,11 @@ class Request:
     n_trials: int | None
     search_folds: int | None
     finalists: int | None
+    compare_settings: int
     folds: int
     repeats: int
+    most_runs: int | None
+    control: bool
     profile: Profile | None = None
 
 
@@ -112,34 +119,42 @@ def input_sides(space: Space, profile: Profile) -> tuple[int, ...]:
 
 
 def _plan(space: Space, profile: Profile, request: Request) -> Plan:
-    n_levels = len(space.levels)
-    wanted = request.n_trials or profile.trials_per_level * n_levels
-    n_trials = n_levels * math.ceil(wanted / n_levels)
-    search_folds = request.search_folds or profile.search_folds
-    finalists = min(request.finalists or profile.finalists, n_trials // n_levels)
+    n_levels, shared = len(space.levels), space.shares_settings
+    wanted = request.n_trials or n_levels * (profile.settings if shared else profile.trials_per_level)
+    n_settings = math.ceil(wanted / n_levels)
+    search_folds = request.search_folds or (math.ceil(LEAST_BLOCKS / n_levels) if shared else profile.search_folds)
+    _check_request(request, shared=shared)
+    finalists = 1 if shared else min(request.finalists or profile.finalists, n_settings)
+    compare_settings = min(request.compare_settings, n_settings)
+    most_runs = request.most_runs or compare_settings * request.repeats
+    looks = (most_runs,) if request.most_runs is None else _looks(most_runs, compare_settings)
     development = request.n_images * (1 - TEST_SHARE)
     paper = [paper_configuration(level, profile) for level in PAPER_LEVELS]
     largest = [_largest(space, level, profile) for level in space.levels]
     winner = max(largest, key=image_cost)
     tested = [winner, *paper] if request.n_target else [winner]
-    settings = 1 if space.factor is None else 2
 
     def cross_validated(
-        name: str, networks: Sequence[Configuration], n: float, folds: int, times: int
+        name: str, networks: Sequence[Configuration], n: float, folds: int, splits: int
     ) -> PlannedPhase:
         costs = (training_cost(c, n * (folds - 1) / folds, n / folds) for c in networks)
         return PlannedPhase(
             name=name,
-            trainings=folds * times * len(networks),
-            epochs=folds * times * sum(c.training.epochs for c in networks),
-            cost=folds * times * sum(costs),
+            trainings=splits * len(networks),
+            epochs=splits * sum(c.training.epochs for c in networks),
+            cost=splits * sum(costs),
         )
 
-    phases = [cross_validated(Phase.SEARCH, largest, development, search_folds, n_trials // n_levels)]
+    partition = search_partition(search_folds, shared=shared)
+    phases = [cross_validated(Phase.SEARCH, largest, development, partition, search_folds * n_settings)]
     if finalists > 1:
-        phases.append(cross_validated(Phase.CONFIRM, largest, development, search_folds, finalists))
-    compared = largest * settings + paper
-    phases.append(cross_validated(Phase.COMPARE, compared, development, request.folds, request.repeats))
+        phases.append(cross_validated(Phase.CONFIRM, largest, development, search_folds, search_folds * finalists))
+    if request.control and space.reference not in space.levels:
+        raise InputError(f"--control: the reference {space.reference} is no level of this space")
+    control = [largest[space.levels.index(space.reference)]] if request.control else []
+    runs = cross_validated(Phase.COMPARE, largest + control, development, request.folds, request.folds * most_runs)
+    beside = cross_validated(Phase.COMPARE, paper, development, request.folds, request.folds)
+    phases.append(_sum(runs, beside))
     test = PlannedPhase(
         name=Phase.TEST,
         trainings=len(tested),
@@ -149,7 +164,8 @@ def _plan(space: Space, profile: Profile, request: Request) -> Plan:
     phases.append(test)
     if request.n_target:
         networks = [for_transfer(configuration, profile) for configuration in tested]
-        scratch = cross_validated(Phase.TRANSFER, networks, request.n_target, request.folds, request.repeats)
+        splits = request.folds * request.repeats
+        scratch = cross_validated(Phase.TRANSFER, networks, request.n_target, request.folds, splits)
         transfer = replace(
             scratch,
             trainings=3 * scratch.trainings,
@@ -160,13 +176,39 @@ def _plan(space: Space, profile: Profile, request: Request) -> Plan:
     return Plan(
         profile_name=request.profile_name,
         profile=profile,
-        n_trials=n_trials,
+        n_trials=n_levels * n_settings,
         search_folds=search_folds,
+        shares_settings=shared,
         finalists=finalists,
+        compare_settings=compare_settings,
+        control=request.control,
         folds=request.folds,
         repeats=request.repeats,
+        most_runs=most_runs,
+        looks=looks,
         phases=tuple(phases),
     )
+
+
+def search_partition(search_folds: int, *, shared: bool) -> int:
+    """Folds of the partition that the search takes its folds from; with shared settings it may need only one."""
+    return max(LEAST_PARTITION, search_folds) if shared else search_folds
+
+
+def _check_request(request: Request, *, shared: bool) -> None:
+    if shared and (request.finalists or 1) > 1:
+        raise InputError(f"--finalists {request.finalists}: only for spaces whose levels have their own settings")
+    if not shared and request.search_folds == 1:
+        raise InputError("--search-folds 1: must be at least 2 where levels have their own settings")
+
+
+def _looks(most_runs: int, compare_settings: int) -> tuple[int, ...]:
+    """Runs at each look: after every kept setting has had as many runs as the others, and at the end."""
+    return tuple(dict.fromkeys([*range(compare_settings, most_runs + 1, compare_settings), most_runs]))
+
+
+def _sum(a: PlannedPhase, b: PlannedPhase) -> PlannedPhase:
+    return replace(a, trainings=a.trainings + b.trainings, epochs=a.epochs + b.epochs, cost=a.cost + b.cost)
 
 
 def _largest(space: Space, level: str, profile: Profile) -> Configuration:
@@ -195,7 +237,8 @@ def largest_configurations(space: Space, profile: Profile) -> dict[str, Configur
 def disk_mb(plan: Plan, request: Request) -> float:
     """A rough size of the study's folder in MB; nearly all of it is predictions."""
     development = request.n_images * (1 - TEST_SHARE)
-    cross_validated = {"search": development / plan.search_folds, "compare": development / plan.folds}
+    partition = search_partition(plan.search_folds, shared=plan.shares_settings)
+    cross_validated = {"search": development / partition, "compare": development / plan.folds}
     cross_validated["confirm"] = development / plan.search_folds
     cross_validated["transfer"] = (request.n_target or 0) / plan.folds
     rows = sum(phase.trainings * cross_validated.get(phase.name, 0) for phase in plan.phases)

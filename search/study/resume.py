@@ -20,28 +20,38 @@ class Extension:
 
     trials: int | None = None
     repeats: int | None = None
+    until_settled: str | None = None
 
 
 def resumed_arguments(folder: StudyFolder, extension: Extension) -> Arguments:
     """The study's arguments, extended.
 
     Raises:
-        InputError: the extension asks for less than the study has, or for no more of a finished one.
+        InputError: the extension asks for less than the study has, or for no more of a finished one, or the study
+            is of an earlier version that compared other settings.
     """
     description = folder.description
+    if "compare_settings" not in description["plan"]:
+        raise InputError(f"{folder.path}: made by an earlier version; it can be shown, but not resumed")
     plan, n_levels = description["plan"], len(description["levels"])
     wanted = {name: value for name, value in asdict(extension).items() if value is not None}
-    has = {"trials": plan["n_trials"], "repeats": plan["repeats"]}
-    extended = False
+    arguments = replace(Arguments(**description["arguments"]), **wanted)
+    has = {"trials": plan["n_trials"], "repeats": plan["repeats"], "until_settled": plan["most_runs"]}
+    wants = {
+        "trials": n_levels * -(-(extension.trials or 0) // n_levels),
+        "repeats": arguments.repeats,
+        "until_settled": arguments.most_runs,
+    }
     for name, value in wanted.items():
-        planned = n_levels * -(-value // n_levels) if name == "trials" else value
-        if planned < has[name]:
-            raise InputError(f"--{name} {value}: the study already has {has[name]}")
-        extended |= planned > has[name]
+        if wants[name] < has[name]:
+            raise InputError(f"--{name.replace('_', '-')} {value}: the study already has {has[name]}")
+    extended = any(wants[name] > has[name] for name in wanted)
     if "finished" in description and not extended:
-        raise InputError(f"{folder.path}: the study is finished; extend it with more --trials or --repeats")
+        raise InputError(
+            f"{folder.path}: the study is finished; extend it with more --trials, --repeats or --until-settled"
+        )
     # The profile that "auto" chose on the first machine holds on any other.
-    return replace(Arguments(**description["arguments"]), profile=plan["profile_name"], **wanted)
+    return replace(arguments, profile=plan["profile_name"])
 
 
 def planned_profile(description: Mapping[str, Any], space: Space) -> Profile | None:
@@ -77,7 +87,10 @@ def discard_unfinished(folder: StudyFolder, ledger: Ledger) -> None:
 
 def reopen(folder: StudyFolder, description: Mapping[str, Any], changes: Sequence[str]) -> None:
     """Mark every phase as not done, so that each does what an extension or a forced change requires."""
+    was_settled = Phase.COMPARE in folder.description["phases_done"]
     folder.description.pop("finished", None)
+    if was_settled and description["plan"]["looks"] != folder.description["plan"]["looks"]:
+        folder.description["beyond_plan"] = True
     forced = [*folder.description.get("forced", []), *changes]
     folder.update(**description, phases_done=[], **({"forced": forced} if forced else {}))
 

@@ -130,7 +130,10 @@ def _request(
         n_trials=arguments.trials,
         search_folds=arguments.search_folds,
         finalists=arguments.finalists,
+        compare_settings=arguments.compare_settings,
         folds=arguments.folds,
         repeats=arguments.repeats,
+        most_runs=None if arguments.until_settled is None else arguments.most_runs,
+        control=arguments.control,
         profile=profile,
     )

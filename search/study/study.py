@@ -13,6 +13,7 @@ from search.records.studyfolder import now
 from search.study.comparing import compare, winner
 from search.study.confirming import confirm
 from search.study.context import Study
+from search.study.plan import search_partition
 from search.study.searching import search
 from search.study.transferring import test, transfer
 
@@ -38,7 +39,8 @@ def run_study(study: Study) -> None:
 
 def small_classes(study: Study) -> list[str]:
     """Warnings about classes of source or target that have too few images for the folds."""
-    most_folds = max(study.plan.search_folds, study.plan.folds)
+    plan = study.plan
+    most_folds = max(search_partition(plan.search_folds, shared=plan.shares_settings), plan.folds)
     source, target = study.source, study.target
     lines = small_class_warnings(source.classes, source.labels, study.development, most_folds)
     if target is not None:

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from search.analysis.comparison import compare_settings
+from search.analysis.levels import transfer_rows
+from search.analysis.pooling import score_columns
 from search.common.errors import StudyFailedError
 from search.common.metrics import METRIC_NAMES
 from search.common.seeds import derive_seed
 from search.data.imageset import ImageSet
 from search.records.schema import Key, Phase
 from search.space import PAPER_LEVELS
-from search.study.comparing import Candidate, candidates
+from search.study.comparing import Candidate, candidates, enter_effects, question
 from search.study.context import Network, Study, sized
 from search.study.examples import keep_examples
 from search.study.plan import for_transfer
@@ -55,12 +56,12 @@ def test(study: Study, winner: Candidate) -> None:
             raise StudyFailedError(f"{candidate.level} could not be trained on the development set")
     row = study.frame("folds", Phase.TEST).query("n_val > 0").iloc[0]
     scores = {name: float(row[name]) for name in METRIC_NAMES}
-    study.folder.update(winner={"level": winner.level, **winner.params}, test=scores)
+    study.folder.update(winner={"level": winner.level, "setting": winner.setting, **winner.params}, test=scores)
     study.reporter.say(
         f"test set, {len(study.locked)} images: accuracy {row['accuracy']:.3f}, "
         f"balanced accuracy {row['balanced_accuracy']:.3f}"
     )
-    keep_examples(study, winner.level)
+    keep_examples(study, winner.level, winner.setting or 0)
 
 
 def transfer(study: Study, winner: Candidate, target: ImageSet) -> None:
@@ -87,8 +88,12 @@ def transfer(study: Study, winner: Candidate, target: ImageSet) -> None:
             for way in WAYS
         ]
     study.renew(networks)
-    study.cross_validate(networks, target, np.arange(len(target.labels)), plan.folds, plan.repeats)
-    study.ledger.replace("transfer", _rows(study, chosen, target))
+    everything = np.arange(len(target.labels))
+    for repeat in range(plan.repeats):
+        study.train(study.cross_validation(networks, target, everything, plan.folds, repeat), target)
+    rows, effects = _results(study, chosen, target)
+    study.ledger.replace("transfer", rows)
+    enter_effects(study, Phase.TRANSFER, effects, target)
 
 
 def _transferred(study: Study, winner: Candidate) -> list[Candidate]:
@@ -97,27 +102,27 @@ def _transferred(study: Study, winner: Candidate) -> list[Candidate]:
     return [winner, *paper] if study.target is not None else [winner]
 
 
-def _rows(study: Study, chosen: Sequence[Candidate], target: ImageSet) -> list[dict[str, Any]]:
-    """Each network's ways, compared with its own training from scratch."""
+def _results(
+    study: Study, chosen: Sequence[Candidate], target: ImageSet
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of the transfer and effects tables: each network's ways, against its own training from scratch."""
     folds, predictions = study.frame("folds", Phase.TRANSFER), study.frame("predictions", Phase.TRANSFER)
     latencies = study.workers.latencies([sized(c.configuration, target).model for c in chosen])
-    rows = []
+    n_folds, rows, effects = study.plan.folds * study.plan.repeats, [], []
+    groups = None if target.groups is None else dict(zip(target.names, target.groups, strict=True))
+    asked = replace(question(study), levels=WAYS, reference="scratch", classes=target.classes, groups=groups)
     for candidate, latency_ms in zip(chosen, latencies, strict=True):
-        own_folds, own_predictions = (
-            frame[frame["level"] == candidate.level].assign(level=lambda rows: rows["way"])
-            for frame in (folds, predictions)
-        )
-        compared = compare_settings(
-            own_folds, own_predictions, reference="scratch", metric=study.metric, classes=target.classes
-        )
+        own_folds, own = (frame[frame["level"] == candidate.level] for frame in (folds, predictions))
         for way in WAYS:
-            if way not in compared:
+            of_way = own_folds[own_folds["way"] == way]
+            if len(of_way) < n_folds:
                 study.reporter.note(f"{candidate.level} {way}: not all its folds finished, so it is left out")
                 continue
-            rows.append(
-                candidate.row(candidate.key(Phase.TRANSFER, target, way), target, compared[way], latency_ms)
-            )
-    return rows
+            scores = score_columns(of_way, own[own["way"] == way], target.classes)
+            rows.append(candidate.row(candidate.key(Phase.TRANSFER, target, way), target, scores, latency_ms))
+        key = {"level": candidate.level, "setting": candidate.setting}
+        effects += [{**row, **key} for row in transfer_rows(own, asked)]
+    return rows, effects
 
 
 def _save(study: Study, chosen: Sequence[Candidate], key: Key, score: FoldScore) -> None:
