@@ -8,7 +8,7 @@ import pandas as pd
 
 from search.analysis.comparison import Judged, Row, by_setting, judge
 from search.analysis.contrasts import image_mean
-from search.analysis.families import Contrast, interactions, main_family, pair
+from search.analysis.families import Contrast, interactions, main_family
 from search.analysis.gathering import Gathered, gather
 from search.analysis.measures import MEASURES, Measure, measures_for
 from search.analysis.outcome import Outcome
@@ -17,6 +17,7 @@ from search.analysis.twoway import shrunken
 from search.space import CONTROL_LEVEL, PAPER_LEVELS
 
 PLAIN = PAPER_LEVELS[0]
+WAYS = ("scratch", "frozen", "fine_tuned")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,23 +115,36 @@ def analyse(
     )
 
 
-def transfer_rows(predictions: pd.DataFrame, question: Question) -> list[Row]:
-    """The ways of transfer of one network against training from scratch, by the metric that decides.
+def analyse_transfer(predictions: pd.DataFrame, question: Question) -> list[Row]:
+    """Contrasts of a transfer: each network's ways, and the fine-tuned networks.
 
     Args:
-        predictions: of one network, in the transfer; its ways take the place of levels.
-        question: its levels are the ways.
+        predictions: rows of the predictions table, of the transfer.
+        question: its metric, margin and classes count.
+    Returns:
+        Rows of the effects table, without phase and data. A way is compared with training from scratch, a
+        fine-tuned network with the paper's plain one; each network's ways are a family, and so are the networks.
     """
-    gathered = gather(
-        predictions.assign(level=predictions["way"]), question.levels, question.classes, question.groups
-    )
-    if gathered is None or question.reference not in gathered.levels:
+    rows: list[Row] = []
+    for level, own in predictions.groupby("level", sort=False):
+        setting = own["setting"].iloc[0]
+        key = {"level": level, "setting": None if pd.isna(setting) else int(setting)}
+        for row in _pairs(own.assign(level=own["way"]), WAYS, "scratch", question):
+            rows.append({**row, **key, "way": row["level"]})
+    tuned = predictions[predictions["way"] == "fine_tuned"].assign(setting=0)
+    levels = [str(level) for level in tuned["level"].unique()]
+    return rows + [{**row, "way": "fine_tuned"} for row in _pairs(tuned, levels, PLAIN, question)]
+
+
+def _pairs(predictions: pd.DataFrame, levels: Sequence[str], reference: str, question: Question) -> list[Row]:
+    """Every level against a reference, by the metric that decides and by accuracy, after all runs."""
+    gathered = gather(predictions, levels, question.classes, question.groups)
+    if gathered is None or reference not in gathered.levels or len(gathered.levels) < 2:
         return []
-    contrasts = main_family(gathered.levels, question.reference, {})
-    if not contrasts:
-        return []
-    rows = judge(gathered, contrasts, MEASURES[question.metric], question.margin, _all_at_once(gathered)).rows()
-    return [{**row, "way": row["level"]} for row in rows]
+    contrasts = main_family(gathered.levels, reference, {})
+    looks = (len(gathered.runs),)
+    measures = [MEASURES[name] for name in dict.fromkeys((question.metric, "accuracy"))]
+    return [row for m in measures for row in judge(gathered, contrasts, m, question.margin, looks).rows()]
 
 
 def _judged(gathered: Gathered, contrasts: Sequence[Contrast], measure: Measure, question: Question) -> Judged:
@@ -170,14 +184,4 @@ def _paper_rows(
     own = predictions["level"].isin(levels) & (predictions["setting"] == setting)
     paper = predictions["level"].isin(PAPER_LEVELS)
     first = predictions[(own | paper) & (predictions["repeat"] == repeat)].assign(setting=setting)
-    gathered = gather(first, [*levels, *PAPER_LEVELS], question.classes, question.groups)
-    if gathered is None or PLAIN not in gathered.levels:
-        return []
-    contrasts = [pair(gathered.levels, level, PLAIN) for level in gathered.levels if level != PLAIN]
-    families = [judge(gathered, contrasts, measure, question.margin) for measure in measures_for(question.metric)]
-    return [row for family in families for row in family.rows()]
-
-
-def _all_at_once(gathered: Gathered) -> tuple[int, ...]:
-    """One look, after all runs."""
-    return (len(gathered.runs),)
+    return _pairs(first, [*levels, *PAPER_LEVELS], PLAIN, question)

@@ -1,76 +1,96 @@
-"""A study's comparison in words that claim no more than its numbers do.
+"""A study's comparison in words that claim no more than its numbers do."""
 
-The rule: a difference is settled if the corrected resampled t test against the reference, adjusted by Holm over
-the levels, gives p < 0.05. Probabilities of practical equivalence and McNemar's test are reported but decide
-nothing.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
-from typing import Literal
+from typing import Any
 
-from search.analysis.comparison import PairedScores, pair
-from search.analysis.outlook import POWER, Outlook, outlook
+import numpy as np
+import pandas as pd
+
+from search.analysis.comparison import Row
+from search.analysis.families import Kind
+from search.analysis.levels import PLAIN, Question, analyse, analyse_transfer
+from search.analysis.luck import tuning_luck
+from search.analysis.measures import MEASURES
+from search.analysis.outcome import Outcome
+from search.analysis.recommendation import Recommendation, Step
 from search.records.results import Results
-from search.records.schema import Settings
-from search.space import PAPER_LEVELS
+from search.records.schema import Phase
+from search.space import CONTROL_LEVEL, PAPER_LEVELS, effects_of_parts
 
 ALPHA = 0.05
-Outcome = Literal["better", "worse", "not settled"]
+METRIC_WORDS = {
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "brier": "the Brier score",
+    "balanced_brier": "the class-balanced Brier score",
+    "log_loss": "log loss",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One level against the reference.
+    """A contrast: a row of the effects table. Positive is better, also for losses.
 
     Attributes:
-        points, low, high: difference of the searched metric and its 95 % interval, in points of 100; a single fold
-            has NaN ends.
-        outlook: what would settle it; None if it is settled, or if there are too few folds to tell.
+        level: that a pair compares with another; None for effects and interactions.
+        setting: None over all settings; otherwise low, high and p are NaN.
+        estimate, se, low, high: as fractions; low and high are NaN where the data are too few.
+        outcome: None where the data are too few.
     """
 
-    level: str
-    reference: str
-    settings: Settings
+    phase: str
     metric: str
-    points: float
+    contrast: str
+    kind: Kind
+    level: str | None
+    setting: int | None
+    way: str | None
+    estimate: float
+    se: float
     low: float
     high: float
-    p_holm: float
-    p_mcnemar: float
+    p: float
+    outcome: Outcome | None
     p_better: float
     p_equal: float
     p_worse: float
-    outlook: Outlook | None
+    n_runs: int
 
     @property
-    def outcome(self) -> Outcome:
-        """By the rule above."""
-        if not self.p_holm < ALPHA:  # NaN, the p of a single fold, settles nothing either
-            return "not settled"
-        return "better" if self.points > 0 else "worse"
+    def in_points(self) -> bool:
+        """Whether the metric is measured in points, hundredths of a score; log loss is not."""
+        return MEASURES[self.metric].has_margin
+
+    def text(self, value: float) -> str:
+        """A value of this contrast with its sign, in points where the metric has them."""
+        return signed(100 * value) if self.in_points else f"{value:+.3f}".replace("-", "−")
+
+    @property
+    def interval(self) -> str:
+        """The 95 % interval; nothing where there is none."""
+        return "" if isnan(self.low) else f"{self.text(self.low)} to {self.text(self.high)}"
+
+    @property
+    def unit(self) -> str:
+        """What follows a value."""
+        return " points" if self.in_points else ""
 
     def sentence(self, factor: str | None) -> str:
-        """The finding in one sentence; the factor names the level, as in "placement 1+2"."""
-        name, reference = level_name(factor, self.level), level_name(factor, self.reference)
-        size = f"{abs(self.points):.1f} points"
-        if self.outcome != "not settled":
-            seen = f"is {self.outcome} than {reference} by {size}"
-        elif round(abs(self.points), 1) == 0:
-            seen = f"came out level with {reference}"
-        else:
-            seen = f"came out {size} {'better' if self.points > 0 else 'worse'} than {reference}"
-        ending = "not settled" if self.outcome == "not settled" else "settled"
-        p = p_text(self.p_holm)
-        how_sure = "" if isnan(self.p_holm) else f" (p {'' if '<' in p else '= '}{p} after Holm's correction)"
-        return f"{name} {seen}{self._interval}: {ending}{how_sure}."
-
-    @property
-    def _interval(self) -> str:
-        if isnan(self.low):
-            return " on one fold, which gives no interval"
-        return f" (95 % interval {signed(self.low)} to {signed(self.high)})"
+        """The finding in one sentence, with the bound on what could be gained."""
+        name = self.contrast
+        if self.level is not None:
+            level, other = self.contrast.split(" − ")
+            name = f"{level_name(factor, level)} against {other}"
+        name = name[0].upper() + name[1:]
+        if self.outcome is None:
+            return f"{name}: {self.text(self.estimate)}{self.unit}, from too few data to judge."
+        sure = f"95 % interval {self.interval}, {p_phrase(self.p)}"
+        bound = ""
+        if self.outcome in (Outcome.OPEN, Outcome.SAME):
+            bound = f" It gains at most {self.text(max(0.0, self.high)).lstrip('+')}{self.unit}."
+        return f"{name}: {self.outcome}, {self.text(self.estimate)}{self.unit} ({sure}).{bound}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,94 +98,249 @@ class Verdict:
     """What a comparison shows.
 
     Attributes:
-        winner: see `Results.winner`.
-        headline: which level came out best, and whether that is settled.
-        sentences: the rest, most important first.
-        findings: of every level, tuned before equal.
+        winner: the level with the best estimate.
+        recommendation: None where one level was compared.
+        headline: the answer in one sentence.
+        reasons: for the recommendation: what it may lose, what it saves, what is next.
+        warnings: that limit the answer.
+        main: effects and pairs, by the metric that decides; all judged together.
+        interactions: by the metric that decides; a family of their own.
+        others: metric -> the contrasts of `main`; a family of its own for each.
+        paper: levels and WBCsNet-2 against the paper's plain network, in the first run.
+        by_setting: the contrasts of `main` at every setting.
+        depends_on_setting: p value of the test whether contrasts differ between settings; NaN without one.
+        transfer: contrasts of the transfer.
     """
 
     winner: str
+    recommendation: Recommendation | None
     headline: str
-    sentences: tuple[str, ...]
-    findings: tuple[Finding, ...]
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
+    main: tuple[Finding, ...]
+    interactions: tuple[Finding, ...]
+    others: Mapping[str, tuple[Finding, ...]]
+    paper: tuple[Finding, ...]
+    by_setting: tuple[Finding, ...]
+    depends_on_setting: float
+    transfer: tuple[Finding, ...]
 
 
 def verdict(results: Results) -> Verdict | None:
     """Say what a comparison shows; None before levels are compared."""
-    winner, reference, factor = results.winner, results.description.reference, results.description.factor
+    winner, description = results.winner, results.description
     if winner is None:
         return None
-    found = findings(results)
-    of_winner = {finding.settings: finding for finding in found if finding.level == winner}
-    tuned, equal = of_winner.get(Settings.TUNED), of_winner.get(Settings.EQUAL)
-    name, rival = level_name(factor, winner), level_name(factor, reference)
-    sentences: list[str] = []
-    if winner == reference:
-        headline = _reference_won(found, name, factor)
-        if (nearest := nearest_rival(found)) is not None:
-            sentences.append(nearest.sentence(factor))
-    elif tuned is None:
-        headline = f"{name} came out best; {rival} was not compared, so there is nothing to be better than."
-    else:
-        headline = f"{name} came out best, and is better than {rival}."
-        if tuned.outcome != "better":
-            headline = f"{name} came out best; that it is better than {rival} is not settled."
-        sentences += [tuned.sentence(factor), _chances(tuned)]
-        if equal is not None:
-            sentences.append("At equal settings, " + equal.sentence(factor))
-        if tuned.outlook is not None:
-            sentences.append(_outlook_text(tuned.outlook, results.description.plan.repeats))
-    sentences += _not_told_apart(results, winner)
+    rows, recommendation = _analysed(results)
+    metric = description.metric
+    test = [row for row in rows if row["kind"] == Kind.HETEROGENEITY]
+    found = [_finding(row) for row in rows if row["kind"] != Kind.HETEROGENEITY]
+    compared = [f for f in found if f.phase == Phase.COMPARE]
+    paper = tuple(f for f in compared if f.contrast.endswith(f" − {PLAIN}"))
+    whole = [f for f in compared if f.setting is None and f not in paper]
+    main = tuple(f for f in whole if f.metric == metric and f.kind != Kind.INTERACTION)
+    if not main:  # without a factor, the one level is compared with the paper's network
+        main = tuple(f for f in paper if f.metric == metric and f.level == winner)
+    others = dict.fromkeys(f.metric for f in whole if f.metric != metric)
+    depends = _number(test[0]["p"]) if test else float("nan")
     return Verdict(
         winner=winner,
-        headline=headline[0].upper() + headline[1:],
-        sentences=tuple(sentence[0].upper() + sentence[1:] for sentence in sentences),
-        findings=tuple(found),
+        recommendation=recommendation,
+        headline=_headline(results, recommendation, main, depends),
+        reasons=tuple(_reasons(results, recommendation, main)),
+        warnings=tuple(_warnings(results, main)),
+        main=main,
+        interactions=tuple(f for f in whole if f.metric == metric and f.kind == Kind.INTERACTION),
+        others={
+            name: tuple(f for f in whole if f.metric == name and f.kind != Kind.INTERACTION) for name in others
+        },
+        paper=paper,
+        by_setting=tuple(f for f in compared if f.setting is not None and f.phase == Phase.COMPARE),
+        depends_on_setting=depends,
+        transfer=tuple(f for f in found if f.phase == Phase.TRANSFER),
     )
 
 
-def findings(results: Results) -> list[Finding]:
-    """Every level against the reference, tuned and at equal settings, in the order of the comparison table."""
-    reference = results.description.reference
-    found = []
-    for settings, rows in results.families():
-        rivals = rows[rows["level"] != reference]
-        n_tests = int(rivals["p_holm"].notna().sum())
-        for _, row in rivals[rivals["difference_reference"].notna()].iterrows():
-            level = str(row["level"])
-            points, low, high = (100 * row[f"difference_reference{end}"] for end in ("", "_low", "_high"))
-            is_open = n_tests > 0 and not row["p_holm"] < ALPHA
-            found.append(
-                Finding(
-                    level=level,
-                    reference=reference,
-                    settings=settings,
-                    metric=results.description.metric,
-                    points=points,
-                    low=low,
-                    high=high,
-                    p_holm=row["p_holm"],
-                    p_mcnemar=row["p_mcnemar"],
-                    p_better=row["p_better"],
-                    p_equal=row["p_equal"],
-                    p_worse=row["p_worse"],
-                    outlook=_outlook(results, level, settings, n_tests) if is_open else None,
-                )
+def _analysed(results: Results) -> tuple[list[Row], Recommendation | None]:
+    """The rows of the effects table and the recommendation; of older studies, computed from their predictions."""
+    description = results.description
+    if not description.is_older:
+        rows = results.effects.astype(object).where(results.effects.notna(), None).to_dict("records")
+        return [{str(name): value for name, value in row.items()} for row in rows], _recorded(results)
+    settings = sorted(results.at_settings["setting"].astype(int).unique())
+    parts = [results.compared("predictions", level, s) for level in description.levels for s in settings]
+    parts += [results.compared("predictions", level) for level in PAPER_LEVELS]
+    effects = {}
+    if description.factor == "placement":
+        effects = {
+            effect.name: effect.levels
+            for effect in effects_of_parts(description.levels, {s: f"block at stage {s}" for s in "123"})
+        }
+    question = Question(
+        levels=description.levels,
+        reference=description.reference,
+        effects=effects,
+        metric=description.metric,
+        margin=description.arguments.margin / 100,
+        classes=list(description.source[1].classes),
+        looks=(len(settings) * description.plan.repeats,),
+    )
+    macs = {(str(row["level"]), int(row["setting"])): row["macs"] for _, row in results.at_settings.iterrows()}
+    analysis = analyse(pd.concat(parts), question, macs)
+    rows, recommendation = [], None
+    if analysis is not None:
+        rows = [{"phase": Phase.COMPARE, **row} for row in analysis.rows]
+        recommendation = analysis.recommendation
+    predictions = results.tables["predictions"]
+    transferred = predictions[predictions["phase"] == Phase.TRANSFER]
+    if description.target is not None and len(transferred):
+        asked = Question(
+            levels=(), reference="", metric=description.metric, margin=question.margin,
+            classes=list(description.target[1].classes),
+        )  # fmt: skip
+        rows += [{"phase": Phase.TRANSFER, **row} for row in analyse_transfer(transferred, asked)]
+    return rows, recommendation
+
+
+def _recorded(results: Results) -> Recommendation | None:
+    recorded = results.description.recommendation
+    if recorded is None:
+        return None
+    return Recommendation(**{**recorded, "next": [Step(**step) for step in recorded["next"]]})
+
+
+def _finding(row: Mapping[str, Any]) -> Finding:
+    setting, shown = row.get("setting"), row.get("outcome")
+    numbers = ("estimate", "se", "low", "high", "p", "p_better", "p_equal", "p_worse")
+    return Finding(
+        phase=row["phase"],
+        metric=row["metric"],
+        contrast=row["contrast"],
+        kind=Kind(row["kind"]),
+        level=row.get("level"),
+        setting=None if setting is None or row["phase"] == Phase.TRANSFER else int(setting),
+        way=row.get("way"),
+        outcome=None if shown is None else Outcome(shown),
+        n_runs=int(row["n_runs"]),
+        **{name: _number(row.get(name)) for name in numbers},
+    )
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _headline(results: Results, advice: Recommendation | None, main: Sequence[Finding], depends: float) -> str:
+    factor = results.description.factor
+    levels = "levels" if factor is None else f"{factor.replace('_', ' ')}s".replace("ss", "s")
+    if advice is None:
+        return main[0].sentence(factor) if main else "Nothing was compared with the searched network."
+    name = level_name(factor, advice.level)
+    if advice.loses_at_most is None and not advice.beaten:
+        return f"No answer yet; {name} is the cheapest of {len(advice.rivals)} {levels}."
+    if len(advice.rivals) == 1:
+        headline = f"Use {name}: all other {levels} are shown to be worse."
+    else:
+        headline = f"Use {name}: nothing is shown to beat it, and it is the cheapest of {len(advice.rivals)} such {levels}."
+    if depends < ALPHA:
+        headline += f" How much the {levels} differ depends on the settings ({p_phrase(depends)})."
+    return headline
+
+
+def _reasons(results: Results, advice: Recommendation | None, main: Sequence[Finding]) -> Iterator[str]:
+    """What the recommendation may lose, what it saves, what is shown to be worse, and what would settle more."""
+    if advice is None:
+        return
+    metric = metric_words(results.description.metric)
+    if advice.loses_at_most is not None:
+        yield (
+            f"Another level gains at most {100 * max(0.0, advice.loses_at_most):.1f} points of {metric} over it "
+            f"({advice.loses_to})."
+        )
+    yield from _costs(results, advice)
+    for what in dict.fromkeys(advice.beaten.values()):
+        worse = ", ".join(level for level, reason in advice.beaten.items() if reason == what)
+        yield f"Not recommended: {worse}, because {what if ' is ' in what else f'{what} is better'}."
+    if advice.n_open:
+        yield _next_steps(results, advice, main)
+    elif advice.loses_at_most is not None and main:
+        yield "No effect and no difference is open."
+
+
+def _costs(results: Results, advice: Recommendation) -> Iterator[str]:
+    costs = results.levels.set_index("level")
+    rival = advice.best
+    if rival == advice.level:
+        dearest = max(advice.rivals, key=lambda level: costs["macs"][level])
+        if dearest == rival:
+            yield "It also has the best estimate."
+            return
+        yield f"It also has the best estimate, and {_shares(costs, advice.level, dearest)} of {dearest}."
+        return
+    yield f"{rival} has the best estimate; {advice.level} {_shares(costs, advice.level, rival)} of it."
+
+
+def _shares(costs: pd.DataFrame, level: str, rival: str) -> str:
+    text = f"needs {percent(costs['macs'][level] / costs['macs'][rival])} of the multiply-adds"
+    latency = costs["latency_ms"][level] / costs["latency_ms"][rival]
+    return text if isnan(latency) else f"{text} and {percent(latency)} of the time per image"
+
+
+def _next_steps(results: Results, advice: Recommendation, main: Sequence[Finding]) -> str:
+    n_now, n_images = main[0].n_runs, int(results.levels["n_images"].max())
+    options = []
+    for step in advice.next:
+        if step.do == "metric":
+            options.append(f"{metric_words(step.metric)} settles it already")
+        elif step.number is None:
+            continue
+        elif step.do == "runs":
+            repeats = -(-step.number // max(1, results.description.plan.compare_settings))
+            options.append(
+                f"about {step.number} runs settle it (--repeats {repeats}; this study has {n_now} runs)"
             )
-    return found
+        else:
+            options.append(f"about {step.number:,} images settle it (this study compares on {n_images:,})")
+    opened = f"{advice.n_open} of {len(main)} contrasts are open."
+    if not options:
+        return f"{opened} No number of runs or images in reach settles the nearest of them."
+    nearest = f"{opened} The nearest to being settled is {advice.next[0].contrast}"
+    return f"{nearest}: if it stays as it is, {', or '.join(options)}."
 
 
-def nearest_rival(found: Sequence[Finding]) -> Finding | None:
-    """Of the tuned levels, the one that came nearest to the reference, or furthest beyond it."""
-    levels = [f for f in found if f.settings == Settings.TUNED and f.level not in PAPER_LEVELS]
-    return max(levels, key=lambda finding: finding.points, default=None)
+def _warnings(results: Results, main: Sequence[Finding]) -> Iterator[str]:
+    description = results.description
+    unsure = [finding for finding in main if finding.outcome is None]
+    if unsure and not description.is_older:
+        yield "The data are too few to judge any difference; the page on statistics lists what is needed."
+    for finding in main:
+        if finding.level == CONTROL_LEVEL and finding.outcome in (Outcome.BETTER, Outcome.WORSE):
+            yield (
+                f"The control failed: the reference came out {finding.outcome} than itself by "
+                f"{abs(100 * finding.estimate):.1f} points. This study's noise is larger than its intervals."
+            )
+    if description.beyond_plan:
+        yield (
+            "The comparison was extended after its result had been seen, so its error rate of 5 % is no longer "
+            "guaranteed."
+        )
+    if description.factor is not None and not description.plan.shares_settings:
+        luck = tuning_luck(results.trials)
+        size = "" if np.isnan(luck) else f", about {100 * luck:.1f} points (one standard deviation) here"
+        yield f"Every level was tuned by itself, so luck in tuning is part of every difference{size}."
+
+
+def metric_words(metric: str) -> str:
+    """A metric's name in a sentence."""
+    return METRIC_WORDS.get(metric, metric.replace("_", " "))
 
 
 def level_name(factor: str | None, level: str) -> str:
     """A level's name in a sentence."""
-    paper = dict(zip(PAPER_LEVELS, ("the paper's plain network", "the paper's WBCsNet-2"), strict=True))
-    if level in paper:
-        return paper[level]
+    named = dict(zip(PAPER_LEVELS, ("the paper's plain network", "the paper's WBCsNet-2"), strict=True))
+    named[CONTROL_LEVEL] = "the control"
+    if level in named:
+        return named[level]
     return "the searched network" if factor is None else f"{factor.replace('_', ' ')} {level}"
 
 
@@ -174,97 +349,17 @@ def p_text(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
+def p_phrase(p: float) -> str:
+    """As in "p = 0.20"."""
+    text = p_text(p)
+    return f"p {'' if '<' in text else '= '}{text}"
+
+
 def signed(points: float) -> str:
     """A number with its sign, and a true minus."""
     return f"{round(points, 1) + 0.0:+.1f}".replace("-", "−")  # no minus before zero
 
 
-def _reference_won(found: Sequence[Finding], name: str, factor: str | None) -> str:
-    rivals = [finding for finding in found if finding.settings == Settings.TUNED]
-    ahead = [level_name(factor, finding.level) for finding in rivals if finding.outcome == "better"]
-    others = "other network" if factor is None else factor.replace("_", " ")
-    if not rivals:
-        return f"{name} has no rival: nothing was compared with it."
-    if ahead:  # the best pooled score need not have the best mean over folds, which is what is tested
-        return f"{name}, the reference, has the best pooled score, but fold by fold {ahead[0]} is better."
-    if all(finding.outcome == "worse" for finding in rivals):
-        return f"{name}, the reference, came out best, and is better than every {others}."
-    return f"{name}, the reference, came out best; no {others} is shown to be better."
-
-
-def _chances(finding: Finding) -> str:
-    if isnan(finding.p_better):
-        return "One fold cannot say how probable that is."
-    return (
-        "Given these folds, it is better by more than 1 point with probability "
-        f"{_percent(finding.p_better)}, within 1 point with {_percent(finding.p_equal)}, and worse by more than "
-        f"1 point with {_percent(finding.p_worse)}."
-    )
-
-
-def _outlook_text(wanted: Outlook, repeats_now: int) -> str:
-    if wanted.repeats is not None:
-        return (
-            "More repeats could settle it: if the difference stays as it is, about "
-            f"{wanted.repeats} partitions into folds in total (--repeats {wanted.repeats}; this study has "
-            f"{repeats_now})."
-        )
-    if wanted.images is None:
-        return "No number of repeats or images tells apart networks that came out the same."
-    return (
-        "Only more images can settle it, not more repeats of these: if the true difference is as large as "
-        f"observed, about {_rounded(wanted.images)} images to search and compare on give a chance of "
-        f"{_percent(POWER)} (this study has {wanted.images_now:,})."
-    )
-
-
-def _not_told_apart(results: Results, winner: str) -> list[str]:
-    """The levels that the winner does not stand out from. A description, since it was chosen as the best."""
-    n_others, near = 0, []
-    for level in results.tuned.loc[results.tuned["level"] != winner, "level"]:
-        paired = _paired(results, level, winner, Settings.TUNED)
-        if len(paired) > 1:
-            n_others += 1
-            near += [level] if paired.difference.high >= 0 else []
-    if not n_others:
-        return []
-    if not near:
-        return ["Every other level's difference from it has a 95 % interval below zero."]
-    sentence = (
-        f"The 95 % intervals do not tell it apart from {', '.join(near)} ({len(near)} of {n_others} other levels)."
-    )
-    macs = results.tuned.set_index("level")["macs"]
-    cheapest = macs[near].sort_values(kind="stable").index[0]
-    share = macs[cheapest] / macs[winner]
-    if share < 1:
-        sentence += f" The cheapest of them, {cheapest}, needs {_percent(share)} of its multiply-adds."
-    return [sentence]
-
-
-def _outlook(results: Results, level: str, settings: Settings, n_tests: int) -> Outlook | None:
-    paired = _paired(results, level, results.description.reference, settings)
-    if len(paired) < 2:
-        return None
-    return outlook(
-        paired.a - paired.b,
-        n_train=paired.n_train,
-        n_test=paired.n_val,
-        n_folds=results.description.plan.folds,
-        alpha=ALPHA / n_tests,  # Holm's harshest factor, which the best level must pass first
-    )
-
-
-def _paired(results: Results, level: str, other: str, settings: Settings) -> PairedScores:
-    # A study that is being extended has folds of one level before those of the other.
-    own, rival = (results.compared("folds", name, settings) for name in (level, other))
-    return pair(own, rival, results.description.metric)
-
-
-def _percent(share: float) -> str:
-    return "under 1 %" if share < 0.01 else "over 99 %" if share > 0.99 else f"{100 * share:.0f} %"
-
-
-def _rounded(number: int) -> str:
-    """Two digits: an estimate has no more."""
-    digits = max(0, len(str(number)) - 2)
-    return f"{round(number, -digits):,}"
+def percent(share: float) -> str:
+    """A share in whole percent."""
+    return f"{100 * share:.0f} %"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from search.analysis.levels import transfer_rows
+from search.analysis.levels import analyse_transfer
 from search.analysis.pooling import score_columns
 from search.common.errors import StudyFailedError
 from search.common.metrics import METRIC_NAMES
@@ -108,9 +108,8 @@ def _results(
     """Rows of the transfer and effects tables: each network's ways, against its own training from scratch."""
     folds, predictions = study.frame("folds", Phase.TRANSFER), study.frame("predictions", Phase.TRANSFER)
     latencies = study.workers.latencies([sized(c.configuration, target).model for c in chosen])
-    n_folds, rows, effects = study.plan.folds * study.plan.repeats, [], []
+    n_folds, rows = study.plan.folds * study.plan.repeats, []
     groups = None if target.groups is None else dict(zip(target.names, target.groups, strict=True))
-    asked = replace(question(study), levels=WAYS, reference="scratch", classes=target.classes, groups=groups)
     for candidate, latency_ms in zip(chosen, latencies, strict=True):
         own_folds, own = (frame[frame["level"] == candidate.level] for frame in (folds, predictions))
         for way in WAYS:
@@ -120,9 +119,8 @@ def _results(
                 continue
             scores = score_columns(of_way, own[own["way"] == way], target.classes)
             rows.append(candidate.row(candidate.key(Phase.TRANSFER, target, way), target, scores, latency_ms))
-        key = {"level": candidate.level, "setting": candidate.setting}
-        effects += [{**row, **key} for row in transfer_rows(own, asked)]
-    return rows, effects
+    asked = replace(question(study), classes=target.classes, groups=groups)
+    return rows, analyse_transfer(predictions, asked)
 
 
 def _save(study: Study, chosen: Sequence[Candidate], key: Key, score: FoldScore) -> None:
