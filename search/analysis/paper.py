@@ -9,18 +9,18 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from search.analysis.comparison import pair
+from search.analysis.levels import PLAIN
 from search.analysis.statistics import wilson
-from search.analysis.verdict import level_name, signed
+from search.analysis.verdict import Finding, Verdict, level_name, signed
+from search.records.description import Plan
 from search.records.results import Results, first_repeat
-from search.records.schema import Phase, Settings
 from search.space import PAPER_LEVELS
 
 N_DATASET1, N_DATASET2 = 2172, 254
 WBCSNET2, PLAIN, TRADITIONAL = 0.968, 0.961, 0.939
 TRANSFERRED, TRANSFER_GAIN = 0.9583, 0.024
 NOT_HERE = "–"
-_PLAIN_LEVEL, _WBCSNET2_LEVEL = PAPER_LEVELS
+_WBCSNET2_LEVEL = PAPER_LEVELS[1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +72,13 @@ INCONSISTENCIES = (
 )
 
 
-def beside_paper(results: Results) -> BesidePaper | None:
+def beside_paper(results: Results, found: Verdict) -> BesidePaper | None:
     """Set the paper's figures next to a study's; None if the paper's networks were not compared."""
-    winner = results.winner
-    if winner is None or results.paper.empty:
+    if results.paper.empty:
         return None
     return BesidePaper(
-        winner=level_name(results.description.factor, winner),
-        rows=_rows(results, winner),
+        winner=level_name(results.description.factor, found.winner),
+        rows=_rows(results, found),
         worth=worth(),
         differs=_differs(results),
         inconsistencies=INCONSISTENCIES,
@@ -116,10 +115,11 @@ def share_difference(p: float, n_p: int, q: float, n_q: int) -> tuple[float, flo
     )
 
 
-def _rows(results: Results, winner: str) -> list[PaperRow]:
-    compared = dict(results.families())[Settings.TUNED].set_index("level")
+def _rows(results: Results, found: Verdict) -> list[PaperRow]:
+    winner = found.winner
+    compared = pd.concat([results.paper, results.winner_row.to_frame().T]).set_index("level")
     transferred = results.transfer[results.transfer["way"] == "fine_tuned"].set_index("level")
-    plain, net2 = _PLAIN_LEVEL, _WBCSNET2_LEVEL
+    plain, net2 = PLAIN, _WBCSNET2_LEVEL
     return [
         PaperRow(
             quantity="accuracy of WBCsNet-2",
@@ -138,8 +138,8 @@ def _rows(results: Results, winner: str) -> list[PaperRow]:
             quantity="accuracy over the plain network",
             paper="+0.7 points",
             interval=_points(*share_difference(WBCSNET2, N_DATASET1, PLAIN, N_DATASET1)),
-            same=_gain(results, Phase.COMPARE, net2),
-            winner=_gain(results, Phase.COMPARE, winner),
+            same=_gain(found.paper, net2),
+            winner=_gain(found.paper, winner),
         ),
         PaperRow(
             quantity="accuracy of a two-step system with hand-crafted features",
@@ -180,8 +180,8 @@ def _rows(results: Results, winner: str) -> list[PaperRow]:
             quantity="the same over the plain network",
             paper="+2.4 points",
             interval=_points(*share_difference(TRANSFERRED, N_DATASET2, TRANSFERRED - TRANSFER_GAIN, N_DATASET2)),
-            same=_gain(results, Phase.TRANSFER, net2),
-            winner=_gain(results, Phase.TRANSFER, winner),
+            same=_gain(found.transfer, net2),
+            winner=_gain(found.transfer, winner),
         ),
     ]
 
@@ -200,24 +200,20 @@ def _sensitivity(by_level: pd.DataFrame, level: str) -> str:
 
 def _recognised(results: Results, level: str, name: str) -> str:
     """How many images of a class a network classified correctly in the comparison, each image once."""
-    rows = first_repeat(results.compared("predictions", level))
+    own = results.of_winner("predictions") if level == results.winner else results.compared("predictions", level)
+    rows = first_repeat(own)
     rows = rows[rows["label"].str.lower() == name]
     return f"{int((rows['predicted'] == rows['label']).sum()):,} of {len(rows):,}" if len(rows) else NOT_HERE
 
 
-def _gain(results: Results, phase: Phase, level: str) -> str:
-    """Mean difference in accuracy from the plain network over the folds that both have, with its interval."""
-    if phase == Phase.COMPARE:
-        own, plain = (results.compared("folds", name) for name in (level, _PLAIN_LEVEL))
-    else:
-        folds = results.folds[(results.folds["phase"] == phase) & (results.folds["way"] == "fine_tuned")]
-        own, plain = (folds[folds["level"] == name] for name in (level, _PLAIN_LEVEL))
-    paired = pair(own, plain, "accuracy")
-    if not len(paired):
+def _gain(findings: Sequence[Finding], level: str) -> str:
+    """Difference in accuracy from the plain network on the same folds, with its interval."""
+    name = f"{level} − {PLAIN}"
+    found = next((f for f in findings if f.contrast == name and f.metric == "accuracy"), None)
+    if found is None:
         return NOT_HERE
-    found = paired.difference
-    interval = "" if math.isnan(found.low) else f" ({_points(found.low, found.high)})"
-    return f"{signed(100 * found.mean)} points{interval}"
+    interval = f" ({found.interval})" if found.interval else ""
+    return f"{found.text(found.estimate)} points{interval}"
 
 
 def _differs(results: Results) -> list[tuple[str, str, str]]:
@@ -241,11 +237,17 @@ def _differs(results: Results) -> list[tuple[str, str, str]]:
         ("width", "64, 256 and 512 filters", f"{profile.width:g} times that"),
         ("epochs", "40", f"{profile.epochs}"),
         ("folds", "10, of all images", f"{plan.folds}, of the images outside a locked test set"),
-        ("settings", "how they were chosen is not said", f"each level's best of {plan.n_trials} trials in total"),
+        ("settings", "how they were chosen is not said", _chosen(plan)),
         ("augmentation", "none mentioned", "flips and quarter turns"),
         ("class weights", "none mentioned", _setting(own, "class_weighting", "as the space defines them")),
         ("framework", "MATLAB 2019a", f"PyTorch {torch}".strip()),
     ]
+
+
+def _chosen(plan: Plan) -> str:
+    if not plan.shares_settings:
+        return f"each level's best of {plan.n_trials} trials in total"
+    return f"the best of those tried at all levels, in {plan.n_trials} trials"
 
 
 def _setting(row: pd.Series, name: str, otherwise: str) -> str:

@@ -1,7 +1,7 @@
 """Two studies side by side: what differs in how they were made and in what came out.
 
 Whether a difference between two studies can be tested depends on the folds. Scores on the same folds of the same
-images differ only by the networks, so their differences are paired, fold by fold. Otherwise each study only has an
+images differ only by the networks, so their differences are paired, image by image. Otherwise each study only has an
 interval of its own: the images of the two studies are not independent samples, and the variance of a difference is
 unknown.
 """
@@ -14,12 +14,15 @@ from typing import Any
 
 import pandas as pd
 
-from search.analysis.comparison import pair
-from search.analysis.selection import best_trials
-from search.analysis.statistics import Difference, Interval, holm
+from search.analysis.comparison import judge
+from search.analysis.families import pair
+from search.analysis.gathering import gather
+from search.analysis.measures import MEASURES
+from search.analysis.selection import kept_trials
+from search.analysis.statistics import Interval
 from search.records.description import DataSet, Description
 from search.records.results import Results
-from search.records.schema import Phase, Settings
+from search.records.schema import Phase
 from search.space import PAPER_LEVELS
 
 Facts = dict[str, tuple[Any, Any]]
@@ -29,14 +32,27 @@ _PROFILE = ("width", "epochs", "transfer_epochs", "input_px", "lr")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A difference of two networks on the same images and folds, with its 95 % interval and p value.
+
+    Attributes:
+        low, high, p: simultaneous over all levels; NaN where the data are too few.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class LevelRow:
     """A level in both studies.
 
     Attributes:
         a, b: the metric, pooled over folds; None if a study lacks the level.
         a_over_folds, b_over_folds: its mean over folds, with the interval; None without one.
-        difference: b minus a, paired over folds; None if they do not pair.
-        p_holm: of the difference, adjusted over the levels; NaN without a test.
+        difference: b minus a; None if they do not pair.
     """
 
     level: str
@@ -45,7 +61,6 @@ class LevelRow:
     a_over_folds: Interval | None = None
     b_over_folds: Interval | None = None
     difference: Difference | None = None
-    p_holm: float = nan
 
 
 def differences_in_making(a: Description, b: Description) -> dict[str, Facts]:
@@ -76,23 +91,15 @@ def shared_repeats(a: Results, b: Results) -> list[int]:
     ]
 
 
-def compared_levels(a: Results, b: Results, settings: Settings, metric: str) -> list[LevelRow]:
-    """The levels of two comparisons; differences are tested if the studies share folds.
+def compared_levels(a: Results, b: Results, metric: str) -> list[LevelRow]:
+    """The levels of two comparisons, and the paper's networks; they are compared if the studies share folds.
 
     Args:
-        settings: of the levels; TUNED includes the paper's networks.
         metric: that is compared.
     """
-    rows_a, rows_b = (_by_level(study, settings) for study in (a, b))
-    repeats = shared_repeats(a, b)
+    rows_a, rows_b = _by_level(a), _by_level(b)
     levels = _in_order(a, b, {*rows_a, *rows_b})
-    differences = {
-        level: _difference(a, b, level, settings, metric, repeats)
-        for level in levels
-        if level in rows_a and level in rows_b
-    }
-    found = [differences.get(level) for level in levels]
-    p_values = holm([nan if difference is None else difference.p for difference in found])
+    differences = _differences(a, b, [level for level in levels if level in rows_a and level in rows_b], metric)
     return [
         LevelRow(
             level=level,
@@ -100,16 +107,17 @@ def compared_levels(a: Results, b: Results, settings: Settings, metric: str) -> 
             b=rows_b[level][metric] if level in rows_b else None,
             a_over_folds=_over_folds(rows_a.get(level), metric),
             b_over_folds=_over_folds(rows_b.get(level), metric),
-            difference=difference,
-            p_holm=float(p),
+            difference=differences.get(level),
         )
-        for level, difference, p in zip(levels, found, p_values, strict=True)
+        for level in levels
     ]
 
 
 def searched_levels(a: Results, b: Results, metric: str) -> list[LevelRow]:
     """The best trial of each level so far. It was chosen by its value, so nothing is tested."""
-    best_a, best_b = (best_trials(_records(study.trials)) for study in (a, b))
+    best_a, best_b = (
+        {level: kept[0] for level, kept in kept_trials(_records(study.trials), 1).items()} for study in (a, b)
+    )
     return [
         LevelRow(
             level=level,
@@ -197,18 +205,39 @@ def _partitions(predictions: pd.DataFrame) -> dict[int, pd.DataFrame]:
     return {repeat: rows[rows["repeat"] == repeat].reset_index(drop=True) for repeat in repeats}
 
 
-def _difference(
-    a: Results, b: Results, level: str, settings: Settings, metric: str, repeats: list[int]
-) -> Difference | None:
-    """Of a level that both have scored on all the folds that they share."""
-    own, other = (
-        rows[rows["repeat"].isin(repeats)]
-        for rows in (study.compared("folds", level, settings) for study in (a, b))
-    )
-    paired = pair(other, own, metric)
-    if not repeats or len(paired) < len(repeats) * a.description.plan.folds:
-        return None
-    return paired.difference
+def _differences(a: Results, b: Results, levels: list[str], metric: str) -> dict[str, Difference]:
+    """B minus A, for the levels that both scored in all runs that they share; all of them are one family."""
+    repeats = shared_repeats(a, b)
+    networks = [_scored_on(study, level, repeats) for study in (a, b) for level in levels]
+    if not networks or not repeats:
+        return {}
+    classes = list(a.description.source[1].classes)
+    rows = pd.concat([part.assign(level=str(number)) for number, part in enumerate(networks)])
+    found: dict[str, Difference] = {}
+    gathered = gather(rows, [str(number) for number in range(len(networks))], classes)
+    if gathered is None:
+        return {}
+    both = [level for i, level in enumerate(levels) if {str(i), str(len(levels) + i)} <= set(gathered.levels)]
+    contrasts = [
+        pair(gathered.levels, str(len(levels) + levels.index(level)), str(levels.index(level))) for level in both
+    ]
+    if not contrasts:
+        return {}
+    margin = a.description.arguments.margin / 100
+    judged = judge(gathered, contrasts, MEASURES[metric], margin, (len(gathered.runs),)).rows()
+    for level, row in zip(both, judged, strict=True):
+        found[level] = Difference(
+            mean=row["estimate"], low=row.get("low", nan), high=row.get("high", nan), p=row.get("p", nan)
+        )
+    return found
+
+
+def _scored_on(study: Results, level: str, repeats: list[int]) -> pd.DataFrame:
+    """A level's predictions in some partitions; of those at several settings (in older studies), the first."""
+    rows = study.compared("predictions", level)
+    rows = rows[rows["repeat"].isin(repeats)].assign(setting=rows["setting"].fillna(0))
+    first = rows.groupby("repeat")["setting"].transform("min")
+    return rows[rows["setting"] == first].assign(setting=0)
 
 
 def _in_order(a: Results, b: Results, found: Set[str]) -> list[str]:
@@ -217,10 +246,9 @@ def _in_order(a: Results, b: Results, found: Set[str]) -> list[str]:
     return [level for level in known if level in found]
 
 
-def _by_level(study: Results, settings: Settings) -> dict[str, dict[str, Any]]:
-    """The comparison's rows of some settings."""
-    family = dict(study.families()).get(settings)
-    return {} if family is None else {row["level"]: row for row in _records(family)}
+def _by_level(study: Results) -> dict[str, dict[str, Any]]:
+    """The comparison's rows of levels and of the paper's networks."""
+    return {row["level"]: row for row in _records(pd.concat([study.levels, study.paper]))}
 
 
 def _over_folds(row: Mapping[str, Any] | None, metric: str) -> Interval | None:

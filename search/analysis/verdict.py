@@ -166,7 +166,8 @@ def _analysed(results: Results) -> tuple[list[Row], Recommendation | None]:
     description = results.description
     if not description.is_older:
         rows = results.effects.astype(object).where(results.effects.notna(), None).to_dict("records")
-        return [{str(name): value for name, value in row.items()} for row in rows], _recorded(results)
+        recorded: list[Row] = [{str(name): value for name, value in row.items()} for row in rows]
+        return recorded, _recorded(results)
     settings = sorted(results.at_settings["setting"].astype(int).unique())
     parts = [results.compared("predictions", level, s) for level in description.levels for s in settings]
     parts += [results.compared("predictions", level) for level in PAPER_LEVELS]
@@ -187,9 +188,10 @@ def _analysed(results: Results) -> tuple[list[Row], Recommendation | None]:
     )
     macs = {(str(row["level"]), int(row["setting"])): row["macs"] for _, row in results.at_settings.iterrows()}
     analysis = analyse(pd.concat(parts), question, macs)
-    rows, recommendation = [], None
+    found: list[Row] = []
+    recommendation = None
     if analysis is not None:
-        rows = [{"phase": Phase.COMPARE, **row} for row in analysis.rows]
+        found = [{"phase": Phase.COMPARE, **row} for row in analysis.rows]
         recommendation = analysis.recommendation
     predictions = results.tables["predictions"]
     transferred = predictions[predictions["phase"] == Phase.TRANSFER]
@@ -198,8 +200,8 @@ def _analysed(results: Results) -> tuple[list[Row], Recommendation | None]:
             levels=(), reference="", metric=description.metric, margin=question.margin,
             classes=list(description.target[1].classes),
         )  # fmt: skip
-        rows += [{"phase": Phase.TRANSFER, **row} for row in analyse_transfer(transferred, asked)]
-    return rows, recommendation
+        found += [{"phase": Phase.TRANSFER, **row} for row in analyse_transfer(transferred, asked)]
+    return found, recommendation
 
 
 def _recorded(results: Results) -> Recommendation | None:
