@@ -16,7 +16,7 @@ from search.analysis.recommendation import Recommendation, recommend
 from search.analysis.twoway import shrunken
 from search.space import CONTROL_LEVEL, PAPER_LEVELS
 
-PLAIN = PAPER_LEVELS[0]
+PLAIN_LEVEL = PAPER_LEVELS[0]
 WAYS = ("scratch", "frozen", "fine_tuned")
 
 
@@ -133,7 +133,7 @@ def analyse_transfer(predictions: pd.DataFrame, question: Question) -> list[Row]
             rows.append({**row, **key, "way": row["level"]})
     tuned = predictions[predictions["way"] == "fine_tuned"].assign(setting=0)
     levels = [str(level) for level in tuned["level"].unique()]
-    return rows + [{**row, "way": "fine_tuned"} for row in _pairs(tuned, levels, PLAIN, question)]
+    return rows + [{**row, "way": "fine_tuned"} for row in _pairs(tuned, levels, PLAIN_LEVEL, question)]
 
 
 def _pairs(predictions: pd.DataFrame, levels: Sequence[str], reference: str, question: Question) -> list[Row]:
@@ -184,4 +184,4 @@ def _paper_rows(
     own = predictions["level"].isin(levels) & (predictions["setting"] == setting)
     paper = predictions["level"].isin(PAPER_LEVELS)
     first = predictions[(own | paper) & (predictions["repeat"] == repeat)].assign(setting=setting)
-    return _pairs(first, [*levels, *PAPER_LEVELS], PLAIN, question)
+    return _pairs(first, [*levels, *PAPER_LEVELS], PLAIN_LEVEL, question)

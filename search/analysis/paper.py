@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from search.analysis.levels import PLAIN
+from search.analysis.levels import PLAIN_LEVEL
 from search.analysis.statistics import wilson
 from search.analysis.verdict import Finding, Verdict, level_name, signed
 from search.records.description import Plan
@@ -119,7 +119,7 @@ def _rows(results: Results, found: Verdict) -> list[PaperRow]:
     winner = found.winner
     compared = pd.concat([results.paper, results.winner_row.to_frame().T]).set_index("level")
     transferred = results.transfer[results.transfer["way"] == "fine_tuned"].set_index("level")
-    plain, net2 = PLAIN, _WBCSNET2_LEVEL
+    plain, net2 = PLAIN_LEVEL, _WBCSNET2_LEVEL
     return [
         PaperRow(
             quantity="accuracy of WBCsNet-2",
@@ -208,7 +208,7 @@ def _recognised(results: Results, level: str, name: str) -> str:
 
 def _gain(findings: Sequence[Finding], level: str) -> str:
     """Difference in accuracy from the plain network on the same folds, with its interval."""
-    name = f"{level} − {PLAIN}"
+    name = f"{level} − {PLAIN_LEVEL}"
     found = next((f for f in findings if f.contrast == name and f.metric == "accuracy"), None)
     if found is None:
         return NOT_HERE

@@ -1,9 +1,9 @@
 """Two studies side by side: what differs in how they were made and in what came out.
 
 Whether a difference between two studies can be tested depends on the folds. Scores on the same folds of the same
-images differ only by the networks, so their differences are paired, image by image. Otherwise each study only has an
-interval of its own: the images of the two studies are not independent samples, and the variance of a difference is
-unknown.
+images differ only by the networks, so their differences are paired, image by image. Otherwise each study only has
+an interval of its own: the images of the two studies are not independent samples, and the variance of a difference
+is unknown.
 """
 
 from collections.abc import Mapping, Set

@@ -1,7 +1,7 @@
 """A study's comparison in words that claim no more than its numbers do."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan
 from typing import Any
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from search.analysis.comparison import Row
 from search.analysis.families import Kind
-from search.analysis.levels import PLAIN, Question, analyse, analyse_transfer
+from search.analysis.levels import PLAIN_LEVEL, Question, analyse, analyse_transfer
 from search.analysis.luck import tuning_luck
 from search.analysis.measures import MEASURES
 from search.analysis.outcome import Outcome
@@ -136,7 +136,7 @@ def verdict(results: Results) -> Verdict | None:
     test = [row for row in rows if row["kind"] == Kind.HETEROGENEITY]
     found = [_finding(row) for row in rows if row["kind"] != Kind.HETEROGENEITY]
     compared = [f for f in found if f.phase == Phase.COMPARE]
-    paper = tuple(f for f in compared if f.contrast.endswith(f" − {PLAIN}"))
+    paper = tuple(f for f in compared if f.contrast.endswith(f" − {PLAIN_LEVEL}"))
     whole = [f for f in compared if f.setting is None and f not in paper]
     main = tuple(f for f in whole if f.metric == metric and f.kind != Kind.INTERACTION)
     if not main:  # without a factor, the one level is compared with the paper's network
@@ -192,7 +192,7 @@ def _analysed(results: Results) -> tuple[list[Row], Recommendation | None]:
     recommendation = None
     if analysis is not None:
         found = [{"phase": Phase.COMPARE, **row} for row in analysis.rows]
-        recommendation = analysis.recommendation
+        recommendation = analysis.recommendation and replace(analysis.recommendation, best=results.winner)
     predictions = results.tables["predictions"]
     transferred = predictions[predictions["phase"] == Phase.TRANSFER]
     if description.target is not None and len(transferred):
@@ -243,7 +243,10 @@ def _headline(results: Results, advice: Recommendation | None, main: Sequence[Fi
     if len(advice.rivals) == 1:
         headline = f"Use {name}: all other {levels} are shown to be worse."
     else:
-        headline = f"Use {name}: nothing is shown to beat it, and it is the cheapest of {len(advice.rivals)} such {levels}."
+        headline = (
+            f"Use {name}: nothing is shown to beat it, and it is the cheapest of the {len(advice.rivals)} {levels} "
+            "of which that is true."
+        )
     if depends < ALPHA:
         headline += f" How much the {levels} differ depends on the settings ({p_phrase(depends)})."
     return headline

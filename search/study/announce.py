@@ -10,6 +10,7 @@ from search.common.console import duration, print_header
 from search.data.imageset import Listing
 from search.data.splits import TEST_SHARE
 from search.records.arguments import Arguments
+from search.records.description import Plan
 from search.study.plan import disk_mb, image_cost, largest_configurations, typical_configuration
 from search.study.session import Session
 from search.tuning.cluster import Cluster
@@ -21,19 +22,22 @@ def print_plan(session: Session, path: Path | None) -> None:
     """Print what the study will do, and notes on its data."""
     plan, cluster, profile = session.plan, session.cluster, session.plan.profile
     n_levels = len(session.space.levels)
-    trials = f"{plan.n_trials} trials, {plan.n_trials // n_levels} for each of {n_levels} levels"
+    trials = f"{plan.n_trials // n_levels} settings at each of {n_levels} levels, {plan.n_trials} trials"
+    if not plan.shares_settings:
+        trials = f"{plan.n_trials} trials, {plan.n_trials // n_levels} for each of {n_levels} levels"
     if session.arguments.trials not in (None, plan.n_trials):
         trials += f" (rounded up from {session.arguments.trials})"
     sides = "/".join(str(side) for side in profile.input_px)
     n_test = round(TEST_SHARE * session.request.n_images)
-    confirm = f"the {plan.finalists} best of each level, on {plan.search_folds} new folds"
+    folds = f"{plan.search_folds} fold{'' if plan.search_folds == 1 else 's'}"
+    confirm = f"the {plan.finalists} best of each level, on {folds} of their own"
     facts = [
         ("data", _described(session.source.listing)),
         *([] if session.target is None else [("transfer to", _described(session.target.listing))]),
         ("networks", f"{plan.profile_name} profile: width {profile.width:g}, {sides} px, {profile.epochs} epochs"),
-        ("search", f"{trials}, on {plan.search_folds} folds; {_strategy(session.arguments)}"),
+        ("search", f"{trials}, on {folds}; {_strategy(session.arguments)}"),
         *([("confirm", confirm)] if plan.finalists > 1 else []),
-        ("compare", f"the best of each level, on the same {plan.folds} folds; the search has seen these images"),
+        ("compare", _compared(plan)),
         ("test", f"about {n_test} images locked away; only their score is free of selection"),
         ("machine", _described_machine(cluster)),
     ]
@@ -69,6 +73,16 @@ def print_networks(session: Session) -> None:
         table.add_row(escape(level), *numbers, str(configuration.training.epochs))
     session.console.print("largest network of each level")
     session.console.print(table)
+
+
+def _compared(plan: Plan) -> str:
+    """The runs of the comparison; the search has seen its images."""
+    most = "at most " if len(plan.looks) > 1 else ""
+    settings = f"{plan.compare_settings} best settings" if plan.compare_settings > 1 else "best setting"
+    runs = f"{most}{plan.most_runs} run{'' if plan.most_runs == 1 else 's'} of {plan.folds} folds"
+    until = "" if len(plan.looks) == 1 else f", looked at {len(plan.looks)} times until nothing is open"
+    control = ", and the reference against itself" if plan.control else ""
+    return f"all levels at the {settings}, {runs}{until}{control}; the search has seen these images"
 
 
 def _described_machine(cluster: Cluster) -> str:
