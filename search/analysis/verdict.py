@@ -131,7 +131,7 @@ def verdict(results: Results) -> Verdict | None:
     winner, description = results.winner, results.description
     if winner is None:
         return None
-    rows, recommendation = _analysed(results)
+    rows, recommendation = _analysed(results, winner)
     metric = description.metric
     test = [row for row in rows if row["kind"] == Kind.HETEROGENEITY]
     found = [_finding(row) for row in rows if row["kind"] != Kind.HETEROGENEITY]
@@ -161,7 +161,7 @@ def verdict(results: Results) -> Verdict | None:
     )
 
 
-def _analysed(results: Results) -> tuple[list[Row], Recommendation | None]:
+def _analysed(results: Results, winner: str) -> tuple[list[Row], Recommendation | None]:
     """The rows of the effects table and the recommendation; of older studies, computed from their predictions."""
     description = results.description
     if not description.is_older:
@@ -192,7 +192,7 @@ def _analysed(results: Results) -> tuple[list[Row], Recommendation | None]:
     recommendation = None
     if analysis is not None:
         found = [{"phase": Phase.COMPARE, **row} for row in analysis.rows]
-        recommendation = analysis.recommendation and replace(analysis.recommendation, best=results.winner)
+        recommendation = analysis.recommendation and replace(analysis.recommendation, best=winner)
     predictions = results.tables["predictions"]
     transferred = predictions[predictions["phase"] == Phase.TRANSFER]
     if description.target is not None and len(transferred):
@@ -244,8 +244,7 @@ def _headline(results: Results, advice: Recommendation | None, main: Sequence[Fi
         headline = f"Use {name}: all other {levels} are shown to be worse."
     else:
         headline = (
-            f"Use {name}: nothing is shown to beat it, and it is the cheapest of the {len(advice.rivals)} {levels} "
-            "of which that is true."
+            f"Use {name}: of the {len(advice.rivals)} {levels} that nothing is shown to beat, it is the cheapest."
         )
     if depends < ALPHA:
         headline += f" How much the {levels} differ depends on the settings ({p_phrase(depends)})."
