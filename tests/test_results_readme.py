@@ -60,20 +60,18 @@ def make_study(folder, params, classes, seed=0):
         row = {f"params_{name}": value for name, value in params.items()}
         ledger.add_row("trials", asdict(key), {**row, "state": "COMPLETE", "value": 0.1 * number + 0.5})
     rows = []
-    for level, settings in (("none", "tuned"), ("1", "tuned"), ("paper_plain", None)):
+    for level, setting in (("none", 0), ("1", 0), ("paper_plain", None)):
         for fold in range(3):
-            key = Key(
-                phase="compare", level=level, settings=settings, data="cells", repeat=0, seed=seed, fold=fold
-            )
+            key = Key(phase="compare", level=level, setting=setting, data="cells", repeat=0, seed=seed, fold=fold)
             losses = {"train_loss": [1.0, 0.5 + fold], "val_loss": [1.5, 1.0 - 0.1 * fold]}
             ledger.add("epochs", asdict(key), {"epoch": [1, 2], **losses})
             images = {"image": ["a.png", "b.png"], "label": [classes[0]] * 2, "predicted": [classes[0]] * 2}
             probabilities = {f"probability_{name}": [1 / len(classes)] * 2 for name in classes}
             ledger.add("predictions", asdict(key), images | probabilities)
             ledger.add_row("folds", asdict(key), {"n_train": 4, "n_val": 2, "accuracy": 0.8 + 0.01 * fold})
-        key = Key(phase="compare", level=level, settings=settings, data="cells")
+        key = Key(phase="compare", level=level, setting=setting, data="cells")
         scores = {"accuracy": 0.81, "accuracy_low": 0.7, "accuracy_high": 0.9}
-        chosen = {f"params_{name}": value for name, value in params.items() if settings is not None}
+        chosen = {f"params_{name}": value for name, value in params.items() if setting is not None}
         rows.append({**asdict(key), **chosen, **scores})
     ledger.replace("comparison", rows)
     ledger.close()

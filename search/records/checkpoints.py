@@ -38,7 +38,7 @@ class CheckpointFolder:
     def _file(self, key: Key) -> Path:
         # Level names are the user's, and may hold what a file name cannot. The seed follows from the rest.
         level = hashlib.sha256(str(key.level).encode()).hexdigest()[:16]
-        parts = [key.phase, key.number, level, key.settings, key.way, key.repeat, key.fold]
+        parts = [key.phase, key.number, level, key.setting, key.way, key.repeat, key.fold]
         return self._path / ("_".join("" if part is None else str(part) for part in parts) + ".safetensors")
 
 

@@ -82,9 +82,10 @@ def compare(study: Study) -> None:
         StudyFailedError: no level finished all its folds.
     """
     everyone, plan = candidates(study), study.plan
-    settings = list(dict.fromkeys(c.setting for c in everyone if c.setting is not None))
+    settings = sorted({c.setting for c in everyone if c.setting is not None})
     study.reporter.phase(Phase.COMPARE, _announced(study, len(settings)))
     study.renew([candidate.network(Phase.COMPARE, study.source) for candidate in everyone])
+    _forget_other_runs(study, settings)
     latencies = study.workers.latencies([sized(c.configuration, study.source).model for c in everyone])
     latency_of = {(c.level, c.setting): latency for c, latency in zip(everyone, latencies, strict=True)}
     budget_s = study.arguments.settling_budget_s
@@ -144,11 +145,24 @@ def _announced(study: Study, n_settings: int) -> str:
     return f"{what} and the paper's networks, {most}{plan.most_runs} runs of {plan.folds} folds"
 
 
+def _setting_of(repeat: int, settings: Sequence[int]) -> int:
+    """The setting of a run: the kept ones take turns."""
+    return settings[repeat % len(settings)]
+
+
+def _forget_other_runs(study: Study, settings: Sequence[int]) -> None:
+    """Remove runs of a study that was extended whose setting is now another one."""
+    recorded = study.frame("epochs", Phase.COMPARE)[["setting", "repeat"]].dropna().drop_duplicates()
+    for setting, repeat in recorded.astype(int).itertuples(index=False):
+        if setting != _setting_of(repeat, settings):
+            study.ledger.forget_all(phase=Phase.COMPARE, setting=setting, repeat=repeat)
+
+
 def _train(study: Study, everyone: Sequence[Candidate], settings: Sequence[int], n_runs: int) -> None:
     """Train the first runs; the paper's networks take part in the first one."""
     source, entries = study.source, []
     for repeat in range(n_runs):
-        setting = settings[repeat % len(settings)]
+        setting = _setting_of(repeat, settings)
         taking_part = [c for c in everyone if c.setting == setting or (c.setting is None and repeat == 0)]
         networks = [candidate.network(Phase.COMPARE, source) for candidate in taking_part]
         entries += study.cross_validation(networks, source, study.development, study.plan.folds, repeat)

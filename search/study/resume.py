@@ -78,18 +78,20 @@ def discard_unfinished(folder: StudyFolder, ledger: Ledger) -> None:
     folder.checkpoints.clear()
     folder.optuna_journal.unlink(missing_ok=True)
     finished = set(ledger.read("trials")["number"].to_pylist())
-    rows = ledger.read("epochs").select(["phase", "number", "level", "data"]).to_pylist()
-    started = {(row["number"], row["level"], row["data"]) for row in rows if row["phase"] == Phase.SEARCH}
-    for number, level, data in started:
+    names = ["number", "level", "setting", "data"]
+    rows = ledger.read("epochs").select(["phase", *names]).to_pylist()
+    started = {tuple(row[name] for name in names) for row in rows if row["phase"] == Phase.SEARCH}
+    for number, level, setting, data in started:
         if number not in finished:
-            ledger.forget(Key(phase=Phase.SEARCH, number=number, level=level, data=data))
+            ledger.forget(Key(phase=Phase.SEARCH, number=number, level=level, setting=setting, data=data))
 
 
 def reopen(folder: StudyFolder, description: Mapping[str, Any], changes: Sequence[str]) -> None:
     """Mark every phase as not done, so that each does what an extension or a forced change requires."""
+    before = folder.description["plan"]
     was_settled = Phase.COMPARE in folder.description["phases_done"]
     folder.description.pop("finished", None)
-    if was_settled and description["plan"]["looks"] != folder.description["plan"]["looks"]:
+    if was_settled and description.get("plan", before)["looks"] != before["looks"]:
         folder.description["beyond_plan"] = True
     forced = [*folder.description.get("forced", []), *changes]
     folder.update(**description, phases_done=[], **({"forced": forced} if forced else {}))

@@ -10,7 +10,7 @@ from search.common.errors import StudyFailedError
 from search.records.checkpoints import CheckpointFolder
 from search.records.schema import Key
 
-KEY = Key(phase="compare", level="1+2", settings="tuned", data="synthetic", repeat=0, seed=7, fold=3)
+KEY = Key(phase="compare", level="1+2", setting=0, data="synthetic", repeat=0, seed=7, fold=3)
 LEVELS = (
     *("1", "1+2", "none", "a/b", "a\\b", "..", ".", "../../up", "/root", ".hidden", "a b", "ä", "白血球", "a\nb"),
     *("", "%", "%2F", "a%2Fb", "*", "?", "[x]", "~", "CON", "a_b", "_", "a__b", "tuned", "_tuned", "a\0b"),
@@ -65,11 +65,11 @@ def keys():
             yield Key(phase="search", number=number, level=level, data="d", seed=0)
             for fold in (0, 1):
                 yield Key(phase="confirm", number=number, level=level, data="d", repeat=0, fold=fold)
-        for settings, repeat, fold in itertools.product(("tuned", "equal"), (0, 1), (0, 1, 10)):
-            yield Key(phase="compare", level=level, settings=settings, data="d", repeat=repeat, fold=fold)
-        yield Key(phase="test", level=level, settings="tuned", way="scratch", data="d")
+        for setting, repeat, fold in itertools.product((0, 1), (0, 1), (0, 1, 10)):
+            yield Key(phase="compare", level=level, setting=setting, data="d", repeat=repeat, fold=fold)
+        yield Key(phase="test", level=level, setting=0, way="scratch", data="d")
         for way in ("scratch", "frozen", "fine_tuned"):
-            yield Key(phase="transfer", level=level, settings="tuned", way=way, data="d", repeat=0, fold=0)
+            yield Key(phase="transfer", level=level, setting=0, way=way, data="d", repeat=0, fold=0)
 
 
 def test_no_two_trainings_share_a_file(folder, tmp_path):

@@ -32,7 +32,7 @@ def trial(number, **changes):
 
 
 def training(fold, **changes):
-    given = {"phase": "compare", "level": "1+2", "settings": "tuned", "data": "synthetic", "repeat": 0, "seed": 0}
+    given = {"phase": "compare", "level": "1+2", "setting": 0, "data": "synthetic", "repeat": 0, "seed": 0}
     return Key(**given | {"fold": fold} | changes)
 
 
@@ -45,7 +45,7 @@ def fill(ledger):
         for changes in (
             {},
             {"repeat": 1},
-            {"settings": "equal"},
+            {"setting": 1},
             {"level": "none"},
             {"phase": "confirm", "number": 1},
         ):
@@ -117,7 +117,7 @@ SUBJECTS = {
     "the first fold": training(0),
     "another fold": training(1),
     "another repeat": training(1, repeat=1),
-    "equal settings": training(1, settings="equal"),
+    "another setting": training(1, setting=1),
     "a finalist": training(1, phase="confirm", number=1),
     "all folds": training(None, repeat=None),
     "null fold": training(None, phase="test", repeat=None),
@@ -154,7 +154,7 @@ def test_a_fold_that_goes_on_keeps_its_own_epochs_alone(open_ledger, fold):
         (trial(7), (0, 0)),
         (trial(1, level="none"), (0, 0)),
         (trial(1, data=None), (0, 0)),
-        (trial(1, settings="tuned"), (0, 0)),
+        (trial(1, setting=0), (0, 0)),
         (trial(None), (0, 0)),
         (trial(1), (3, 0)),
         (trial(1), (2, 3)),

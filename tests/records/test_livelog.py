@@ -34,7 +34,7 @@ def trial(number=7, level="1+2", **params):
 
 
 def fold(**params):
-    key = Key(phase="compare", level="1+2", settings="tuned", fold=4)
+    key = Key(phase="compare", level="1+2", setting=0, fold=4)
     return Training(key=key, title="compare 1+2 tuned, fold 4", params=PARAMS | params, n_train=100, epochs=3)
 
 

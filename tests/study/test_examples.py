@@ -15,14 +15,14 @@ from search.report.figures.example_images import read_pixels
 from search.study.examples import MOST_MISTAKES, MOST_PX, MOST_TEST_MISTAKES, choose_examples, keep_examples
 
 CLASSES = ("basophil", "lymphocyte", "monocyte")
-COMPARE = Key(phase="compare", level="1", settings="tuned", data="cells", repeat=0, fold=0)
-TEST = Key(phase="test", level="1", settings="tuned", data="cells")
+COMPARE = Key(phase="compare", level="1", setting=0, data="cells", repeat=0, fold=0)
+TEST = Key(phase="test", level="1", setting=0, data="cells")
 # None of these are the winner's.
 OTHERS = (
     {"repeat": 1},
-    {"settings": "equal"},
+    {"setting": 1},
     {"level": "none"},
-    {"level": "paper_plain", "settings": None},
+    {"level": "paper_plain", "setting": None},
 )
 
 
@@ -68,18 +68,18 @@ def photograph(name):
 
 def kept(ledger, tmp_path, photograph=photograph):
     study = Study(ledger, photograph)
-    keep_examples(study, "1")
+    keep_examples(study, "1", 0)
     ledger.flush()
     return read_table(tmp_path, "cells"), study.notes
 
 
 def test_chosen_are_the_winners_most_confident_mistakes_and_an_example_of_each_class(ledger):
     rows = ledger.read("predictions").to_pandas()
-    numbers = choose_examples(rows, "1")
+    numbers = choose_examples(rows, "1", 0)
     chosen = rows.loc[numbers]
     assert not chosen.duplicated([*KEY_COLUMNS, "image"]).any()
     assert set(chosen["level"]) == {"1"}
-    assert set(chosen["settings"]) == {"tuned"}
+    assert set(chosen["setting"]) == {0}
     compared, tested = (chosen[chosen["phase"] == phase] for phase in ("compare", "test"))
     assert set(compared["repeat"]) == {0}
     assert (compared["label"] != compared["predicted"]).all()
@@ -89,7 +89,7 @@ def test_chosen_are_the_winners_most_confident_mistakes_and_an_example_of_each_c
     assert (~right).sum() == MOST_TEST_MISTAKES
 
     confidence = rows[[f"probability_{name}" for name in CLASSES]].max(axis=1)
-    own = (rows["level"] == "1") & (rows["settings"] == "tuned")
+    own = (rows["level"] == "1") & (rows["setting"] == 0)
     correct = rows["label"] == rows["predicted"]
     left_out = set(rows.index[own & (rows["phase"] == "compare") & (rows["repeat"] == 0) & ~correct]) - set(
         numbers
@@ -135,7 +135,7 @@ def test_an_image_that_cannot_be_read_any_more_is_left_out_and_named(ledger, tmp
 
 def test_images_of_a_new_winner_replace_those_of_the_old(ledger, tmp_path):
     kept(ledger, tmp_path)
-    keep_examples(Study(ledger, photograph), "none")
+    keep_examples(Study(ledger, photograph), "none", 0)
     assert set(ledger.read("cells")["level"].to_pylist()) == {"none"}
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from search.common.errors import InputError
 from search.space import (
     PAPER_PROFILE,
     Configuration,
@@ -26,6 +27,7 @@ from search.study.plan import (
     level_configuration,
     make_plan,
     paper_configuration,
+    search_partition,
     training_cost,
     typical_configuration,
 )
@@ -34,6 +36,7 @@ from wbcmodels.config import PAPER_WBCSNET, PAPER_WBCSNET2, ModelConfig
 NAMES = sorted(p.stem for p in (Path(__file__).parents[2] / "spaces").glob("*.py") if p.stem != "__init__")
 SPACES = {name: load_space(name)[1] for name in NAMES}
 PLACEMENT = SPACES["residual_placement"]
+OWN = replace(PLACEMENT, settings="own", effects=())
 
 
 def request(**changes):
@@ -46,8 +49,11 @@ def request(**changes):
             n_trials=None,
             search_folds=None,
             finalists=None,
+            compare_settings=2,
             folds=10,
             repeats=1,
+            most_runs=None,
+            control=False,
         ),
         **changes,
     )
@@ -65,15 +71,16 @@ def random_request(seed):
         n_target=None if rng.integers(2) else int(10 ** rng.uniform(1.5, 4)),
         n_trials=None if rng.integers(2) else int(rng.integers(1, 100)),
         search_folds=None if rng.integers(2) else int(rng.integers(2, 6)),
-        finalists=None if rng.integers(2) else int(rng.integers(1, 6)),
+        compare_settings=int(rng.integers(1, 4)),
         folds=int(rng.integers(2, 12)),
         repeats=int(rng.integers(1, 4)),
+        control=bool(rng.integers(2)),
     )
 
 
 def of_one_level(space):
     """The space with its first level alone, which plans faster."""
-    return replace(space, levels=space.levels[:1])
+    return replace(space, levels=space.levels[:1], effects=())
 
 
 @pytest.mark.parametrize("n_trials", [1, 8, 9, 100])
@@ -95,15 +102,17 @@ def test_the_plan_does_what_was_requested(seed):
     assert plan.profile_name == asked.profile_name
     assert profile in ((PLACEMENT.paper,) if asked.profile_name == "paper" else PLACEMENT.quick)
     if asked.n_trials is None:
-        assert plan.n_trials == n_levels * profile.trials_per_level
-    assert plan.search_folds == (asked.search_folds or profile.search_folds)
+        assert plan.n_trials == n_levels * profile.settings
+    assert plan.search_folds == (asked.search_folds or 1)
+    n_settings = plan.n_trials // n_levels
+    assert plan.most_runs == asked.repeats * min(asked.compare_settings, n_settings)
+    assert plan.looks == (plan.most_runs,)
     assert (plan.folds, plan.repeats) == (asked.folds, asked.repeats)
 
     phases = {phase.name: phase for phase in plan.phases}
     folds = asked.folds * asked.repeats
-    trainings = {"search": plan.n_trials * plan.search_folds, "compare": (2 * n_levels + 2) * folds, "test": 1}
-    if plan.finalists > 1:
-        trainings["confirm"] = plan.finalists * n_levels * plan.search_folds
+    in_runs = (n_levels + asked.control) * plan.most_runs
+    trainings = {"search": plan.n_trials * plan.search_folds, "compare": (in_runs + 2) * asked.folds, "test": 1}
     if asked.n_target:
         trainings |= {"test": 3, "transfer": 3 * 3 * folds}
     assert {name: phase.trainings for name, phase in phases.items()} == trainings
@@ -120,7 +129,7 @@ def test_the_plan_does_what_was_requested(seed):
 @pytest.mark.parametrize("wanted", [None, 1, 2, 50])
 @pytest.mark.parametrize("n_trials", [None, 2, 9])
 def test_finalists_are_confirmed_where_there_are_several(own, wanted, n_trials):
-    space = replace(of_one_level(PLACEMENT), levels=PLACEMENT.levels[:2])
+    space = replace(OWN, levels=OWN.levels[:2])
     profile = replace(space.quick[-1], finalists=own)
     space = replace(space, quick=(profile,))
     plan = make_plan(space, request(n_trials=n_trials, finalists=wanted))
@@ -149,9 +158,31 @@ def test_a_resumed_study_keeps_its_profile(name, profile):
     assert replace(chosen, profile_name=name) == plan
 
 
-def test_a_space_without_a_factor_has_no_equal_settings():
-    plan = make_plan(SPACES["wbcsnet2"], request())
-    assert {phase.name: phase.trainings for phase in plan.phases}["compare"] == (1 + 2) * 10
+@pytest.mark.parametrize(("n_levels", "folds"), [(1, 8), (2, 4), (3, 3), (5, 2), (8, 1)])
+def test_a_shared_setting_is_scored_at_least_eight_times(n_levels, folds):
+    space = replace(PLACEMENT, levels=PLACEMENT.levels[:n_levels], effects=())
+    plan = make_plan(space, request())
+    assert plan.search_folds == folds
+    assert search_partition(folds, shared=True) >= max(5, folds)
+
+
+@pytest.mark.parametrize(("most", "looks"), [(2, (2,)), (4, (2, 4)), (5, (2, 4, 5)), (8, (2, 4, 6, 8))])
+def test_a_study_that_runs_until_it_is_settled_looks_after_every_two_runs(most, looks):
+    plan = make_plan(PLACEMENT, request(most_runs=most))
+    assert (plan.most_runs, plan.looks) == (most, looks)
+
+
+@pytest.mark.parametrize(
+    ("space", "asked", "culprit"),
+    [
+        (PLACEMENT, {"finalists": 2}, "--finalists 2"),
+        (OWN, {"search_folds": 1}, "--search-folds 1"),
+        (SPACES["wbcsnet2"], {"control": True}, "--control"),
+    ],
+)
+def test_what_a_space_does_not_allow_is_refused(space, asked, culprit):
+    with pytest.raises(InputError, match=culprit):
+        make_plan(space, request(**asked))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -179,11 +210,20 @@ def test_more_to_do_never_gives_a_richer_profile(name):
 
 
 @pytest.mark.parametrize(
-    "field", ["n_images", "n_target", "n_trials", "search_folds", "finalists", "folds", "repeats"]
+    "field",
+    ["n_images", "n_target", "n_trials", "search_folds", "finalists", "compare_settings", "folds", "repeats"],
 )
 def test_more_of_anything_costs_more(field):
-    space = of_one_level(PLACEMENT)
-    given = {"n_images": 500, "n_target": 300, "n_trials": 4, "search_folds": 3, "finalists": 2, "folds": 4}
+    space = of_one_level(OWN)
+    given = {
+        "n_images": 500,
+        "n_target": 300,
+        "n_trials": 4,
+        "search_folds": 3,
+        "finalists": 2,
+        "folds": 4,
+        "compare_settings": 2,
+    }
     few = request(profile_name="paper", repeats=2, **given)
     more = replace(few, **{field: 2 * getattr(few, field)})
     assert make_plan(space, more).cost > make_plan(space, few).cost

@@ -40,6 +40,9 @@ def configure(suggest, level, profile):
 SPACE = Space(question="?", configure=configure, levels=("none", "1"))
 
 
+ARGUMENTS_OF_FOUR = Arguments(space="own.py", until_settled="4")
+
+
 @pytest.fixture(autouse=True)
 def _no_lookups(monkeypatch):
     """Versions and commit have tests of their own, and no power fails while these run."""
@@ -58,8 +61,11 @@ def plan_of(arguments, profile=None):
             n_trials=arguments.trials,
             search_folds=arguments.search_folds,
             finalists=arguments.finalists,
+            compare_settings=arguments.compare_settings,
             folds=arguments.folds,
             repeats=arguments.repeats,
+            most_runs=None if arguments.until_settled is None else arguments.most_runs,
+            control=arguments.control,
             profile=profile,
         ),
     )
@@ -105,6 +111,26 @@ def test_a_study_can_be_extended_finished_or_not(make_folder, finished, trials, 
     assert (arguments.trials, arguments.repeats, arguments.seed) == (trials or 8, repeats or 2, 3)
     plan = plan_of(arguments, planned_profile(folder.description, SPACE))
     assert as_json(asdict(plan)) != folder.description["plan"]
+
+
+def test_more_runs_than_planned_are_noted_once_the_last_planned_look_is_taken(make_folder):
+    folder = make_folder(until_settled="4", finished=True)
+    with pytest.raises(InputError, match="--until-settled 2"):
+        resumed_arguments(folder, Extension(until_settled="2"))
+    arguments = resumed_arguments(folder, Extension(until_settled="6"))
+    assert arguments.most_runs == 6
+    for extended, beyond in ((arguments, True), (Arguments(**folder.description["arguments"]), False)):
+        folder.description.pop("beyond_plan", None)
+        folder.update(phases_done=["search", "compare", "test"], plan=as_json(asdict(plan_of(ARGUMENTS_OF_FOUR))))
+        reopen(folder, as_json({"plan": asdict(plan_of(extended))}), [])
+        assert folder.description.get("beyond_plan", False) == beyond
+
+
+def test_a_study_of_an_earlier_version_is_not_resumed(make_folder):
+    folder = make_folder()
+    del folder.description["plan"]["compare_settings"]
+    with pytest.raises(InputError, match="earlier version"):
+        resumed_arguments(folder, Extension())
 
 
 @pytest.mark.parametrize("finished", [False, True])
@@ -195,7 +221,7 @@ def test_unfinished_trials_start_over_and_finished_ones_stay(make_folder):
     for number, state in enumerate(("COMPLETE", "PRUNED", "FAIL")):
         ledger.add_row("trials", asdict(trial(number)), {"state": state})
     ledger.add_row("trials", asdict(trial(9)), {"state": "FAIL"})  # made no network, and has no epochs
-    compared = Key(phase="compare", level="1", settings="tuned", data="cells", repeat=0, seed=1, fold=0)
+    compared = Key(phase="compare", level="1", setting=0, data="cells", repeat=0, seed=1, fold=0)
     confirmed = Key(phase="confirm", number=4, level="none", data="cells", repeat=0, seed=1, fold=0)
     for key in (compared, confirmed):
         train(ledger, key, ended=True)
@@ -221,8 +247,8 @@ def test_unfinished_trials_start_over_and_finished_ones_stay(make_folder):
 
 def test_recorded_trainings_are_told_apart():
     # Those of two finalists of a level differ only in their number.
-    fold = Key(phase="compare", level="1", settings="tuned", way="scratch", data="cells", repeat=0, fold=0)
-    others = {"phase": "test", "level": "2", "settings": "equal", "way": "frozen", "data": "x", "fold": 1}
+    fold = Key(phase="compare", level="1", setting=0, way="scratch", data="cells", repeat=0, fold=0)
+    others = {"phase": "test", "level": "2", "setting": 1, "way": "frozen", "data": "x", "fold": 1}
     keys = [fold, *(replace(fold, **{name: value}) for name, value in others.items())]
     keys += [Key(phase="confirm", number=number, level="1", data="cells", repeat=0, fold=0) for number in (1, 3)]
     assert len({_identity(asdict(key)) for key in keys}) == len(keys)
