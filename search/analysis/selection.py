@@ -32,6 +32,31 @@ def kept_settings(trials: Sequence[Trial], n: int) -> list[int]:
     return sorted(whole, key=lambda setting: -sum(values[setting]) / n_levels)[:n]
 
 
+def collapses(trials: Sequence[Trial], kept: Sequence[int]) -> list[tuple[int, str]]:
+    """Settings that were not kept because of one level: without it, they score better than every kept one.
+
+    Args:
+        trials: as in `kept_settings`.
+    Returns:
+        Setting and level.
+    """
+    values: dict[int, dict[str, float]] = {}
+    for trial in trials:
+        if trial["state"] == "COMPLETE":
+            values.setdefault(int(trial["setting"]), {})[str(trial["level"])] = trial["value"]
+    n_levels = len({trial["level"] for trial in trials})
+    found = []
+    for setting, own in values.items():
+        if setting in kept or len(own) < n_levels or n_levels < 3:
+            continue
+        worst = min(own, key=lambda level: own[level])
+        others = [level for level in own if level != worst]
+        rivals = [values[rival] for rival in kept]
+        if all(sum(own[level] for level in others) > sum(rival[level] for level in others) for rival in rivals):
+            found.append((setting, worst))
+    return found
+
+
 def setting_params(trials: Sequence[Trial], setting: int) -> dict[str, Params]:
     """level -> parameters of the trials of a setting, whatever their state."""
     return {str(trial["level"]): trial["params"] for trial in trials if trial["setting"] == setting}

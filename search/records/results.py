@@ -1,6 +1,6 @@
 """The one reader of a study's folder, for the terminal, the page, the figures and comparisons of studies."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -69,7 +69,7 @@ class Results:
 
     @property
     def levels(self) -> pd.DataFrame:
-        """The comparison's rows of the factor's levels, one each, over all settings; older studies: at their own."""
+        """The comparison's rows of the levels, one each: over all settings; in older studies, at their own."""
         rows = self.comparison[self.comparison["level"].isin(self.description.levels)]
         return rows[rows["setting"] == 0] if self.description.is_older else rows[rows["setting"].isna()]
 

@@ -1,4 +1,4 @@
-"""The search phase: every level is searched independently, on the search folds."""
+"""The search phase: settings are tried at the levels, on the search folds."""
 
 import time
 from collections import Counter
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from search.analysis.selection import best_trials, pareto_front
+from search.analysis.selection import collapses, kept_settings, pareto_front
 from search.common.errors import StudyFailedError
 from search.common.files import replace_file
 from search.common.metrics import Metrics
@@ -18,11 +18,11 @@ from search.records.observers import Training
 from search.records.schema import KEY_COLUMNS, TABLES, Key, Phase
 from search.space import Configuration, Params
 from search.study.context import Study, params_of, sized
-from search.study.plan import training_cost
+from search.study.plan import search_partition, training_cost
 from search.training.types import Step
 from search.tuning.optuna_journal import journal_storage
 from search.tuning.rules import Direction, RecordedTrial, Rules, State
-from search.tuning.trials import EndedTrial, OpenTrial, Trials
+from search.tuning.trials import EndedTrial, OpenTrial, Then, Trials
 from search.tuning.tune import run_search
 from wbcmodels.cost import model_size
 
@@ -42,7 +42,9 @@ class Search:
     def __init__(self, study: Study) -> None:
         self._study = study
         plan, arguments = study.plan, study.arguments
-        self._splits = study.partition(study.source, study.development, "search", plan.search_folds)
+        partition = search_partition(plan.search_folds, shared=plan.shares_settings)
+        splits = study.partition(study.source, study.development, "search", partition)
+        self._splits = splits[: plan.search_folds]
         self._n_train = float(np.mean([len(split.train) for split in self._splits]))
         self._running: dict[int, Training] = {}
         self._best: dict[str, Any] | None = None
@@ -51,6 +53,8 @@ class Search:
             space=study.space,
             profile=plan.profile,
             n_trials=plan.n_trials,
+            n_folds=plan.search_folds,
+            kept=max(plan.compare_settings, plan.finalists),
             metric=study.metric,
             seed=study.seed,
             sampler=arguments.sampler,
@@ -71,9 +75,14 @@ class Search:
     def run(self) -> None:
         """Run all trials, and report the result."""
         study, plan = self._study, self._study.plan
-        n_levels = len(study.space.levels)
-        each = "" if n_levels == 1 else f", {plan.n_trials // n_levels} for each of {n_levels} levels"
-        study.reporter.phase(Phase.SEARCH, f"{plan.n_trials} trials{each}, on {plan.search_folds} folds")
+        n_levels, folds = len(study.space.levels), _counted(plan.search_folds, "fold")
+        each = plan.n_trials // n_levels
+        trials = f"{plan.n_trials} trials"
+        if plan.shares_settings:
+            trials = f"{each} settings at each of {n_levels} levels"
+        elif n_levels > 1:
+            trials += f", {each} for each of {n_levels} levels"
+        study.reporter.phase(Phase.SEARCH, f"{trials}, on {folds}")
         images = study.shared[study.source.source]
         try:
             run_search(
@@ -91,13 +100,14 @@ class Search:
         self._study.recorder.begin(training)
         return self._study.recorder.checkpoint(training)
 
-    def step(self, trial: OpenTrial, step: Step) -> bool:
-        """Record an epoch of a trial; True if the trial must stop here, and needs no checkpoint."""
-        stop = self.trials.step(trial.number, step)
-        self._study.recorder.step(self._running[trial.number], replace(step, checkpoint=None) if stop else step)
+    def step(self, trial: OpenTrial, step: Step) -> Then:
+        """Record an epoch of a trial, and say what its worker does next; one that stops needs no checkpoint."""
+        then = self.trials.step(trial.number, step)
+        kept = replace(step, checkpoint=None) if then == Then.STOP else step
+        self._study.recorder.step(self._running[trial.number], kept)
         if step.trace is not None:
             self._write_trace(trial.number, step.trace)
-        return stop
+        return then
 
     def tick(self) -> None:
         """Keep tables and observers current."""
@@ -149,7 +159,7 @@ class Search:
 
     def _on_end(self, ended: EndedTrial) -> None:
         study, trial = self._study, ended.trial
-        training = self._running.pop(trial.number)
+        training = self._running.pop(trial.number, None) or self._training(trial)  # it may never have begun
         row = trial_row(ended, self._n_train, len(study.source.classes))
         study.ledger.add_row("trials", asdict(training.key), row)
         study.recorder.end(training, ended.state, ended.value)
@@ -166,17 +176,31 @@ class Search:
         trials = study.trials()
         n = Counter(row["state"] for row in trials)
         study.reporter.say(f"{n['COMPLETE']} trials complete, {n['PRUNED']} stopped early, {n['FAIL']} failed")
-        best = best_trials(trials)
-        if not best:
+        finished = {row["level"] for row in trials if row["state"] == State.COMPLETE}
+        if not finished:
             raise StudyFailedError("the search failed: no trial finished its folds")
         for level in study.space.levels:
-            if level not in best:
-                study.reporter.note(f"level {level}: no trial finished, so it is not compared")
+            if level not in finished:
+                study.reporter.note(f"level {level}: no trial finished its folds")
+        if study.plan.shares_settings:
+            self._say_settings(trials)
         names = study.arguments.objective_names
         if len(names) > 1:
             front = pareto_front(trials, {name: _direction(name) == "maximize" for name in names})
             study.ledger.replace("pareto", [_pareto_row(trial) for trial in front])
             study.reporter.say(f"{len(front)} trials on the Pareto front of {', '.join(names)}")
+
+    def _say_settings(self, trials: list[dict[str, Any]]) -> None:
+        """Report the settings that are kept, and one that all but one level would have kept."""
+        study, n = self._study, self._study.plan.compare_settings
+        kept = kept_settings(trials, n)
+        values = {(row["setting"], row["level"]): row["value"] for row in trials if row["state"] == State.COMPLETE}
+        means = {s: np.mean([v for (setting, _), v in values.items() if setting == s]) for s in kept}
+        listed = ", ".join(f"{setting} ({mean:.3f})" for setting, mean in means.items())
+        study.reporter.say(f"kept by mean {study.metric} over the levels: setting {listed}")
+        for setting, level in collapses(trials, kept):
+            score = values[setting, level]
+            study.reporter.note(f"setting {setting} would be kept but for level {level}: it scores {score:.3f} there")
 
     def _objectives(self, configuration: Configuration, metrics: Metrics) -> tuple[float, ...]:
         """A finished configuration's scores and costs, as the objectives name them."""
@@ -190,6 +214,7 @@ class Search:
             phase=Phase.SEARCH,
             number=number,
             level=self._rules.level(number),
+            setting=self._rules.setting(number) if study.plan.shares_settings else None,
             data=study.source.source,
             seed=study.seed,
         )
@@ -233,6 +258,10 @@ def trial_row(ended: EndedTrial, n_train: float, n_classes: int) -> dict[str, An
         "images_per_s": n_train * trial.epochs / trial.train_s if trial.train_s else None,
         "error": ended.error,
     }
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _pareto_row(trial: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from search.data.splits import Split
 from search.training.types import Images, Step
 from search.tuning.cluster import Cluster
 from search.tuning.failures import Failure, lost_worker
-from search.tuning.trials import OpenTrial, Trials
+from search.tuning.trials import OpenTrial, Then, Trials
 from search.tuning.worker import TrialTask, Worker
 
 MAX_FALSE_STARTS = 10
@@ -46,8 +46,8 @@ class Record(Protocol):
         """A trial begins or resumes; returns the checkpoint that it resumes from."""
         ...
 
-    def step(self, trial: OpenTrial, step: Step) -> bool:
-        """Record an epoch; True if the trial must stop here."""
+    def step(self, trial: OpenTrial, step: Step) -> Then:
+        """Record an epoch, and say what the trial's worker does next."""
         ...
 
     def tick(self) -> None:
@@ -297,7 +297,7 @@ class _TrialScheduler(_DriverOnly, FIFOScheduler):
         driver.n_steps += 1
         driver.wants_trace &= step.trace is None
         with driver.guarded():
-            if driver.record.step(driver.trials.open[number], step):
+            if driver.record.step(driver.trials.open[number], step) != Then.CONTINUE:
                 return TrialScheduler.STOP
         return TrialScheduler.CONTINUE
 
