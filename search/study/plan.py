@@ -70,8 +70,10 @@ def make_plan(space: Space, request: Request) -> Plan:
     if request.profile_name == "paper":
         return _plan(space, space.paper, request)
     budget = QUICK_S["synthetic" if request.synthetic else "own"] * QUICK_COST_PER_S
-    plans = [_plan(space, profile, request) for profile in space.quick]
-    return next((plan for plan in plans if plan.cost <= budget), plans[-1])
+    # Runs until the comparison is settled are asked for in spite of their time.
+    first_look = replace(request, most_runs=None)
+    fitting = (profile for profile in space.quick if _plan(space, profile, first_look).cost <= budget)
+    return _plan(space, next(fitting, space.quick[-1]), request)
 
 
 def paper_configuration(level: str, profile: Profile) -> Configuration:

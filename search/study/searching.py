@@ -200,7 +200,9 @@ class Search:
         study.reporter.say(f"kept by mean {study.metric} over the levels: setting {listed}")
         for setting, level in collapses(trials, kept):
             score = values[setting, level]
-            study.reporter.note(f"setting {setting} would be kept but for level {level}: it scores {score:.3f} there")
+            study.reporter.note(
+                f"setting {setting} would be kept but for level {level}, where it scores {score:.3f}"
+            )
 
     def _objectives(self, configuration: Configuration, metrics: Metrics) -> tuple[float, ...]:
         """A finished configuration's scores and costs, as the objectives name them."""

@@ -1,8 +1,8 @@
 """The trials of a search: which are given out, which are stopped early, and how each ends.
 
 A setting is tried at every level of its group, block by block; a block is one level's training on one fold. A
-trial is one level's part of a setting. The states of trials and settings are settled here and nowhere else. Nothing
-here depends on Ray.
+trial is one level's part of a setting. The states of trials and settings are settled here and nowhere else.
+Nothing here depends on Ray.
 """
 
 import time
