@@ -427,7 +427,10 @@ class Trials:
             if self._rules.pruner == "race":
                 return [other.curve for other in others if other.is_whole]
             return [other.curve for other in others if other.curve.n_points >= seen.n_points]
-        block, rivals = len(seen.values) - 1, []
+        block = len(seen.values) - 1
+        rivals: list[Curve] = []
+        if block == len(setting.blocks) - 1:  # others may not have come as far yet, and too little is left to save
+            return rivals
         for other in settings:
             if other.index >= setting.index:
                 break
