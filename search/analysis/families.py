@@ -54,8 +54,9 @@ def main_family(
         for name, having in effects.items()
     ]
     found = [contrast for contrast in found if contrast.weights.any()]
-    pairs = [pair(everything, level, reference) for level in everything if level != reference]
-    return found + pairs if reference in everything else found
+    if reference not in everything:  # such as one of the paper's networks, where a space has no factor
+        return found
+    return found + [pair(everything, level, reference) for level in everything if level != reference]
 
 
 def interactions(levels: Sequence[str], effects: Mapping[str, Sequence[str]]) -> list[Contrast]:

@@ -5,10 +5,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
-from search.analysis.statistics import interval_over_folds
-from search.common.metrics import METRIC_NAMES
+from search.analysis.pooling import score_columns
+from search.common.metrics import METRIC_NAMES, score
 from search.records.arguments import Arguments
 from search.records.description import parse_description
 from search.records.ledger import Ledger
@@ -33,7 +34,8 @@ def describe(
         "factor": "placement", "levels": levels, "reference": "none",
         "plan": {
             "profile_name": "quick", "profile": asdict(PAPER_PROFILE), "n_trials": 6, "search_folds": 3,
-            "finalists": 1, "folds": n_folds, "repeats": repeats, "phases": [],
+            "shares_settings": True, "compare_settings": 2, "folds": n_folds, "repeats": repeats,
+            "most_runs": 2 * repeats, "looks": [2 * repeats], "phases": [],
         },
         "origin": {"space": "5face" * 8, "code": "c0de" * 8},
         "data": {"cells": data, "others": {**data, "fingerprint": "target"}},
@@ -41,7 +43,7 @@ def describe(
         "started": "2026-11-24T08:00:00+00:00", "phases_done": [],
     }  # fmt: skip
     if tested:
-        description |= {"winner": {"level": "1"}, "test": dict.fromkeys(METRIC_NAMES, 0.75)}
+        description |= {"winner": {"level": "1", "setting": 0}, "test": dict.fromkeys(METRIC_NAMES, 0.75)}
     return json.loads(json.dumps(description))
 
 
@@ -49,7 +51,7 @@ def make_study(*, network=0, tested=True, **options):
     """A study's description, and the rows of its tables by name.
 
     Args:
-        network: two studies of the same network have the same scores on the same folds.
+        network: two studies of the same network have the same scores on the same images.
         tested: it is finished; without, it was interrupted after the comparison.
         options: see `describe`; the seed is that of the partition into folds.
     """
@@ -62,31 +64,42 @@ def make_study(*, network=0, tested=True, **options):
     images, n_folds = description["data"]["cells"]["n_images"], description["plan"]["folds"]
     rows = {"trials": [], "folds": [], "predictions": [], "comparison": [], "transfer": []}
     for number in range(2 * len(levels)):
-        trial = {"number": number, "level": levels[number % len(levels)], "state": "COMPLETE"}
+        setting, place = divmod(number, len(levels))
+        trial = {"number": number, "level": levels[place], "setting": setting, "state": "COMPLETE"}
         value = 0.5 + 0.01 * number + 0.1 * network
         rows["trials"].append({"phase": "search", **trial, "value": value, metric: value})
-    rivals = [(level, settings) for settings in ("tuned", "equal") for level in levels]
-    for nth, (level, settings) in enumerate([*rivals, *((level, None) for level in PAPER)]):
-        key = {"phase": "compare", "level": level, "settings": settings, "data": "cells"}
-        folds = []
-        for repeat in range(description["plan"]["repeats"]):
+    runs = [(repeat % 2, repeat) for repeat in range(2 * description["plan"]["repeats"])]
+    labels = np.arange(images) < 9  # of class b
+    for nth, level in enumerate([*levels, *PAPER]):
+        for setting, repeat in runs if level in levels else [(None, 0)]:
             of_fold = np.random.default_rng([seed, repeat]).permutation(images) % n_folds
-            scores = np.random.default_rng([network, nth, repeat]).uniform(0.8, 0.95, n_folds)
-            for fold, value in enumerate(scores.tolist()):
-                where = {**key, "repeat": repeat, "fold": fold}
-                n_val = int((of_fold == fold).sum())
-                sizes = {"n_train": images - n_val, "n_val": n_val}
-                folds.append({**where, **sizes, **dict.fromkeys(METRIC_NAMES, value)})
-                names = [f"{image}.png" for image in np.flatnonzero(of_fold == fold)]
-                rows["predictions"] += [{**where, "image": name} for name in names]
-        rows["folds"] += folds
-        scores = np.array([fold[metric] for fold in folds])
-        found = interval_over_folds(scores, images * (1 - 1 / n_folds), images / n_folds)
-        row = {**key, **SIZES, **dict.fromkeys(METRIC_NAMES, found.mean + 0.001)}
-        ends = {f"{name}_{end}": getattr(found, end) for name in METRIC_NAMES for end in ("mean", "low", "high")}
-        rows["comparison"].append(row | ends)
+            share = np.random.default_rng([network, nth, repeat]).beta(5, 2, images)  # of the true class
+            shares = np.where(labels, [1 - share, share], [share, 1 - share]).T
+            key = {"phase": "compare", "level": level, "setting": setting, "data": "cells", "repeat": repeat}
+            for fold in range(n_folds):
+                own, where = np.flatnonzero(of_fold == fold), {**key, "fold": fold}
+                scores = asdict(score(labels[own].astype(int), shares[own]))
+                rows["folds"].append({**where, "n_train": images - len(own), "n_val": len(own), **scores})
+                for image in own:
+                    predicted = {"probability_a": shares[image, 0], "probability_b": shares[image, 1]}
+                    named = {"image": f"{image}.png", "label": "ab"[int(labels[image])]}
+                    rows["predictions"].append(
+                        {**where, **named, "predicted": "ab"[shares[image].argmax()], **predicted}
+                    )
+    folds, predictions = pd.DataFrame(rows["folds"]), pd.DataFrame(rows["predictions"])
+    for level, setting in [(level, n) for level in levels for n in (0, 1, None)] + [
+        (level, None) for level in PAPER
+    ]:
+        own = [
+            part[(part["level"] == level) & ((part["setting"] == setting) | (setting is None))]
+            for part in (folds, predictions)
+        ]
+        row = {"phase": "compare", "level": level, "setting": setting, "data": "cells"}
+        row |= SIZES | score_columns(*own, ["a", "b"])
+        estimate = None if setting is None else row[metric]
+        rows["comparison"].append(row | {"estimate_shrunken": estimate})
     if tested:
-        key = {"phase": "test", "level": "1", "settings": "tuned", "data": "cells"}
+        key = {"phase": "test", "level": "1", "setting": 0, "data": "cells"}
         rows["predictions"] += [{**key, "image": f"locked {image}.png"} for image in range(9)]
         key |= {"phase": "transfer", "data": "others"}
         for way, value in (("scratch", 0.7), ("frozen", 0.6), ("fine_tuned", 0.8)):
@@ -108,7 +121,8 @@ def as_results(description, rows):
 
 def frame(table, rows):
     """Rows as a study's folder gives them back."""
-    schema = pa.schema([field_of(name) for name in (*KEY_COLUMNS, *TABLES[table])])
+    shares = dict.fromkeys(name for row in rows for name in row if name.startswith("probability_"))
+    schema = pa.schema([field_of(name) for name in (*KEY_COLUMNS, *TABLES[table], *shares)])
     return pa.Table.from_pylist(rows, schema=schema).to_pandas()
 
 

@@ -1,7 +1,7 @@
 """A study's folder, made up in a second: no network is trained and no phase of the program runs.
 
-Only the comparison's statistics are the program's own. A network's predictions depend on its ability and on how
-hard an image is; all networks find the same images hard.
+Only the choice of settings and the analysis are the program's own. A network's predictions depend on its ability
+and on how hard an image is; all networks find the same images hard.
 """
 
 import base64
@@ -9,7 +9,7 @@ import io
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from unittest.mock import patch
 from zlib import crc32
@@ -23,13 +23,15 @@ from PIL import Image
 from safetensors.torch import save
 from scipy.special import softmax
 
-from search.analysis.comparison import compare_settings
+from search.analysis.levels import Question, analyse, analyse_transfer
+from search.analysis.pooling import score_columns
+from search.analysis.selection import kept_settings, kept_trials, setting_params
 from search.common.metrics import METRIC_NAMES, score
 from search.records.arguments import Arguments
 from search.records.description import DataSet, Description, Environment, Plan, PlannedPhase
 from search.records.ledger import Ledger
 from search.records.schema import TABLES
-from search.space import Profile
+from search.space import CONTROL_LEVEL, Profile
 from search.training.trainedmodel import TrainedModel, save_model
 from search.training.types import Normalisation
 from spaces.residual_placement import SPACE
@@ -59,19 +61,26 @@ PAPER = {
 
 def write_study(
     folder, *, n_trials=24, n_images=400, levels=PLACEMENTS, reference=None, classes=CLASSES, gains=UNSETTLED,
-    data=("cells", "others"), factor="placement", command=COMMAND, stop=None,
+    data=("cells", "others"), factor="placement", own=False, control=False, n_runs=2, n_folds=FOLDS, collapse=None,
+    command=COMMAND, stop=None,
 ):  # fmt: skip
     """Write a study of the residual placement, and give its folder.
 
     Args:
+        n_trials: over all levels.
         levels: names of the placements, in their order; the first is the reference unless another is named.
         gains: of the placements; see UNSETTLED.
         data: names of source and target.
+        own: every level has its own settings.
+        collapse: a level that predicts one class alone at the second setting of the comparison.
         stop: a phase, and the number of its trials or trainings after which it is interrupted.
     """
     folder.mkdir(parents=True)
     study = MadeUp(folder, data, classes, n_images, dict(zip(levels, PLACEMENTS, strict=False)), gains, stop)
-    study.reference = reference or levels[0]
+    study.reference, study.shares_settings = reference or levels[0], factor is not None and not own
+    study.control, study.n_runs, study.n_folds, study.collapse = control, n_runs, n_folds, collapse
+    stages = {f"block at stage {s}": tuple(n for n, p in study.placement_of.items() if s in p) for s in "123"}
+    study.effects = {name: having for name, having in stages.items() if factor and 0 < len(having) < len(levels)}
     phases = {
         "search": lambda: study.search(n_trials),
         "compare": study.compare,
@@ -84,7 +93,10 @@ def write_study(
             study.enter(phase)
             run()
             done.append(phase)
-    trainings = (n_trials * SEARCH_FOLDS, FOLDS * (2 * len(levels) + len(PAPER)), 1, 9 * FOLDS)
+    trainings = (
+        *(n_trials * SEARCH_FOLDS, n_folds * (n_runs * (len(levels) + control) + len(PAPER))),
+        *(1, 9 * n_folds),
+    )
     planned = zip(phases, trainings, strict=True)
     description = Description(
         arguments=Arguments(
@@ -94,9 +106,11 @@ def write_study(
         factor=factor,
         levels=tuple(levels),
         reference=study.reference,
+        effects=study.effects,
         plan=Plan(
-            profile_name="quick", profile=SMALL, n_trials=n_trials, search_folds=SEARCH_FOLDS, finalists=1,
-            folds=FOLDS, repeats=1,
+            profile_name="quick", profile=SMALL, n_trials=n_trials, search_folds=SEARCH_FOLDS,
+            shares_settings=study.shares_settings, compare_settings=2, control=control, folds=n_folds, repeats=1,
+            most_runs=n_runs, looks=(n_runs,),
             phases=tuple(PlannedPhase(name=n, trainings=k, epochs=k * EPOCHS, cost=1.0) for n, k in planned),
         ),
         origin={},
@@ -106,7 +120,9 @@ def write_study(
         environment=Environment(python="3.11", platform="Linux", versions={"torch": "2.15.0"}, commit="abc"),
         finished=(BEGAN + timedelta(minutes=41)).isoformat() if len(done) == len(phases) else None,
         commands=(command,),
-        winner=study.winner and {"level": study.winner.level, **study.winner.params},
+        looked_at=(n_runs,) if "compare" in done else (),
+        recommendation=study.recommendation and asdict(study.recommendation),
+        winner=study.chosen(),
         test=study.test_score,
         time={"elapsed": 2460.0, "training": 4000.0, "validation": 430.0, "preparing": 90.0, "waiting": 400.0},
     )  # fmt: skip
@@ -152,19 +168,19 @@ class Images:
 
 @dataclass(frozen=True)
 class Network:
-    """A level at its settings."""
+    """A level at a setting; without ability it predicts one class alone."""
 
     level: str
-    settings: str | None
+    setting: int | None
     params: Mapping
     model: ModelConfig
-    ability: float
+    ability: float | None
 
 
 class MadeUp:
     """The phases of a made-up study, each adding to the rows of the tables."""
 
-    winner = test_score = None
+    winner = test_score = recommendation = None
 
     def __init__(self, folder, data, classes, n_images, placement_of, gains, stop):
         self.folder, self.placement_of, self.gains, self.stop = folder, placement_of, gains, stop
@@ -186,18 +202,21 @@ class MadeUp:
             raise Interrupted
 
     def search(self, n_trials):
-        """Random trials; each fifth is pruned, each eleventh fails. All levels try the same settings first."""
+        """Random settings, of one level or of all; each third is pruned, and one of its trials fails."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         storage = JournalStorage(JournalFileBackend(str(self.folder / "optuna.journal")))
         sampler, levels = optuna.samplers.RandomSampler(seed=0), list(self.placement_of)
         search = optuna.create_study(storage=storage, sampler=sampler, direction="maximize")
         folds = self.source.partition(self.development, SEARCH_FOLDS, seed=1)
+        params = SPACE.first_points("none", SMALL)[0]
         for number in range(n_trials):
-            if number < len(levels):
-                search.enqueue_trial(SPACE.first_points("none", SMALL)[0])
-            level, asked = levels[number % len(levels)], search.ask()
-            network = self.network(level, None, asked)
-            state = "FAIL" if number % 11 == 10 else "PRUNED" if number % 5 == 4 else "COMPLETE"
+            setting, place = divmod(number, len(levels))
+            if setting == 0 or (self.shares_settings and place):
+                search.enqueue_trial(params)
+            asked = search.ask()
+            network = self.network(levels[place], setting if self.shares_settings else None, asked)
+            params = asked.params
+            state = "COMPLETE" if setting % 3 < 2 else "PRUNED" if place != 1 else "FAIL"
             n_done = {"FAIL": 0, "PRUNED": 1, "COMPLETE": SEARCH_FOLDS}[state]
             key = {**self.key(network), "number": number}
             for fold in range(n_done):
@@ -218,37 +237,77 @@ class MadeUp:
             self.count()
 
     def compare(self):
-        """Each level at the best of its trials and at the first settings; the paper's networks at theirs."""
-        tuned, equal = [], []
-        trials = [trial for trial in self.rows["trials"] if trial["state"] == "COMPLETE"]
-        for level in self.placement_of:
-            own = [trial for trial in trials if trial["level"] == level]
-            for settings, family, trial in (
-                ("tuned", tuned, max(own, key=lambda trial: trial["value"], default=None)),
-                ("equal", equal, min(own, key=lambda trial: trial["number"], default=None)),
-            ):
-                if trial is not None:
-                    params = {n.removeprefix("params_"): v for n, v in trial.items() if n.startswith("params_")}
-                    suggest = optuna.trial.FixedTrial(params)
-                    family.append(self.network(level, settings, suggest))
+        """All levels in every run, and the paper's networks in the first."""
+        networks = self.kept()
         paper = [
             Network(level, None, {}, model, 3.5 - 0.5 * (model.norm == "none")) for level, model in PAPER.items()
         ]
-        # What is tuned to the equal settings is trained once.
-        again = [e for e, t in zip(equal, tuned, strict=True) if e.params != t.params]
-        folds = self.source.partition(self.development, FOLDS, seed=2)
-        for fold, val in enumerate(folds):
-            for network in (*tuned, *again, *paper):
-                self.train({**self.key(network), "repeat": 0, "fold": fold}, network, self.source, val, fold)
-                self.count()
-        once = {network.level for network in equal} - {network.level for network in again}
-        for family in ([*tuned, *paper], equal):
-            names = {(n.level, "tuned" if family is equal and n.level in once else n.settings) for n in family}
-            found = self.compared(self.source, lambda row, names=names: (row["level"], row["settings"]) in names)
-            self.rows["comparison"] += [self.row(network, self.source, found[network.level]) for network in family]
-        best = max((row for row in self.rows["comparison"] if row["settings"] == "tuned"), key=lambda r: r[METRIC])
-        self.winner = next(network for network in tuned if network.level == best["level"])
+        settings = list(dict.fromkeys(network.setting for network in networks))
+        for repeat in range(self.n_runs):
+            folds = self.source.partition(self.development, self.n_folds, seed=2 + repeat)
+            of_run = [n for n in networks if n.setting == settings[repeat % len(settings)]]
+            for fold, val in enumerate(folds):
+                for network in (*of_run, *(paper if repeat == 0 else ())):
+                    self.train(
+                        {**self.key(network), "repeat": repeat, "fold": fold}, network, self.source, val, fold
+                    )
+                    self.count()
+        question = Question(
+            levels=tuple(self.placement_of), reference=self.reference, effects=self.effects, metric=METRIC,
+            margin=0.01, classes=self.source.classes, looks=(self.n_runs,),
+        )  # fmt: skip
+        folds, predictions = (
+            pd.DataFrame([row for row in self.rows[name] if row["phase"] == "compare"])
+            for name in ("folds", "predictions")
+        )
+        macs = {(n.level, n.setting): model_size(n.model, len(self.source.classes))["macs"] for n in networks}
+        found = analyse(predictions, question, macs)
+        self.add_effects(found.rows, self.source)
+        self.recommendation = found.recommendation
+        rows = {
+            (n.level, n.setting): self.row(n, self.source, folds, predictions) for n in (*networks, *paper)
+        }  # fmt: skip
+        for key, value in found.estimates.items():
+            rows[key]["estimate_shrunken"] = value
+        self.rows["comparison"] += rows.values()
+        for level in dict.fromkeys(network.level for network in networks):
+            whole = Network(level, None, {}, *next((n.model, n.ability) for n in networks if n.level == level))
+            best = max((row for row in rows.values() if row["level"] == level), key=lambda row: row[METRIC])
+            row = self.row(whole, self.source, folds, predictions)
+            self.rows["comparison"].append({**row, "best_setting": best["setting"], "best_value": best[METRIC]})
+        self.winner = next(network for network in networks if (network.level, network.setting) == found.best)
         self.travelling = [self.winner, *paper]
+
+    def kept(self):
+        """The levels at the settings that are compared, the best of the search."""
+        trials = [
+            {"confirmed_value": None, **trial, "params": {
+                name.removeprefix("params_"): value for name, value in trial.items() if name.startswith("params_")
+            }}
+            for trial in self.rows["trials"]
+        ]  # fmt: skip
+        if self.shares_settings:
+            kept = {setting: setting_params(trials, setting) for setting in kept_settings(trials, 2)}
+        else:
+            best = kept_trials(trials, 2)
+            kept = {
+                rank: {level: own[rank]["params"] for level, own in best.items() if rank < len(own)}
+                for rank in range(2)
+            }
+        networks = []
+        for nth, (setting, params_of) in enumerate(kept.items()):
+            if self.control:
+                params_of = {**params_of, CONTROL_LEVEL: params_of[self.reference]}
+            for level, params in params_of.items():
+                network = self.network(level, setting, optuna.trial.FixedTrial(params))
+                collapsed = nth == 1 and level == self.collapse
+                networks.append(replace(network, ability=None if collapsed else network.ability))
+        return networks
+
+    def chosen(self):
+        """The winner's entry of the description."""
+        winner = self.winner
+        return winner and {"level": winner.level, "setting": winner.setting, **winner.params}
 
     def test(self):
         """The winner on the locked images, its weights, and example images."""
@@ -262,7 +321,7 @@ class MadeUp:
         )
         save_model(self.folder / "model", model, {"level": self.winner.level})
         own = [row for row in self.rows["predictions"] if row["level"] == self.winner.level]
-        wrong = [row for row in own if row["settings"] == "tuned" and row["label"] != row["predicted"]]
+        wrong = [row for row in own if row["setting"] == self.winner.setting and row["label"] != row["predicted"]]
         right = {row["label"]: row for row in own if row["phase"] == "test" and row["label"] == row["predicted"]}
         examples = (
             [row for row in wrong if row["phase"] == "compare"][:8],
@@ -281,28 +340,41 @@ class MadeUp:
                     key = {**self.key(network, self.target), "way": way, "repeat": 0, "fold": fold}
                     self.train(key, network, self.target, val, fold)
                     self.count()
-        for network in self.travelling:
-            found = self.compared(self.target, lambda row, level=network.level: row["level"] == level, "way")
-            self.rows["transfer"] += [{**self.row(network, self.target, found[way]), "way": way} for way in WAYS]
+        folds, predictions = (
+            pd.DataFrame([row for row in self.rows[name] if row["phase"] == "transfer"])
+            for name in ("folds", "predictions")
+        )
+        self.rows["transfer"] += [
+            self.row(network, self.target, *(rows[rows["way"] == way] for rows in (folds, predictions)), way)
+            for network in self.travelling
+            for way in WAYS
+        ]
+        question = Question(
+            levels=(), reference="", metric=METRIC, margin=0.01, classes=self.target.classes
+        )  # fmt: skip
+        self.add_effects(analyse_transfer(predictions, question), self.target)
 
-    def network(self, level, settings, suggest):
-        """A level at settings that are suggested."""
-        placement = self.placement_of[level]
+    def network(self, level, setting, suggest):
+        """A level at parameters that are suggested."""
+        placement = self.placement_of[self.reference if level == CONTROL_LEVEL else level]
         chosen = SPACE.configure(suggest, placement, SMALL)
         ability = 4.0 + self.gains[placement] - 0.4 * np.log10(chosen.training.lr / 0.012) ** 2
         ability -= {"batch": 0.0, "group": 0.2, "none": 0.5}[chosen.model.norm]
-        return Network(level, settings, dict(suggest.params), chosen.model, ability)
+        return Network(level, setting, dict(suggest.params), chosen.model, ability)
 
     def key(self, network, images=None):
         data = (images or self.source).name
-        return {"phase": self.phase, "level": network.level, "settings": network.settings, "data": data, "seed": 7}
+        return {"phase": self.phase, "level": network.level, "setting": network.setting, "data": data, "seed": 7}
 
     def train(self, key, network, images, val, seed):
         """Add the epochs, the fold and the predictions of one training."""
         rng = np.random.default_rng([seed, crc32(repr((network.model, *key.values())).encode())])
         labels, names = images.labels[val], images.classes
         logits = images.hardness[val] + rng.normal(0, 0.8, (len(val), len(names)))
-        logits[np.arange(len(val)), labels] += network.ability + WAYS[key.get("way", "scratch")]
+        if network.ability is None:
+            logits = 0.1 * logits + 5 * np.eye(len(names))[-1]
+        else:
+            logits[np.arange(len(val)), labels] += network.ability + WAYS[key.get("way", "scratch")]
         probabilities = softmax(1.5 * logits, axis=1).round(7)
         metrics = asdict(score(labels, probabilities))
         for epoch in range(1, EPOCHS + 1):
@@ -330,21 +402,19 @@ class MadeUp:
             for image, label, shares in zip(val, labels, probabilities, strict=True)
         ]
 
-    def compared(self, images, chosen, by="level"):
-        """What the comparison of some of this phase's trainings gives, by level or way."""
-        folds, predictions = (
-            pd.DataFrame([row for row in self.rows[name] if row["phase"] == self.phase and chosen(row)])
-            for name in ("folds", "predictions")
-        )
-        reference = "scratch" if by == "way" else self.reference
-        frames = (frame.assign(level=frame[by]) for frame in (folds, predictions))
-        return compare_settings(*frames, reference=reference, metric=METRIC, classes=images.classes)
+    def add_effects(self, rows, images):
+        self.rows["effects"] += [{"phase": self.phase, "data": images.name, **row} for row in rows]
 
-    def row(self, network, images, found):
-        key = {name: value for name, value in self.key(network, images).items() if name != "seed"}
+    def row(self, network, images, folds, predictions, way=None):
+        """A network's row of a table; without a setting, over all that it has."""
+        own = (rows[rows["level"] == network.level] for rows in (folds, predictions))
+        if network.setting is not None:
+            own = (rows[rows["setting"] == network.setting] for rows in own)
+        key = {name: value for name, value in self.key(network, images).items() if name != "seed"} | {"way": way}
         params = {f"params_{name}": value for name, value in network.params.items()}
         size = model_size(network.model, len(images.classes))
-        return {**key, **params, **found, **size, "latency_ms": 0.5 + 0.4 * len(network.model.residual_stages)}
+        latency_ms = 0.5 + 0.4 * len(network.model.residual_stages)
+        return {**key, **params, **score_columns(*own, images.classes), **size, "latency_ms": latency_ms}
 
 
 def picture(name):
