@@ -265,7 +265,7 @@ def _reasons(results: Results, advice: Recommendation | None, main: Sequence[Fin
     for what in dict.fromkeys(advice.beaten.values()):
         worse = ", ".join(level for level, reason in advice.beaten.items() if reason == what)
         yield f"Not recommended: {worse}, because {what if ' is ' in what else f'{what} is better'}."
-    if advice.n_open:
+    if advice.n_open and main:
         yield _next_steps(results, advice, main)
     elif advice.loses_at_most is not None and main:
         yield "No effect and no difference is open."

@@ -15,6 +15,7 @@ from search.analysis.paper import (
     worth,
 )
 from search.analysis.statistics import wilson
+from search.analysis.verdict import verdict
 from search.records.results import read_results
 
 
@@ -23,8 +24,12 @@ def results(tmp_path_factory):
     return read_results(write_study(tmp_path_factory.mktemp("paper") / "study", n_trials=8))
 
 
+def beside(results):
+    return beside_paper(results, verdict(results))
+
+
 def row_of(results, *words):
-    return next(row for row in beside_paper(results).rows if all(word in row.quantity for word in words))
+    return next(row for row in beside(results).rows if all(word in row.quantity for word in words))
 
 
 def test_newcombes_example():
@@ -59,8 +64,9 @@ def test_the_papers_gains_are_within_luck():
 
 
 def test_without_the_papers_networks_there_is_no_comparison_with_it(results):
-    for rows in (results.tuned, results.comparison.iloc[:0]):
-        assert beside_paper(with_tables(results, comparison=rows)) is None
+    found = verdict(results)
+    for rows in (results.levels, results.comparison.iloc[:0]):
+        assert beside_paper(with_tables(results, comparison=rows), found) is None
 
 
 def test_accuracies_are_those_of_the_tables(results):
@@ -73,16 +79,14 @@ def test_accuracies_are_those_of_the_tables(results):
     assert row_of(results, "fine-tuned").same.startswith(f"{100 * transfer['accuracy']:.1f} % (")
 
 
-@pytest.mark.parametrize(
-    ("quantity", "query"),
-    [("accuracy over the", "phase == 'compare'"), ("the same", "phase == 'transfer' and way == 'fine_tuned'")],
-)
-def test_gains_are_paired_over_the_same_folds(results, quantity, query):
-    mean = results.folds.query(f"{query} and settings != 'equal'").groupby("level")["accuracy"].mean()
-    row = row_of(results, quantity)
-    for level, text in (("paper_wbcsnet2", row.same), (results.winner, row.winner)):
-        points = 100 * (mean[level] - mean["paper_plain"])
-        assert text.startswith(f"{points:+.1f} points (".replace("-", "−"))
+def test_gains_are_those_of_the_one_analysis(results):
+    found = verdict(results)
+    for quantity, findings in (("accuracy over the", found.paper), ("the same", found.transfer)):
+        row = row_of(results, quantity)
+        for level, text in (("paper_wbcsnet2", row.same), (results.winner, row.winner)):
+            name = f"{level} − paper_plain"
+            own = next(f for f in findings if f.contrast == name and f.metric == "accuracy")
+            assert text == f"{own.text(own.estimate)} points ({own.interval})"
 
 
 def test_cells_recognised_are_counted_once_whatever_the_case_of_their_class(results):
@@ -96,18 +100,18 @@ def test_cells_recognised_are_counted_once_whatever_the_case_of_their_class(resu
 
 
 def test_what_a_study_lacks_is_left_open(results):
-    early = {name: results.tables[name].iloc[:0] for name in ("transfer", "folds", "predictions")}
+    early = {name: results.tables[name].iloc[:0] for name in ("transfer", "effects", "predictions")}
     early = with_tables(results, **early)
     assert row_of(early, "accuracy of WBCsNet-2").same != NOT_HERE
     for quantity in ("accuracy over the", "basophils", "fine-tuned", "the same"):
         row = row_of(early, quantity)
         assert (row.same, row.winner) == (NOT_HERE, NOT_HERE)
-    texts = [text for row in beside_paper(results).rows for text in (row.interval, row.same, row.winner)]
+    texts = [text for row in beside(results).rows for text in (row.interval, row.same, row.winner)]
     assert not any("nan" in text or not text for text in texts)
 
 
 def test_what_differs_is_of_this_study(results):
-    differs = {what: here for what, _, here in beside_paper(results).differs}
+    differs = {what: here for what, _, here in beside(results).differs}
     assert differs["images"] == "cells: 400"
     assert differs["images to transfer to"] == "others: 133"
     assert differs["side of an image in training"] == f"{results.winner_row['params_input_px']:g} px"
@@ -115,5 +119,5 @@ def test_what_differs_is_of_this_study(results):
     assert " 8 trials" in differs["settings"]
     names = [name for name in results.comparison.columns if name.startswith("params_")]
     bare = with_tables(results, comparison=results.comparison.drop(columns=names))
-    differs = {what: here for what, _, here in beside_paper(bare).differs}
+    differs = {what: here for what, _, here in beside(bare).differs}
     assert differs["side of an image in training"] == "24 or 28 px"  # of the profile

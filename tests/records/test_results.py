@@ -8,9 +8,7 @@ from written_study import write_study
 
 from search.common.errors import InputError
 from search.records.results import Results, first_repeat, read_results
-from search.records.schema import OPTIONAL, TABLES, Settings
-
-TUNED, EQUAL = Settings
+from search.records.schema import OPTIONAL, TABLES
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +41,6 @@ def test_what_is_not_there_is_empty(folder):
     results = read_results(folder)
     assert all(results.tables[name].empty for name in TABLES)
     assert results.model is results.winner is None
-    assert list(results.families()) == []
     assert results.tested().empty
     assert results.log_parameters == set()
     assert not (folder / "optuna.journal").exists()
@@ -67,43 +64,44 @@ def test_a_damaged_file_is_named_and_harms_no_other(folder, name, use):
         assert len(read_results(folder).folds)
 
 
-def test_families_are_the_tuned_levels_with_the_papers_networks_and_the_equal_ones():
+def test_views_of_the_comparison_hold_each_row_once():
     results = make_results()
-    families = {settings: list(rows["level"]) for settings, rows in results.families()}
-    assert families == {TUNED: [*LEVELS, *PAPER], EQUAL: [*LEVELS]}
-    views = (results.tuned, results.paper, results.equal)
-    assert [list(view["level"]) for view in views] == [[*LEVELS], [*PAPER], [*LEVELS]]
-    alone = with_tables(results, comparison=results.tuned)
-    assert [settings for settings, _ in alone.families()] == [TUNED]
+    views = (results.levels, results.paper, results.at_settings)
+    assert [list(view["level"]) for view in views] == [
+        [*LEVELS],
+        [*PAPER],
+        [level for level in LEVELS for _ in "01"],
+    ]
+    assert sum(map(len, views)) == len(results.comparison)
+    assert sorted(pd.concat(views).index) == list(results.comparison.index)
 
 
 @pytest.mark.parametrize("table", ["folds", "predictions"])
 def test_a_levels_trainings_in_the_comparison(table):
     results = make_results(repeats=2)
-    for level, settings in (("1", TUNED), ("1", EQUAL), ("paper_plain", TUNED), ("paper_plain", EQUAL)):
-        rows = results.compared(table, level, settings)
+    for level, setting in (("1", 0), ("1", 1), ("1", None), ("paper_plain", None), ("paper_plain", 0)):
+        rows = results.compared(table, level, setting)
         assert set(rows["phase"]) == {"compare"}
         assert set(rows["level"]) == {level}
-        assert rows["settings"].isna().all() if level in PAPER else set(rows["settings"]) == {settings}
-        assert set(first_repeat(rows)["repeat"]) == {0}
-    # Settings that are both are trained once.
-    rows = results.tables[table]
-    once = with_tables(results, **{table: rows[rows["settings"] != "equal"]})
-    pd.testing.assert_frame_equal(once.compared(table, "1", EQUAL), results.compared(table, "1", TUNED))
+        expected = set() if level in PAPER else {0, 1} if setting is None else {setting}
+        assert set(rows["setting"].dropna()) == expected
+    assert set(first_repeat(results.compared(table, "1"))["repeat"]) == {0}
     assert results.compared(table, "no such level").empty
 
 
-def test_the_winner_is_the_best_of_the_tuned_levels_and_of_equals_the_first(whole):
+def test_the_winner_has_the_best_estimate_and_of_equals_is_the_first(whole):
     results = read_results(whole)
-    tuned = results.tuned.set_index("level")["balanced_accuracy"]
-    assert results.winner == tuned.idxmax() == results.winner_row["level"] == results.description.winner["level"]
-    comparison = results.comparison.assign(balanced_accuracy=0.5)
-    equals = with_tables(results, comparison=comparison)
-    assert equals.winner == "none"
-    comparison.loc[comparison["settings"] != "tuned", "balanced_accuracy"] = 0.9
-    assert equals.winner == "none"
-    comparison.loc[comparison["level"] == "3", "balanced_accuracy"] = 0.6
-    assert equals.winner == "3"
+    best = results.at_settings.set_index(["level", "setting"])["estimate_shrunken"].idxmax()
+    row = results.winner_row
+    assert (row["level"], row["setting"]) == best
+    assert results.winner == best[0] == results.description.winner["level"]
+    assert set(results.of_winner("folds")["setting"]) == {best[1]}
+    comparison = results.comparison.copy()
+    estimated = comparison["estimate_shrunken"].notna()
+    comparison.loc[estimated, "estimate_shrunken"] = 0.5
+    assert with_tables(results, comparison=comparison).winner == "none"
+    comparison.loc[estimated & (comparison["level"] == "3"), "estimate_shrunken"] = 0.6
+    assert with_tables(results, comparison=comparison).winner == "3"
 
 
 def test_test_predictions_are_those_of_the_winner_at_its_settings(whole):
