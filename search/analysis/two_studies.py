@@ -206,30 +206,39 @@ def _partitions(predictions: pd.DataFrame) -> dict[int, pd.DataFrame]:
 
 
 def _differences(a: Results, b: Results, levels: list[str], metric: str) -> dict[str, Difference]:
-    """B minus A, for the levels that both scored in all runs that they share; all of them are one family."""
+    """B minus A, for the levels that both scored in all runs that they share.
+
+    The levels of the factor are one family; the paper's networks, which take part in fewer runs, are another.
+    """
     repeats = shared_repeats(a, b)
-    networks = [_scored_on(study, level, repeats) for study in (a, b) for level in levels]
-    if not networks or not repeats:
+    own = [level for level in levels if level not in PAPER_LEVELS]
+    paper = [level for level in levels if level in PAPER_LEVELS]
+    return _family(a, b, own, repeats, metric) | _family(a, b, paper, repeats, metric)
+
+
+def _family(a: Results, b: Results, levels: list[str], repeats: list[int], metric: str) -> dict[str, Difference]:
+    if not levels or not repeats:
         return {}
-    classes = list(a.description.source[1].classes)
+    # Levels of A are numbered first, then those of B.
+    networks = [_scored_on(study, level, repeats) for study in (a, b) for level in levels]
     rows = pd.concat([part.assign(level=str(number)) for number, part in enumerate(networks)])
-    found: dict[str, Difference] = {}
-    gathered = gather(rows, [str(number) for number in range(len(networks))], classes)
+    names = [str(number) for number in range(len(networks))]
+    gathered = gather(rows, names, list(a.description.source[1].classes))
     if gathered is None:
         return {}
-    both = [level for i, level in enumerate(levels) if {str(i), str(len(levels) + i)} <= set(gathered.levels)]
-    contrasts = [
-        pair(gathered.levels, str(len(levels) + levels.index(level)), str(levels.index(level))) for level in both
-    ]
-    if not contrasts:
+    pairs = {level: (names[len(levels) + i], names[i]) for i, level in enumerate(levels)}
+    both = [level for level, names_of in pairs.items() if {*names_of} <= {*gathered.levels}]
+    if not both:
         return {}
+    contrasts = [pair(gathered.levels, *pairs[level]) for level in both]
     margin = a.description.arguments.margin / 100
     judged = judge(gathered, contrasts, MEASURES[metric], margin, (len(gathered.runs),)).rows()
-    for level, row in zip(both, judged, strict=True):
-        found[level] = Difference(
+    return {
+        level: Difference(
             mean=row["estimate"], low=row.get("low", nan), high=row.get("high", nan), p=row.get("p", nan)
         )
-    return found
+        for level, row in zip(both, judged, strict=True)
+    }
 
 
 def _scored_on(study: Results, level: str, repeats: list[int]) -> pd.DataFrame:
