@@ -53,7 +53,7 @@ class Analysis:
         estimates: (level, setting) -> the metric, see `search.analysis.twoway`.
         best: level and setting of the best estimate.
         recommendation: None where only one level was compared.
-        settled: no contrast of the family that decides is open.
+        settled: every contrast of the family that decides is judged, and none is open.
         missing: levels that did not finish all runs.
     """
 
@@ -110,7 +110,7 @@ def analyse(
         estimates=estimates,
         best=best,
         recommendation=recommendation,
-        settled=all(row.get("outcome") != Outcome.OPEN for row in (families[0].rows() if families else ())),
+        settled=all(row.get("outcome") not in (None, Outcome.OPEN) for row in _main_rows(families)),
         missing=[level for level in question.levels if level not in levels],
     )
 
@@ -145,6 +145,10 @@ def _pairs(predictions: pd.DataFrame, levels: Sequence[str], reference: str, que
     looks = (len(gathered.runs),)
     measures = [MEASURES[name] for name in dict.fromkeys((question.metric, "accuracy"))]
     return [row for m in measures for row in judge(gathered, contrasts, m, question.margin, looks).rows()]
+
+
+def _main_rows(families: Sequence[Judged]) -> list[Row]:
+    return families[0].rows() if families else []
 
 
 def _judged(gathered: Gathered, contrasts: Sequence[Contrast], measure: Measure, question: Question) -> Judged:

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.ray
 
 def test_the_console_names_what_the_study_works_on_and_where_its_results_are(finished):
     for text in (
-        *("Does it run?", "cells, 42 images", "6 trials, 3 for each of 2 levels (rounded up from 5)"),
-        *("ray get-auth-token", "test set", "Comparison", "Transfer to others", str(finished.folder)),
+        *("Does it run?", "cells, 42 images", "3 settings at each of 2 levels, 6 trials (rounded up from 5)"),
+        *("ray get-auth-token", "test set", "Use placement", "Transfer to others", str(finished.folder)),
     ):
         assert text in finished.printed
     assert finished.errors == ""
@@ -30,14 +30,15 @@ def test_tables_have_their_columns_and_unique_keys(finished, name):
     frame = table(finished.folder, name)
     assert len(frame) > 0
     assert [column for column in (*KEY_COLUMNS, *TABLES[name]) if column not in frame] == []
-    assert not frame.duplicated(list({*KEY_COLUMNS, "epoch", "image"} & {*frame.columns})).any()
+    more = {"epoch", "image", "metric", "contrast"}
+    assert not frame.duplicated(list({*KEY_COLUMNS, *more} & {*frame.columns})).any()
     for field in pq.read_schema(finished.folder / f"{name}.parquet"):
         assert field.metadata[b"description"]
         expected = field_of(field.name)
         assert expected is None or expected.type == field.type
 
 
-def test_every_level_is_searched_alike(finished):
+def test_every_setting_is_tried_at_every_level(finished):
     trials = table(finished.folder, "trials")
     assert sorted(trials["number"]) == list(range(6))
     assert trials.groupby("level").size().to_dict() == {"none": 3, "1": 3}
@@ -47,6 +48,9 @@ def test_every_level_is_searched_alike(finished):
     assert np.allclose(complete["value"], complete["balanced_accuracy"])
     assert (complete["folds_done"] == 2).all()
     assert trials.query("params_norm == 'group'")["params_dropout"].isna().all()
+    assert (trials["setting"] == trials["number"] // 2).all()
+    parameters = trials.filter(like="params_").astype(str)
+    assert (parameters.groupby(trials["setting"]).nunique() == 1).all(axis=None)
 
 
 def test_folds_of_a_phase_partition_the_same_images(finished):
@@ -55,7 +59,7 @@ def test_folds_of_a_phase_partition_the_same_images(finished):
     locked = set(predictions.query("phase == 'test'")["image"])
     assert not development & locked
     assert len(development) + len(locked) == 42
-    for _, rows in predictions.query("phase == 'compare'").groupby(["level", "settings"], dropna=False):
+    for _, rows in predictions.query("phase == 'compare'").groupby(["level", "setting", "repeat"], dropna=False):
         assert sorted(rows["image"]) == sorted(development)
     for _, rows in predictions.query("phase == 'transfer'").groupby(["level", "way"]):
         assert rows["image"].nunique() == len(rows) == 24
@@ -68,18 +72,42 @@ def test_folds_of_a_phase_partition_the_same_images(finished):
 
 def test_comparison_is_pooled_from_the_predictions(finished):
     comparison, predictions = table(finished.folder, "comparison"), table(finished.folder, "predictions")
-    assert set(comparison["level"]) == {"none", "1", "paper_plain", "paper_wbcsnet2"}
-    assert comparison.query("settings == 'equal'")["level"].tolist() == ["none", "1"]
-    tuned = comparison.query("settings == 'tuned'").set_index("level")
-    for level in ("none", "1"):
-        rows = predictions.query(f"phase == 'compare' and level == '{level}' and settings == 'tuned'")
-        assert tuned.loc[level, "accuracy"] == pytest.approx((rows["label"] == rows["predicted"]).mean())
-    assert tuned.loc["none", "difference_reference"] == 0
-    assert np.isnan(tuned.loc["none", "p_holm"])
-    assert 0 <= tuned.loc["1", "p_holm"] <= 1
-    shares = tuned.loc["1", ["p_better", "p_equal", "p_worse"]].astype(float)
-    assert shares.sum() == pytest.approx(1)
+    assert set(comparison["level"]) == {"none", "1", "control", "paper_plain", "paper_wbcsnet2"}
+    compared = predictions.query("phase == 'compare'")
+    for _, row in comparison.iterrows():
+        rows = compared[compared["level"] == row["level"]]
+        if not np.isnan(row["setting"]):
+            rows = rows[rows["setting"] == row["setting"]]
+        assert row["accuracy"] == pytest.approx((rows["label"] == rows["predicted"]).mean())
+    assert comparison["estimate_shrunken"].notna().sum() == 2 * 2  # of every level at every setting
     assert (comparison["latency_ms"] > 0).all()
+    assert comparison[["p_holm", "p_mcnemar", "difference_reference"]].isna().all(axis=None)
+
+
+def test_runs_differ_in_setting_folds_and_seeds_and_are_the_same_for_all_levels(finished):
+    folds = table(finished.folder, "folds").query("phase == 'compare' and setting == setting")
+    runs = folds.groupby("repeat")
+    assert (runs["setting"].nunique() == 1).all()
+    assert set(runs["setting"].first()) == set(table(finished.folder, "comparison")["setting"].dropna())
+    assert (runs["level"].nunique() == 3).all()
+    seeds = folds[folds["level"] != "control"].groupby(["repeat", "fold"])["seed"]
+    assert (seeds.nunique() == 1).all()
+    assert seeds.first().is_unique
+    own = folds[folds["level"] == "control"]["seed"]
+    assert own.is_unique
+    assert not set(own) & set(seeds.first())
+
+
+def test_every_contrast_has_one_p_and_the_recommendation_follows(finished):
+    effects, description = table(finished.folder, "effects"), described(finished.folder)
+    judged = effects[effects["p"].notna() & effects["low"].notna()]
+    assert len(judged)
+    assert ((judged["p"] < 0.05) == ((judged["low"] > 0) | (judged["high"] < 0))).all()
+    pairs = effects.query("phase == 'compare' and metric == 'balanced_accuracy' and p == p and n_runs > 1")
+    assert {"1 − none", "control − none"} <= set(pairs["contrast"])
+    assert description["looked_at"] in ([2], [2, 4])
+    assert description["recommendation"]["level"] in ("none", "1")
+    assert set(table(finished.folder, "transfer")["level"]) >= {description["winner"]["level"]}
 
 
 def test_transfer_has_three_ways_of_three_networks(finished):
@@ -92,7 +120,7 @@ def test_transfer_has_three_ways_of_three_networks(finished):
 
 def test_study_json_describes_the_study(finished):
     description = described(finished.folder)
-    assert description["phases_done"] == ["search", "confirm", "compare", "test", "transfer"]
+    assert description["phases_done"] == ["search", "compare", "test", "transfer"]
     assert description["arguments"]["seed"] == 3
     assert len(description["data"]["cells"]["fingerprint"]) == 64
     assert description["environment"]["versions"]["torch"]
@@ -120,7 +148,7 @@ def test_show_report_and_predict_use_the_folder(finished, cells, tmp_path):
     assert page.count("data:image/") >= 10  # figures
     shown = command("search.show", finished.folder)
     assert shown.returncode == 0, shown.stderr
-    assert "Comparison" in shown.stdout
+    assert "Use placement" in shown.stdout
     predicted = command("search.predict", finished.folder, cells / "Basophil", "--output", tmp_path / "p.parquet")
     assert predicted.returncode == 0, predicted.stderr
     frame = pd.read_parquet(tmp_path / "p.parquet")

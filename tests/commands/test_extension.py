@@ -25,10 +25,10 @@ def own_space(space):
 
 @pytest.fixture
 def extend(copied, cluster):
-    """Resumes the copy with more trials and repeats than it has."""
+    """Resumes the copy with more trials and runs than it has."""
 
     def run(*more):
-        extension = ("--trials", 7, "--repeats", 2, "--max-concurrent", 1, "--address", cluster.address)
+        extension = ("--trials", 7, "--until-settled", 5, "--max-concurrent", 1, "--address", cluster.address)
         return command("search.run", "--resume", copied, *extension, *more)
 
     return run
@@ -39,18 +39,20 @@ def assert_extended(folder):
         "none": [0, 2, 4, 6],
         "1": [1, 3, 5, 7],
     }
+    description = described(folder)
     folds = table(folder, "folds")
     assert not folds.duplicated(list(KEY_COLUMNS)).any()
     compared = folds[folds["phase"] == "compare"]
-    assert sorted(compared["repeat"].unique()) == [0, 1]
-    assert (compared.groupby(["level", "settings"], dropna=False).size() == 2 * 2).all()
+    runs = description["looked_at"][-1]
+    assert sorted(compared["repeat"].unique()) == list(range(runs))
+    assert (compared.query("setting == setting").groupby("level").size() == 2 * runs).all()
     assert folds[folds["phase"] == "test"]["level"].is_unique
-    description = described(folder)
-    assert (description["plan"]["n_trials"], description["plan"]["repeats"]) == (8, 2)
+    assert (description["plan"]["n_trials"], description["plan"]["most_runs"]) == (8, 5)
+    assert description["beyond_plan"]
     assert "finished" in description
 
 
-def test_more_trials_and_repeats_extend_a_finished_study(finished, copied, extend):
+def test_more_trials_and_runs_extend_a_finished_study(finished, copied, extend):
     done = extend()
     assert done.returncode == 0, done.stderr
     assert_extended(copied)

@@ -61,7 +61,7 @@ def test_a_study_that_is_killed_in_two_phases_and_runs_out_of_disk_loses_nothing
     assert described(folder)["phases_done"] == []
 
     resumed = run()
-    wait_until(lambda: epochs_trained(folder, "confirm") > EPOCHS, resumed)
+    wait_until(lambda: epochs_trained(folder, "compare") > EPOCHS, resumed)
     (folder / ".epochs.parquet.partial").symlink_to("/dev/full")
     code, (error,) = end(resumed)
     assert code == 1
@@ -69,7 +69,7 @@ def test_a_study_that_is_killed_in_two_phases_and_runs_out_of_disk_loses_nothing
     assert len(table(folder, "epochs")) > 0
 
     kill(run(), lambda: epochs_trained(folder, "transfer") > EPOCHS)
-    assert described(folder)["phases_done"] == ["search", "confirm", "compare", "test"]
+    assert described(folder)["phases_done"] == ["search", "compare", "test"]
     assert end(run()) == (0, [])
     assert_undisturbed(folder, finished, n_losses=3)
 
@@ -96,11 +96,12 @@ def test_a_trial_that_fails_or_takes_too_long_fails_alone(space, cells, cluster,
     hard.write_text(text.replace('({"norm": "batch", "dropout": 0.2, "lr": 0.02},)', repr(points)))
     done = command(
         *("search.run", "--space", hard, "--data", cells, "--profile", "quick", "--trials", 6, "--folds", 2),
-        *("--trial-timeout", "4s", "--pruner", "none", "--finalists", 1),
+        *("--trial-timeout", "4s", "--pruner", "none", "--search-folds", 2),
         *("--address", cluster.address, "--output", tmp_path, "--name", "study"),
     )
     assert done.returncode == 0, done.stderr
     trials = table(tmp_path / "study", "trials").set_index("number").sort_index()
+    assert described(tmp_path / "study")["winner"]["setting"] == 0
     assert trials["state"].tolist() == ["COMPLETE"] * 2 + ["FAIL"] * 4
     assert trials.loc[2:3, "error"].str.startswith("DivergedError").all()
     assert trials.loc[4:5, "error"].str.contains("--trial-timeout").all()

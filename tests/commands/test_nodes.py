@@ -35,7 +35,7 @@ def test_trials_share_the_gpus_and_those_of_a_lost_node_move_to_another(nodes, c
     folder = tmp_path / "study"
     run = start(
         *("search.run", "--space", long, "--data", cells, "--profile", "quick", "--trials", 4, "--folds", 2),
-        *("--finalists", 1, "--pruner", "none", "--gpus-per-trial", "auto", "--address", nodes.address),
+        *("--search-folds", 2, "--pruner", "none", "--gpus-per-trial", "auto", "--address", nodes.address),
         *("--output", tmp_path, "--name", folder.name),
     )
     wait_until(lambda: n_searched(folder) == 2, run)
