@@ -58,8 +58,12 @@ def collapses(trials: Sequence[Trial], kept: Sequence[int]) -> list[tuple[int, s
 
 
 def setting_params(trials: Sequence[Trial], setting: int) -> dict[str, Params]:
-    """level -> parameters of the trials of a setting, whatever their state."""
-    return {str(trial["level"]): trial["params"] for trial in trials if trial["setting"] == setting}
+    """level -> parameters of the complete trials of a setting."""
+    return {
+        str(trial["level"]): trial["params"]
+        for trial in trials
+        if trial["setting"] == setting and trial["state"] == "COMPLETE"
+    }
 
 
 def kept_trials(trials: Sequence[Trial], n: int) -> dict[str, list[Trial]]:

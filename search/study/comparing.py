@@ -132,9 +132,8 @@ def _kept(study: Study) -> dict[int, dict[str, Params]]:
     if study.space.shares_settings:
         return {setting: setting_params(trials, setting) for setting in kept_settings(trials, n)}
     kept = kept_trials(trials, n)
-    return {
-        rank: {level: own[rank]["params"] for level, own in kept.items() if rank < len(own)} for rank in range(n)
-    }
+    ranks = range(min(map(len, kept.values())))  # that every level has
+    return {rank: {level: own[rank]["params"] for level, own in kept.items()} for rank in ranks}
 
 
 def _announced(study: Study, n_settings: int) -> str:
