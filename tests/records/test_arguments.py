@@ -42,11 +42,45 @@ def test_bad_durations(text):
 
 @pytest.mark.parametrize(
     ("name", "least"),
-    [("trials", 1), ("search_folds", 2), ("folds", 2), ("repeats", 1), ("seed", 0), ("finalists", 1)],
+    [
+        *(("trials", 1), ("search_folds", 1), ("folds", 2), ("repeats", 1), ("seed", 0), ("finalists", 1)),
+        ("compare_settings", 1),
+    ],
 )
 def test_numbers_have_a_least_value(name, least):
     Arguments(**{name: least})
     assert str(least) in refused(Arguments, **{name: least - 1})
+
+
+@pytest.mark.parametrize("margin", [0, -1, 100, math.nan])
+def test_a_margin_is_a_number_of_points(margin):
+    refused(Arguments, margin=margin)
+
+
+@pytest.mark.parametrize(
+    ("given", "runs"),
+    [
+        ({}, 2),
+        ({"repeats": 3}, 6),
+        ({"compare_settings": 3}, 3),
+        ({"until_settled": "5"}, 5),
+        ({"until_settled": "4", "compare_settings": 1}, 4),
+    ],
+)
+def test_runs_are_one_for_each_setting_unless_more_are_asked_for(given, runs):
+    arguments = Arguments(**given)
+    assert arguments.most_runs == runs
+    assert arguments.settling_budget_s is None
+
+
+def test_a_comparison_until_it_is_settled_is_limited_by_runs_or_by_time():
+    timed = Arguments(until_settled="1h30m")
+    assert timed.settling_budget_s == 5400
+    assert timed.most_runs > 2
+    for text in ("1", "0", "-4", "four", "2.5", ""):
+        refused(Arguments, until_settled=text)
+    with pytest.raises(InputError, match="--until-settled 4.*--repeats 2"):
+        Arguments(until_settled="4", repeats=2)
 
 
 @pytest.mark.parametrize(("name", "least"), [("gpus_per_trial", 0), ("cpus_per_trial", 1), ("max_concurrent", 1)])
