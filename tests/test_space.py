@@ -124,6 +124,25 @@ def test_every_level_is_a_different_network(name):
             assert len(models) == len(space.levels)
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if SPACES[name].effects])
+def test_effects_split_the_levels_into_halves_that_cross(name):
+    space = SPACES[name]
+    assert space.groups == (space.levels,)
+    for effect in space.effects:
+        assert set(effect.levels) < set(space.levels)
+        assert 2 * len(effect.levels) == len(space.levels)
+        for other in space.effects:
+            if other is not effect:
+                assert 4 * len({*effect.levels} & {*other.levels}) == len(space.levels)
+
+
+def test_levels_are_searched_together_where_they_share_settings():
+    space = SPACES["residual_placement"]
+    own = dataclasses.replace(space, settings="own")
+    assert own.groups == tuple((level,) for level in space.levels)
+    assert dataclasses.replace(space, factor=None).groups == own.groups
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_profiles_go_from_large_to_small(name):
     quick = SPACES[name].quick
@@ -222,6 +241,13 @@ def with_first_point(params):
     return OWN.replace("paper=PROFILE", f"paper=PROFILE, first_points=lambda level, profile: ({params},)")
 
 
+def with_effect(levels):
+    """The space with an effect of these levels."""
+    effects = f'effects=(Effect(name="block", levels={levels}),), configure=configure, paper'
+    imported = OWN.replace("import Configuration,", "import Configuration, Effect,")
+    return imported.replace("configure=configure, paper", effects)
+
+
 @pytest.mark.parametrize(
     ("text", "culprit"),
     [
@@ -237,6 +263,10 @@ def with_first_point(params):
         (OWN.replace('("none", "1")', '("1", "1")'), "level"),
         (OWN.replace('reference="none"', 'reference="3"'), "reference 3"),
         (OWN.replace("quick=(PROFILE,)", "quick=()"), "quick profile"),
+        (with_effect('("none", "1")'), "all"),
+        (with_effect("()"), "block"),
+        (with_effect('("2",)'), "block"),
+        (OWN.replace('("none", "1")', '("none", "control")'), "control"),
         (with_first_point('{"norm": "group"}'), "group_dropout"),
         (with_first_point('{"norm": "layer", "lr": 0.05}'), "norm"),
     ],

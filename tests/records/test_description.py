@@ -30,8 +30,12 @@ def test_an_older_study_has_defaults_for_what_it_lacks():
     for entry in ("environment",):
         del content[entry]
     content["arguments"] = {"space": "residual_placement", "metric": "accuracy"}
-    del content["plan"]["finalists"], content["data"]["others"]
+    for entry in ("shares_settings", "compare_settings", "most_runs", "looks"):
+        del content["plan"][entry]
+    del content["data"]["others"]
     description = parse(content)
+    assert description.is_older
+    assert not parse(describe()).is_older
     assert (description.arguments.folds, description.plan.finalists) == (10, 1)
     assert (description.environment.commit, description.commands, description.forced) == (None, (), ())
     assert description.winner is description.test is description.target is description.time is None
