@@ -79,7 +79,7 @@ def test_a_comparison_until_it_is_settled_is_limited_by_runs_or_by_time():
     assert timed.most_runs > 2
     for text in ("1", "0", "-4", "four", "2.5", ""):
         refused(Arguments, until_settled=text)
-    with pytest.raises(InputError, match="--until-settled 4.*--repeats 2"):
+    with pytest.raises(InputError, match=r"--until-settled 4.*--repeats 2"):
         Arguments(until_settled="4", repeats=2)
 
 
