@@ -6,16 +6,23 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
+from search.analysis.families import main_family, pair
+from search.analysis.power import POWER, Power, power
+from search.analysis.verdict import metric_words
 from search.common.console import duration, print_header
 from search.data.imageset import Listing
 from search.data.splits import TEST_SHARE
 from search.records.arguments import Arguments
 from search.records.description import Plan
+from search.space import CONTROL_LEVEL
 from search.study.plan import disk_mb, image_cost, largest_configurations, typical_configuration
 from search.study.session import Session
 from search.tuning.cluster import Cluster
 from search.tuning.pool import probed_speed
 from wbcmodels.cost import macs, n_parameters
+
+# A class with fewer images and a larger share of a metric's variance is worth a warning.
+WEAK_IMAGES, WEAK_SHARE = 60, 0.5
 
 
 def print_plan(session: Session, path: Path | None) -> None:
@@ -38,6 +45,7 @@ def print_plan(session: Session, path: Path | None) -> None:
         ("search", f"{trials}, on {folds}; {_strategy(session.arguments)}"),
         *([("confirm", confirm)] if plan.finalists > 1 else []),
         ("compare", _compared(plan)),
+        *([("finds", _found(session))] if session.space.factor is not None else []),
         ("test", f"about {n_test} images locked away; only their score is free of selection"),
         ("machine", _described_machine(cluster)),
     ]
@@ -48,6 +56,7 @@ def print_plan(session: Session, path: Path | None) -> None:
         facts.append(("folder", str(path)))
     print_header(session.console, session.space.question, facts)
     notes = [note for source in (session.source, session.target) if source for note in source.listing.notes]
+    notes += _weak_classes(session)
     for note in dict.fromkeys(notes):
         session.console.print(f"[yellow]note[/yellow]  {escape(note)}")
 
@@ -83,6 +92,43 @@ def _compared(plan: Plan) -> str:
     until = "" if len(plan.looks) == 1 else f", looked at {len(plan.looks)} times until nothing is open"
     control = ", and the reference against itself" if plan.control else ""
     return f"all levels at the {settings}, {runs}{until}{control}; the search has seen these images"
+
+
+def _found(session: Session) -> str:
+    """The smallest differences that the comparison is expected to find."""
+    metric = session.arguments.metric
+    texts = []
+    for name in dict.fromkeys((metric, "accuracy", "brier")):
+        found = _power(session, name)
+        effect = "" if found.effect is None else f", {100 * found.effect:.1f} for an effect"
+        texts.append(f"{metric_words(name)} {100 * found.pair:.1f} points between two levels{effect}")
+    return f"with {100 * POWER:.0f} % chance: {'; '.join(texts)}; estimated from the class sizes"
+
+
+def _weak_classes(session: Session) -> list[str]:
+    """A warning if the metric depends on a class with few images."""
+    metric, listing = session.arguments.metric, session.source.listing
+    found, counts = _power(session, metric), _development_counts(session)
+    if session.space.factor is None or found.share < WEAK_SHARE or counts[found.weakest] >= WEAK_IMAGES:
+        return []
+    name = [name for name, n in zip(listing.classes, listing.class_counts(), strict=True) if n][found.weakest]
+    return [
+        f"{metric_words(metric)} depends on the {counts[found.weakest]} images of {name}, which have "
+        f"{100 * found.share:.0f} % of its variance; accuracy and the Brier score, also reported, see more"
+    ]
+
+
+def _power(session: Session, metric: str) -> Power:
+    space, plan = session.space, session.plan
+    control = [CONTROL_LEVEL] if plan.control else []
+    contrasts = main_family(space.levels, space.reference, {e.name: e.levels for e in space.effects}, control)
+    contrasts = contrasts or [pair([*space.levels, space.reference], space.levels[0], space.reference)]
+    return power(_development_counts(session), metric, contrasts, plan.most_runs, plan.looks)
+
+
+def _development_counts(session: Session) -> list[int]:
+    counts = session.source.listing.class_counts()
+    return [max(1, round(n * (1 - TEST_SHARE))) for n in counts if n]
 
 
 def _described_machine(cluster: Cluster) -> str:
