@@ -1,9 +1,20 @@
 import numpy as np
 import pytest
 
-from search.analysis.selection import best_trials, equal_settings, finalists, pareto_front
+from search.analysis.selection import (
+    collapses,
+    finalists,
+    kept_settings,
+    kept_trials,
+    pareto_front,
+    setting_params,
+)
 
 LEVELS = ("a", "b", "c")
+
+
+def best_trials(trials):
+    return {level: kept[0] for level, kept in kept_trials(trials, 1).items()}
 
 
 def trial(number, level, value=0.5, state="COMPLETE", *, confirmed=None, **params):
@@ -122,39 +133,48 @@ def test_a_stopped_trial_is_never_the_best():
     assert finalists([], 3) == pareto_front([], {"value": True}) == []
 
 
-def worth(row):
-    return 0.0 if row["state"] == "FAIL" else row["value"]
+def crossed(values, states=None):
+    """Trials of settings at every level: setting -> its value at each level."""
+    rows = []
+    for setting, own in values.items():
+        for place, (level, value) in enumerate(zip(LEVELS, own, strict=True)):
+            state = (states or {}).get((setting, level), "COMPLETE")
+            row = trial(setting * len(LEVELS) + place, level, value, state, x=setting)
+            rows.append({**row, "setting": setting})
+    return rows
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_equal_settings_are_the_best_on_average_among_those_tried_everywhere(seed):
+@pytest.mark.parametrize("n", [1, 2, 5])
+@pytest.mark.parametrize("seed", range(5))
+def test_settings_are_kept_by_their_mean_over_the_levels(seed, n):
     rng = np.random.default_rng(seed)
-    trials, number, means = [], 0, {}
-    for x in range(6):
-        levels = [level for level in LEVELS if rng.random() < 0.8]
-        rows = []
-        for level in levels:
-            state = str(rng.choice(["COMPLETE", "PRUNED", "FAIL"]))
-            rows.append(trial(number, level, None if state == "FAIL" else float(rng.random()), state, x=x, y="z"))
-            number += 1
-        if set(levels) == set(LEVELS):
-            means[x] = np.mean([worth(row) for row in rows])
-        trials += rows
-    chosen = equal_settings([trials[i] for i in rng.permutation(len(trials))], LEVELS)
-    if not means:
-        assert chosen is None
-    else:
-        assert chosen == {"x": max(means, key=means.get), "y": "z"}
+    values = {setting: rng.random(len(LEVELS)).tolist() for setting in range(6)}
+    kept = kept_settings(crossed(values), n)
+    assert kept == sorted(values, key=lambda setting: -np.mean(values[setting]))[:n]
+    trials = crossed(values)
+    assert kept_settings([trials[i] for i in rng.permutation(len(trials))], n) == kept
+    for level, params in setting_params(trials, kept[0]).items():
+        assert level in LEVELS
+        assert params == {"x": kept[0]}
 
 
-def test_no_settings_tried_everywhere():
-    assert equal_settings([trial(0, "a", x=1), trial(1, "b", x=2)], ("a", "b")) is None
-    assert equal_settings([trial(0, "a", x=1)], ("a", "b")) is None
-    assert equal_settings([], ("a",)) is None
+def test_a_setting_that_was_dropped_is_not_kept_however_good_its_other_levels_were():
+    values = {0: (0.5, 0.5, 0.5), 1: (0.9, 0.9, 0.9), 2: (0.4, 0.4, 0.4)}
+    assert kept_settings(crossed(values, {(1, "b"): "PRUNED"}), 2) == [0, 2]
+    # A level that fails at every setting leaves the others comparable.
+    failed = {(setting, "c"): "FAIL" for setting in values}
+    assert kept_settings(crossed(values, failed), 2) == [1, 0]
+    assert set(setting_params(crossed(values, failed), 1)) == {"a", "b"}
+    assert kept_settings([], 2) == []
 
 
-def test_settings_that_failed_everywhere_are_still_settings():
-    failed = [trial(i, level, None, "FAIL", x=1) for i, level in enumerate("ab")]
-    assert equal_settings(failed, ("a", "b")) == {"x": 1}
-    good = [trial(i, level, 0.1, x=2) for i, level in enumerate("ab")]
-    assert equal_settings(failed + good, ("a", "b")) == {"x": 2}
+def test_a_setting_that_collapses_at_one_level_is_named():
+    values = {0: (0.5, 0.5, 0.5), 1: (0.9, 0.1, 0.9), 2: (0.6, 0.2, 0.4), 3: (0.55, 0.5, 0.5)}
+    trials = crossed(values)
+    kept = kept_settings(trials, 1)
+    assert kept == [1]
+    assert collapses(trials, kept) == []
+    values[1] = (0.7, 0.05, 0.7)
+    trials = crossed(values)
+    assert kept_settings(trials, 1) == [3]
+    assert collapses(trials, [3]) == [(1, "b")]
