@@ -1,170 +1,313 @@
-"""False alarms and power of a study: differences found where there is none, and where there are two points.
+"""False alarms and power of a comparison: what it finds where nothing differs, and where something does.
 
-    python -m benchmarks.false_alarms --studies 2000
+    python -m benchmarks.false_alarms --studies 300
 
-Measured, n = 2000 studies of 1738 images on ten folds: a false alarm among eight equals in 1.1 % (95 % interval
-0.8 to 1.7) by accuracy and 0.3 % (0.1 to 0.7) by balanced accuracy; two points of accuracy found in 8.2 % (7.1
-to 9.5).
+The results of larger runs are in docs/statistics.md.
 
-Each study draws fresh images of five classes as unequal as in blood, splits them into folds, fits eight
-classifiers to every fold and applies the test that studies use. The classifiers are nearest class means. Each sees
-features shared by all and features of its own, drawn from the same distribution: none is better by construction,
-and their errors are correlated, like those of networks on the same images. To measure power, one classifier gets a
-stronger signal.
+Each simulated study draws fresh images of five classes as unequal as in blood, fits eight classifiers to every
+fold of every run, and judges them by the functions that studies use. None is better by construction, and their
+errors are correlated, as those of networks on the same images are. The classifiers are class means, each of which
+sees features shared by all and features of its own; or networks of one hidden layer, which see the same features and
+differ by their seeds, and err and disagree about as often as the networks of a real study (4.1 against 3.9 %, and
+2.9 % of the images). To measure power, some of them get features with a stronger signal.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Annotated, Literal
 
 import numpy as np
 from cyclopts import Parameter
 from numpy.typing import NDArray
 from rich.table import Table
-from scipy import optimize
+from scipy.special import softmax
 
-from search.analysis.statistics import compare_levels, wilson
-from search.analysis.verdict import ALPHA
+from search.analysis.comparison import Judged, judge
+from search.analysis.families import main_family
+from search.analysis.gathering import Gathered
+from search.analysis.measures import MEASURES
+from search.analysis.outcome import Outcome
+from search.analysis.statistics import wilson
 from search.common.commandline import make_app, run_app
 from search.common.console import make_console
-from search.data.splits import Split, stratified_folds
+from search.space import effects_of_parts
+from wbcmodels.config import PLACEMENTS
 
-# The development set of a study of 2172 images with the classes of healthy blood; basophils are the rarest.
-CLASS_COUNTS = (24, 58, 432, 96, 1128)
-N_LEVELS, N_FOLDS = 8, 10
-N_SHARED, N_OWN = 4, 4
-# Scale of the class means, in standard deviations of a feature: 93 % of the images are classified correctly.
-SIGNAL = 2.0
-METRICS = ("accuracy", "balanced_accuracy")
+# Shares of the classes of healthy blood; of 1738 images, 24 are basophils.
+CLASS_SHARES = np.array([24, 58, 432, 96, 1128]) / 1738
+METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "brier", "log_loss")
+EFFECTS = {e.name: e.levels for e in effects_of_parts(PLACEMENTS, {s: f"stage {s}" for s in "123"})}
+FAMILY = main_family(PLACEMENTS, "none", EFFECTS)
+MARGIN = 0.01
+GROUP_SIZE, GROUP_SD = 8, 0.5
+Floats = NDArray[np.float64]
+Fit = Callable[[np.random.Generator, Floats, NDArray[np.int64], Floats], Floats]
 
 app = make_app("benchmarks.false_alarms")
 
 
 @dataclass(frozen=True)
-class Images:
-    """Features of each level, shape (n_levels, n_images, n_features), and labels, shape (n_images,)."""
+class Kind:
+    """A kind of classifier, and the features that it sees.
 
-    features: NDArray[np.float64]
-    labels: NDArray[np.int64]
-
-
-def draw_images(
-    rng: np.random.Generator, class_counts: Sequence[int], centres: NDArray[Any], gain: float = 1.0
-) -> Images:
-    """Draw fresh images.
-
-    Args:
-        centres: class means of a level's features, shape (n_classes, N_SHARED + N_OWN).
-        gain: factor by which the last level's own signal exceeds that of the others.
+    Attributes:
+        fit: (random, features, labels, other features) -> probabilities of the others; shapes (n_levels, n,
+            n_features), (n,), (n_levels, n_others, n_features), (n_levels, n_others, n_classes).
+        signal: distance of the class means, in standard deviations of a feature.
+        own: whether each classifier has features of its own besides the shared ones.
     """
-    labels = np.repeat(np.arange(len(class_counts)), class_counts)
-    n_images = len(labels)
-    shared = rng.normal(size=(1, n_images, N_SHARED)) + centres[labels, :N_SHARED]
-    strength = np.ones((N_LEVELS, 1, 1))
-    strength[-1] = gain
-    own = rng.normal(size=(N_LEVELS, n_images, N_OWN)) + strength * centres[labels, N_SHARED:]
-    return Images(np.concatenate([np.broadcast_to(shared, (N_LEVELS, n_images, N_SHARED)), own], axis=2), labels)
+
+    fit: Fit
+    signal: float
+    own: bool
 
 
-def predictions(images: Images, train: NDArray[Any], features: NDArray[Any]) -> NDArray[np.int64]:
-    """Classes of other images by every level's class means, fitted to `train`: shape (n_levels, n_others)."""
-    one_hot = np.eye(images.labels.max() + 1)[images.labels[train]]
-    means = np.einsum("ik,lid->lkd", one_hot, images.features[:, train], optimize=True) / one_hot.sum(0)[:, None]
-    closeness = features @ means.transpose(0, 2, 1) - 0.5 * (means**2).sum(2)[:, None]
-    return closeness.argmax(2)
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What a simulated study consists of.
+
+    Attributes:
+        gains: level -> factor on its signal.
+        grouped: images come in groups that resemble each other, and that no fold divides.
+    """
+
+    kind: Kind
+    n_images: int = 1738
+    n_folds: int = 10
+    n_runs: int = 1
+    grouped: bool = False
+    gains: tuple[tuple[str, float], ...] = ()
 
 
-def fold_scores(images: Images, splits: Sequence[Split]) -> dict[str, NDArray[np.float64]]:
-    """Scores of every level on every fold, shape (n_levels, n_folds), by metric."""
-    found: dict[str, list[Any]] = {metric: [] for metric in METRICS}
-    for split in splits:
-        labels = images.labels[split.val]
-        right = predictions(images, split.train, images.features[:, split.val]) == labels
-        found["accuracy"].append(right.mean(1))
-        found["balanced_accuracy"].append(
-            np.mean([right[:, labels == k].mean(1) for k in np.unique(labels)], axis=0)
+def fit_class_means(
+    random: np.random.Generator, features: Floats, labels: NDArray[np.int64], others: Floats
+) -> Floats:
+    """Nearest class means; `random` is not used, since they have nothing random."""
+    one_hot = np.eye(len(CLASS_SHARES))[labels]
+    means = np.einsum("ik,lid->lkd", one_hot, features, optimize=True) / one_hot.sum(0)[:, None]
+    closeness = others @ means.transpose(0, 2, 1) - 0.5 * (means**2).sum(2)[:, None]
+    return np.asarray(softmax(closeness, axis=2))
+
+
+def fit_networks(
+    random: np.random.Generator,
+    features: Floats,
+    labels: NDArray[np.int64],
+    others: Floats,
+    *,
+    hidden: int = 12,
+    steps: int = 18,
+    rate: float = 0.05,
+) -> Floats:
+    """One network per level, all trained at once on all images of each step (Adam)."""
+    n_levels, _, n_features = features.shape
+    inputs, truth = features.astype(np.float32), np.eye(len(CLASS_SHARES), dtype=np.float32)[labels]
+    shapes = ((n_levels, n_features, hidden), (n_levels, 1, hidden), (n_levels, hidden, len(CLASS_SHARES)))
+    weights = [random.normal(0, 0.5, shape).astype(np.float32) for shape in shapes]
+    weights.append(np.zeros((n_levels, 1, len(CLASS_SHARES)), np.float32))
+    first, second = ([np.zeros_like(w) for w in weights] for _ in range(2))
+    for step in range(1, steps + 1):
+        active = np.tanh(inputs @ weights[0] + weights[1])
+        error = (softmax(active @ weights[2] + weights[3], axis=2) - truth) / len(labels)
+        back = (error @ weights[2].transpose(0, 2, 1)) * (1 - active**2)
+        gradients = (
+            inputs.transpose(0, 2, 1) @ back,
+            back.sum(1, keepdims=True),
+            active.transpose(0, 2, 1) @ error,
+            error.sum(1, keepdims=True),
         )
-    return {metric: np.array(scores).T for metric, scores in found.items()}
+        for w, g, m, v in zip(weights, gradients, first, second, strict=True):
+            m += 0.1 * (g - m)
+            v += 0.01 * (g * g - v)
+            w -= rate * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.99**step)) + 1e-8)
+    active = np.tanh(others.astype(np.float32) @ weights[0] + weights[1])
+    return np.asarray(softmax(active @ weights[2] + weights[3], axis=2), dtype=np.float64)
 
 
-def adjusted_p(images: Images, seed: int, repeats: int = 1) -> dict[str, NDArray[np.float64]]:
-    """Holm-adjusted p values of the levels against the first in one study, shape (n_levels - 1,), by metric."""
-    splits = [
-        split
-        for repeat in range(repeats)
-        for split in stratified_folds(images.labels, None, n_folds=N_FOLDS, seed=seed * repeats + repeat)
-    ]
-    names = [str(level) for level in range(N_LEVELS)]
-    untold = {name: np.zeros(0, dtype=bool) for name in names}  # McNemar's test decides nothing and is left out
-    n_train, n_test = (np.mean([len(getattr(split, part)) for split in splits]) for part in ("train", "val"))
-    adjusted = {}
-    for metric, scores in fold_scores(images, splits).items():
-        by_level = dict(zip(names, scores, strict=True))
-        compared = compare_levels(by_level, untold, "0", float(n_train), float(n_test))
-        adjusted[metric] = np.array([compared[name].p_holm for name in names[1:]])
-    return adjusted
+KINDS = {
+    "means": Kind(fit_class_means, signal=2.0, own=True),
+    "networks": Kind(fit_networks, signal=3.2, own=False),
+}
 
 
-def class_centres(n_classes: int) -> NDArray[np.float64]:
-    """Class means, equally far apart in shared and own features: shape (n_classes, n_features)."""
-    simplex = np.linalg.svd(np.eye(n_classes) - 1 / n_classes)[0][:, : n_classes - 1]
-    return SIGNAL * np.hstack([simplex, simplex])
-
-
-def true_gain(gain: float, metric: str, class_counts: Sequence[int]) -> float:
-    """True advantage of the last level over the first: fitted to a fold's images, scored on very many others.
-
-    Every gain uses the same draws, so that the result varies smoothly with the gain.
-    """
-    rng, n_classes = np.random.default_rng(1), len(class_counts)
-    centres = class_centres(n_classes)
-    weights = (
-        np.array(class_counts) / sum(class_counts) if metric == "accuracy" else np.full(n_classes, 1 / n_classes)
+def simulate(setup: Setup, seed: int) -> Gathered:
+    """Draw a study's images, and fit and score every classifier on every fold of every run."""
+    random = np.random.default_rng([seed, setup.n_images, setup.n_folds])
+    counts = np.maximum(5, np.round(CLASS_SHARES * setup.n_images)).astype(int)
+    labels = random.permutation(np.repeat(np.arange(len(counts)), counts))
+    n = len(labels)
+    groups = np.arange(n) // GROUP_SIZE if setup.grouped else None
+    features = _features(random, setup, labels, groups)
+    probabilities = np.empty((setup.n_runs, len(PLACEMENTS), n, len(CLASS_SHARES)))
+    folds = np.empty((setup.n_runs, n), dtype=np.int64)
+    for run in range(setup.n_runs):
+        folds[run] = _partition(random, labels, groups, setup.n_folds)
+        for fold in range(setup.n_folds):
+            val = folds[run] == fold
+            probabilities[run][:, val] = setup.kind.fit(random, features[:, ~val], labels[~val], features[:, val])
+    return Gathered(
+        levels=PLACEMENTS,
+        missing=(),
+        runs=tuple((run, run) for run in range(setup.n_runs)),
+        probabilities=probabilities,
+        folds=folds,
+        labels=labels,
+        groups=groups,
     )
-    gains = []
-    for _ in range(20):
-        fitted = draw_images(rng, [round(n * (1 - 1 / N_FOLDS)) for n in class_counts], centres, gain)
-        others = draw_images(rng, [5000] * n_classes, centres, gain)
-        right = predictions(fitted, np.arange(len(fitted.labels)), others.features) == others.labels
-        recalls = np.array([right[[0, -1]][:, others.labels == k].mean(1) for k in range(n_classes)])
-        gains.append(weights @ (recalls[:, 1] - recalls[:, 0]))
-    return float(np.mean(gains))
 
 
-def gain_of(points: float, metric: str, class_counts: Sequence[int]) -> float:
-    """The gain that makes the last level truly better by this many points."""
-    found = optimize.brentq(lambda gain: 100 * true_gain(gain, metric, class_counts) - points, 1.0, 2.0, xtol=1e-3)
-    return float(found)
+def judged(study: Gathered, metric: str, looks: Sequence[int] | None = None) -> Judged:
+    """The family of effects and pairs, as a study judges it."""
+    return judge(study, FAMILY, MEASURES[metric], MARGIN, looks or (len(study.runs),))
 
 
-def study(seed: int, class_counts: Sequence[int], gain: float = 1.0, repeats: int = 1) -> dict[str, NDArray[Any]]:
-    """The adjusted p values of one study on fresh images."""
-    rng = np.random.default_rng([seed, 0])
-    return adjusted_p(draw_images(rng, class_counts, class_centres(len(class_counts)), gain), seed, repeats)
+def finds(study: Gathered, metric: str, contrast: str) -> bool:
+    """Whether a study finds a contrast."""
+    rows = {row["contrast"]: row for row in judged(study, metric).rows()}
+    return bool(rows[contrast]["p"] < 0.05)
+
+
+def alarms(study: Gathered, metric: str) -> bool:
+    """Whether a study finds anything at all."""
+    return any(row["p"] < 0.05 for row in judged(study, metric).rows())
+
+
+def with_gain(setup: Setup, levels: Sequence[str], points: float, n_pilots: int) -> Setup:
+    """Make levels truly better by some points of accuracy, to within the noise of a few pilot studies.
+
+    Differences grow nearly linearly with the gain, so two rounds suffice.
+    """
+
+    def difference(gain: float) -> float:
+        better = replace(setup, n_runs=1, gains=tuple((level, gain) for level in levels))
+        found = []
+        for seed in range(n_pilots):
+            scores = MEASURES["accuracy"].scores(*_of(simulate(better, 10_000 + seed)))[0].mean(1)
+            has = np.isin(PLACEMENTS, levels)
+            found.append(scores[has].mean() - scores[~has].mean())
+        return 100 * float(np.mean(found))
+
+    gain = 1.1
+    for _ in range(2):
+        gain = 1 + (gain - 1) * points / difference(gain)
+    return replace(setup, gains=tuple((level, gain) for level in levels))
 
 
 @app.default
-def main(studies: Annotated[int, Parameter(help="Number of simulated studies of each kind.")] = 2000) -> None:
-    """Simulate studies and print how often they raise a false alarm and how often they find two points."""
-    console = make_console()
-    table = Table(title=f"{studies} studies of {N_LEVELS} levels on {N_FOLDS} folds", title_justify="left")
-    for column in ("images", "repeats", "metric", "any false alarm, %", "2 points found, %"):
-        table.add_column(column, justify="left" if column == "metric" else "right")
-    for factor, repeats in ((1, 1), (1, 3), (4, 1)):
-        counts = [factor * count for count in CLASS_COUNTS]
-        without = [study(seed, counts, repeats=repeats) for seed in range(studies)]
-        for metric in METRICS:
-            gain = gain_of(2, metric, counts)
-            with_gain = [study(seed, counts, gain, repeats)[metric][-1] for seed in range(studies)]
-            alarms = sum(bool((adjusted[metric] < ALPHA).any()) for adjusted in without)
-            shares = [_share(n, studies) for n in (alarms, sum(p < ALPHA for p in with_gain))]
-            table.add_row(f"{sum(counts)}", f"{repeats}", metric, *shares)
+def main(
+    *,
+    studies: Annotated[int, Parameter(help="Simulated studies of each kind.")] = 300,
+    classifier: Annotated[Literal["means", "networks"], Parameter(help="Kind of classifier.")] = "means",
+    images: Annotated[tuple[int, ...], Parameter(help="Numbers of images.")] = (300, 1738),
+    folds: Annotated[tuple[int, ...], Parameter(help="Numbers of folds.")] = (10,),
+    runs: Annotated[tuple[int, ...], Parameter(help="Numbers of runs.")] = (1, 2),
+    grouped: Annotated[bool, Parameter(help="Images come in groups, as of patients.")] = False,
+    power: Annotated[
+        bool, Parameter(help="Measure power as well, on 1738 images, ten folds and two runs.")
+    ] = True,
+) -> None:
+    """Simulate studies, and print how often they raise a false alarm and what they find."""
+    console, kind = make_console(), KINDS[classifier]
+    table = Table(title=f"Any false alarm in a family of {len(FAMILY)}, % of {studies} studies ({classifier})")
+    for column in ("images", "folds", "runs", *METRICS):
+        table.add_column(column, justify="right")
+    for n_images in images:
+        for n_folds in folds:
+            for n_runs in runs:
+                setup = Setup(kind=kind, n_images=n_images, n_folds=n_folds, n_runs=n_runs, grouped=grouped)
+                found = _count(setup, studies, [partial(alarms, metric=metric) for metric in METRICS])
+                table.add_row(*map(str, (n_images, n_folds, n_runs)), *(_share(n, studies) for n in found))
     console.print(table)
+    if power:
+        console.print(_power(kind, studies))
+        console.print(_looks(kind, studies))
+
+
+def _power(kind: Kind, studies: int) -> Table:
+    """How often a true difference is found."""
+    table = Table(title=f"Found, % of {studies} studies of 1738 images on ten folds")
+    for column in ("what is better", "by accuracy, points", "runs", *METRICS):
+        table.add_column(column, justify="right")
+    questions = {"1+2+3 − none": (("1+2+3",), 1.0), "stage 2": (EFFECTS["stage 2"], 0.5)}
+    for contrast, (levels, points) in questions.items():
+        setup = with_gain(Setup(kind=kind), levels, points, n_pilots=30)
+        for n_runs in (1, 2):
+            asked = replace(setup, n_runs=n_runs)
+            found = _count(asked, studies, [partial(finds, metric=m, contrast=contrast) for m in METRICS])
+            table.add_row(contrast, f"{points}", str(n_runs), *(_share(n, studies) for n in found))
+    return table
+
+
+def _looks(kind: Kind, studies: int) -> Table:
+    """One run, four runs, or up to four with a look after each, for a pair better by 1 point of accuracy."""
+    setup = with_gain(Setup(kind=kind, n_runs=4), ("1+2+3",), 1.0, n_pilots=30)
+    found, runs = np.zeros((studies, 3), bool), np.full(studies, 4)
+    for seed in range(studies):
+        study = simulate(setup, seed)
+        parts = [study.of_runs(np.arange(n)) for n in (1, 2, 3, 4)]
+        found[seed, 0] = finds(parts[0], "accuracy", "1+2+3 − none")
+        found[seed, 1] = finds(parts[3], "accuracy", "1+2+3 − none")
+        for n, part in enumerate(parts, start=1):
+            rows = {row["contrast"]: row for row in judged(part, "accuracy", (1, 2, 3, 4)).rows()}
+            if rows["1+2+3 − none"]["outcome"] in (Outcome.BETTER, Outcome.WORSE):
+                found[seed, 2], runs[seed] = True, n
+                break
+    table = Table(title=f"One point of accuracy of a pair, % of {studies} studies")
+    for column in ("one run", "four runs", "a look after each of four", "runs on average"):
+        table.add_column(column, justify="right")
+    table.add_row(*(_share(int(n), studies) for n in found.sum(0)), f"{runs.mean():.1f}")
+    return table
+
+
+def _count(setup: Setup, studies: int, questions: Sequence[Callable[[Gathered], bool]]) -> list[int]:
+    counts = np.zeros(len(questions), dtype=int)
+    for seed in range(studies):
+        study = simulate(setup, seed)
+        counts += [question(study) for question in questions]
+    return counts.tolist()
+
+
+def _features(
+    random: np.random.Generator, setup: Setup, labels: NDArray[np.int64], groups: NDArray[np.int64] | None
+) -> Floats:
+    """Features of each level, shape (n_levels, n_images, n_features)."""
+    n, n_levels, n_classes = len(labels), len(PLACEMENTS), len(CLASS_SHARES)
+    # Class means equally far apart.
+    centres = setup.kind.signal * np.linalg.svd(np.eye(n_classes) - 1 / n_classes)[0][:, : n_classes - 1]
+    strength = np.ones((n_levels, 1, 1))
+    for level, gain in setup.gains:
+        strength[PLACEMENTS.index(level)] = gain
+    noise = random.normal(size=(1, n, n_classes - 1))
+    if groups is not None:
+        noise = noise + GROUP_SD * random.normal(size=(groups.max() + 1, n_classes - 1))[groups]
+    shared = noise + centres[labels]
+    if not setup.kind.own:
+        return np.broadcast_to(noise, (n_levels, n, n_classes - 1)) + strength * centres[labels]
+    own = random.normal(size=(n_levels, n, n_classes - 1)) + strength * centres[labels]
+    return np.concatenate([np.broadcast_to(shared, own.shape), own], axis=2)
+
+
+def _partition(
+    random: np.random.Generator, labels: NDArray[np.int64], groups: NDArray[np.int64] | None, n_folds: int
+) -> NDArray[np.int64]:
+    """Folds that are stratified by class or, with groups, that divide none."""
+    if groups is not None:
+        return (random.permutation(groups.max() + 1) % n_folds)[groups]
+    folds = np.empty(len(labels), dtype=np.int64)
+    for k in np.unique(labels):
+        own = np.flatnonzero(labels == k)
+        folds[own] = (random.permutation(len(own)) + random.integers(n_folds)) % n_folds
+    return folds
+
+
+def _of(study: Gathered) -> tuple[Floats, NDArray[np.int64]]:
+    return study.probabilities, study.labels
 
 
 def _share(n: int, studies: int) -> str:
     low, high = wilson(n, studies)
-    return f"{100 * n / studies:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+    return f"{100 * n / studies:.1f} ({100 * low:.1f}–{100 * high:.1f})"
 
 
 if __name__ == "__main__":
