@@ -1,13 +1,14 @@
 """False alarms and power of a comparison: what it finds where nothing differs, and where something does.
 
-    python -m benchmarks.false_alarms --studies 300
+    python -m benchmarks.false_alarms
+    python -m benchmarks.false_alarms --classifier networks --power
 
 The results of larger runs are in docs/statistics.md.
 
 Each simulated study draws fresh images of five classes as unequal as in blood, fits eight classifiers to every
 fold of every run, and judges them by the functions that studies use. None is better by construction, and their
 errors are correlated, as those of networks on the same images are. The classifiers are class means, each of which
-sees features shared by all and features of its own; or networks of one hidden layer, which see the same features and
+sees features shared by all and features of its own; or networks of one hidden layer, which see the same features,
 differ by their seeds, and err and disagree about as often as the networks of a real study (4.1 against 3.9 %, and
 2.9 % of the images). To measure power, some of them get features with a stronger signal.
 """
