@@ -35,6 +35,7 @@ from search.study.searching import Search
 from search.study.session import open_session
 from search.training.types import Step
 from search.tuning.pool import probed_speed
+from search.tuning.rules import Then
 from search.tuning.trials import OpenTrial
 from wbcmodels.config import ModelConfig
 
@@ -91,7 +92,7 @@ class WatchedSearch(Search):
         self._begun = 0
         self._every = max(1, study.plan.n_trials // SAMPLES)
 
-    def step(self, trial: OpenTrial, step: Step) -> bool:
+    def step(self, trial: OpenTrial, step: Step) -> Then:
         """Count the trials, which are numbered consecutively."""
         self._begun = max(self._begun, trial.number + 1)
         return super().step(trial, step)

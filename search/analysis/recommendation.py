@@ -54,6 +54,11 @@ class Recommendation:
     n_open: int
     next: Sequence[Step]
 
+    @property
+    def is_judged(self) -> bool:
+        """Whether the data suffice to judge anything; otherwise the level is only the cheapest."""
+        return self.loses_at_most is not None or bool(self.beaten)
+
 
 def recommend(
     gathered: Gathered,

@@ -1,16 +1,16 @@
 """A study's comparison in words that claim no more than its numbers do."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isnan
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from search.analysis.comparison import Row
+from search.analysis.comparison import LEAST_FOLDS, LEAST_GROUPS, LEAST_IMAGES, Row
 from search.analysis.families import Kind
-from search.analysis.levels import PLAIN_LEVEL, Question, analyse, analyse_transfer
+from search.analysis.levels import PLAIN, Question, analyse, analyse_transfer
 from search.analysis.luck import tuning_luck
 from search.analysis.measures import MEASURES
 from search.analysis.outcome import Outcome
@@ -70,7 +70,14 @@ class Finding:
     @property
     def interval(self) -> str:
         """The 95 % interval; nothing where there is none."""
-        return "" if isnan(self.low) else f"{self.text(self.low)} to {self.text(self.high)}"
+        return "" if isnan(self.low) else f"{self._end(self.low)} to {self._end(self.high)}"
+
+    def _end(self, value: float) -> str:
+        """An end of the interval, with the digit that shows that it excludes zero."""
+        excludes_zero = self.outcome in (Outcome.BETTER, Outcome.WORSE)
+        if self.in_points and excludes_zero and abs(value) < 0.0005:
+            return f"{100 * value:+.1g}".replace("-", "−")
+        return self.text(value)
 
     @property
     def unit(self) -> str:
@@ -82,8 +89,8 @@ class Finding:
         name = self.contrast
         if self.level is not None:
             level, other = self.contrast.split(" − ")
-            name = f"{level_name(factor, level)} against {other}"
-        name = name[0].upper() + name[1:]
+            name = f"{level_name(factor, level)} against {level_name(factor, other)}"
+        name = capitalised(name)
         if self.outcome is None:
             return f"{name}: {self.text(self.estimate)}{self.unit}, from too few data to judge."
         sure = f"95 % interval {self.interval}, {p_phrase(self.p)}"
@@ -131,12 +138,12 @@ def verdict(results: Results) -> Verdict | None:
     winner, description = results.winner, results.description
     if winner is None:
         return None
-    rows, recommendation = _analysed(results, winner)
+    rows, recommendation = _analysed(results)
     metric = description.metric
     test = [row for row in rows if row["kind"] == Kind.HETEROGENEITY]
     found = [_finding(row) for row in rows if row["kind"] != Kind.HETEROGENEITY]
     compared = [f for f in found if f.phase == Phase.COMPARE]
-    paper = tuple(f for f in compared if f.contrast.endswith(f" − {PLAIN_LEVEL}"))
+    paper = tuple(f for f in compared if f.contrast.endswith(f" − {PLAIN}"))
     whole = [f for f in compared if f.setting is None and f not in paper]
     main = tuple(f for f in whole if f.metric == metric and f.kind != Kind.INTERACTION)
     if not main:  # without a factor, the one level is compared with the paper's network
@@ -148,7 +155,7 @@ def verdict(results: Results) -> Verdict | None:
         recommendation=recommendation,
         headline=_headline(results, recommendation, main, depends),
         reasons=tuple(_reasons(results, recommendation, main)),
-        warnings=tuple(_warnings(results, main)),
+        warnings=tuple(_warnings(results, recommendation, main)),
         main=main,
         interactions=tuple(f for f in whole if f.metric == metric and f.kind == Kind.INTERACTION),
         others={
@@ -161,13 +168,12 @@ def verdict(results: Results) -> Verdict | None:
     )
 
 
-def _analysed(results: Results, winner: str) -> tuple[list[Row], Recommendation | None]:
+def _analysed(results: Results) -> tuple[list[Row], Recommendation | None]:
     """The rows of the effects table and the recommendation; of older studies, computed from their predictions."""
     description = results.description
     if not description.is_older:
         rows = results.effects.astype(object).where(results.effects.notna(), None).to_dict("records")
-        recorded: list[Row] = [{str(name): value for name, value in row.items()} for row in rows]
-        return recorded, _recorded(results)
+        return [{str(name): value for name, value in row.items()} for row in rows], _recorded(results)
     settings = sorted(results.at_settings["setting"].astype(int).unique())
     parts = [results.compared("predictions", level, s) for level in description.levels for s in settings]
     parts += [results.compared("predictions", level) for level in PAPER_LEVELS]
@@ -188,11 +194,10 @@ def _analysed(results: Results, winner: str) -> tuple[list[Row], Recommendation 
     )
     macs = {(str(row["level"]), int(row["setting"])): row["macs"] for _, row in results.at_settings.iterrows()}
     analysis = analyse(pd.concat(parts), question, macs)
-    found: list[Row] = []
-    recommendation = None
+    rows, recommendation = [], None
     if analysis is not None:
-        found = [{"phase": Phase.COMPARE, **row} for row in analysis.rows]
-        recommendation = analysis.recommendation and replace(analysis.recommendation, best=winner)
+        rows = [{"phase": Phase.COMPARE, **row} for row in analysis.rows]
+        recommendation = analysis.recommendation
     predictions = results.tables["predictions"]
     transferred = predictions[predictions["phase"] == Phase.TRANSFER]
     if description.target is not None and len(transferred):
@@ -200,8 +205,8 @@ def _analysed(results: Results, winner: str) -> tuple[list[Row], Recommendation 
             levels=(), reference="", metric=description.metric, margin=question.margin,
             classes=list(description.target[1].classes),
         )  # fmt: skip
-        found += [{"phase": Phase.TRANSFER, **row} for row in analyse_transfer(transferred, asked)]
-    return found, recommendation
+        rows += [{"phase": Phase.TRANSFER, **row} for row in analyse_transfer(transferred, asked)]
+    return rows, recommendation
 
 
 def _recorded(results: Results) -> Recommendation | None:
@@ -238,14 +243,14 @@ def _headline(results: Results, advice: Recommendation | None, main: Sequence[Fi
     if advice is None:
         return main[0].sentence(factor) if main else "Nothing was compared with the searched network."
     name = level_name(factor, advice.level)
-    if advice.loses_at_most is None and not advice.beaten:
+    if not advice.is_judged:
         return f"No answer yet; {name} is the cheapest of {len(advice.rivals)} {levels}."
-    if len(advice.rivals) == 1:
+    if len(advice.rivals) == 1 and any(_is_effect(what) for what in advice.beaten.values()):
+        headline = f"Use {name}: effects or differences rule out all other {levels}."
+    elif len(advice.rivals) == 1:
         headline = f"Use {name}: all other {levels} are shown to be worse."
     else:
-        headline = (
-            f"Use {name}: of the {len(advice.rivals)} {levels} that nothing is shown to beat, it is the cheapest."
-        )
+        headline = f"Use {name}: nothing is shown to beat it, and it is the cheapest of {len(advice.rivals)} such {levels}."
     if depends < ALPHA:
         headline += f" How much the {levels} differ depends on the settings ({p_phrase(depends)})."
     return headline
@@ -255,33 +260,45 @@ def _reasons(results: Results, advice: Recommendation | None, main: Sequence[Fin
     """What the recommendation may lose, what it saves, what is shown to be worse, and what would settle more."""
     if advice is None:
         return
-    metric = metric_words(results.description.metric)
+    metric, factor = metric_words(results.description.metric), results.description.factor
     if advice.loses_at_most is not None:
         yield (
-            f"Another level gains at most {100 * max(0.0, advice.loses_at_most):.1f} points of {metric} over it "
-            f"({advice.loses_to})."
+            f"It loses at most {100 * max(0.0, advice.loses_at_most):.1f} points of {metric} "
+            f"(to {level_name(factor, str(advice.loses_to))}, upper end of the 95 % interval)."
         )
     yield from _costs(results, advice)
     for what in dict.fromkeys(advice.beaten.values()):
         worse = ", ".join(level for level, reason in advice.beaten.items() if reason == what)
-        yield f"Not recommended: {worse}, because {what if ' is ' in what else f'{what} is better'}."
-    if advice.n_open and main:
+        yield f"Not recommended: {worse}, because {reason_words(factor, what)}."
+    if advice.n_open:
         yield _next_steps(results, advice, main)
     elif advice.loses_at_most is not None and main:
         yield "No effect and no difference is open."
 
 
+def reason_words(factor: str | None, what: str) -> str:
+    """Why a level is not recommended, from the effect or level that beats it."""
+    return f"{what} on average" if _is_effect(what) else f"{level_name(factor, what)} is better"
+
+
+def _is_effect(what: str) -> bool:
+    """Whether a level is beaten by an effect, such as "block at stage 3 is worse", and not by another level."""
+    return what.endswith((f" is {Outcome.BETTER}", f" is {Outcome.WORSE}"))
+
+
 def _costs(results: Results, advice: Recommendation) -> Iterator[str]:
-    costs = results.levels.set_index("level")
+    costs, factor = results.levels.set_index("level"), results.description.factor
     rival = advice.best
     if rival == advice.level:
         dearest = max(advice.rivals, key=lambda level: costs["macs"][level])
         if dearest == rival:
             yield "It also has the best estimate."
             return
-        yield f"It also has the best estimate, and {_shares(costs, advice.level, dearest)} of {dearest}."
+        shares, name = _shares(costs, advice.level, dearest), level_name(factor, dearest)
+        yield f"It also has the best estimate, and {shares} of {name}."
         return
-    yield f"{rival} has the best estimate; {advice.level} {_shares(costs, advice.level, rival)} of it."
+    best = capitalised(level_name(factor, rival))
+    yield f"{best} has the best estimate; the recommended one {_shares(costs, advice.level, rival)} of it."
 
 
 def _shares(costs: pd.DataFrame, level: str, rival: str) -> str:
@@ -305,18 +322,23 @@ def _next_steps(results: Results, advice: Recommendation, main: Sequence[Finding
             )
         else:
             options.append(f"about {step.number:,} images settle it (this study compares on {n_images:,})")
-    opened = f"{advice.n_open} of {len(main)} contrasts are open."
+    opened = f"{advice.n_open} of {len(main)} contrasts {'is' if advice.n_open == 1 else 'are'} open."
     if not options:
         return f"{opened} No number of runs or images in reach settles the nearest of them."
     nearest = f"{opened} The nearest to being settled is {advice.next[0].contrast}"
     return f"{nearest}: if it stays as it is, {', or '.join(options)}."
 
 
-def _warnings(results: Results, main: Sequence[Finding]) -> Iterator[str]:
+def _warnings(results: Results, advice: Recommendation | None, main: Sequence[Finding]) -> Iterator[str]:
     description = results.description
-    unsure = [finding for finding in main if finding.outcome is None]
-    if unsure and not description.is_older:
-        yield "The data are too few to judge any difference; the page on statistics lists what is needed."
+    if any(finding.outcome is None for finding in main):
+        yield f"The data are too few to judge any difference: {_lacking(results)}."
+    if advice is not None and advice.best in advice.beaten:
+        yield (
+            f"{capitalised(level_name(description.factor, advice.best))} has the best estimate, although "
+            f"{reason_words(description.factor, advice.beaten[advice.best])}. An average need not hold for every "
+            "level: look at the interactions before you rule it out."
+        )
     for finding in main:
         if finding.level == CONTROL_LEVEL and finding.outcome in (Outcome.BETTER, Outcome.WORSE):
             yield (
@@ -334,6 +356,18 @@ def _warnings(results: Results, main: Sequence[Finding]) -> Iterator[str]:
         yield f"Every level was tuned by itself, so luck in tuning is part of every difference{size}."
 
 
+def _lacking(results: Results) -> str:
+    """What the comparison has too few of, see `search.analysis.comparison.lacking`."""
+    level = str(results.winner)
+    n_folds, images = len(results.compared("folds", level)), results.compared("predictions", level)
+    counts = images.drop_duplicates("image")["label"].value_counts()
+    if n_folds < LEAST_FOLDS:
+        return f"they have {n_folds} folds over all runs, and {LEAST_FOLDS} are needed"
+    if counts.min() < LEAST_IMAGES:
+        return f"class {counts.idxmin()} has {counts.min()} images, and {LEAST_IMAGES} are needed"
+    return f"{LEAST_GROUPS} groups are needed"
+
+
 def metric_words(metric: str) -> str:
     """A metric's name in a sentence."""
     return METRIC_WORDS.get(metric, metric.replace("_", " "))
@@ -346,6 +380,11 @@ def level_name(factor: str | None, level: str) -> str:
     if level in named:
         return named[level]
     return "the searched network" if factor is None else f"{factor.replace('_', ' ')} {level}"
+
+
+def capitalised(text: str) -> str:
+    """The start of a sentence."""
+    return text[0].upper() + text[1:]
 
 
 def p_text(p: float) -> str:

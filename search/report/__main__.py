@@ -4,6 +4,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
+from search.analysis.verdict import verdict
 from search.common.commandline import make_app, run_app
 from search.common.console import make_console
 from search.common.files import write_text
@@ -24,10 +25,11 @@ def main(study: Path, /) -> None:
     """
     console = make_console()
     results = read_results(study)
-    for file in draw_all(results):
+    found = verdict(results)
+    for file in draw_all(results, found):
         console.print(escape(str(file)), soft_wrap=True)
     page = study / "report.html"
-    write_text(page, build_page(results, read_figures((study / "figures").glob("*"))))
+    write_text(page, build_page(results, found, read_figures((study / "figures").glob("*"))))
     console.print(escape(str(page)), soft_wrap=True)
 
 

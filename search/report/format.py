@@ -6,12 +6,30 @@ from typing import Any
 
 import pandas as pd
 
+from search.records.description import Description
+from search.records.results import Results
+
 NOTHING = "–"
 
 
 def metric_name(metric: str) -> str:
-    """A metric's name in a sentence."""
-    return metric.replace("_", " ").replace("f1", "F1")
+    """A metric's name in a title or header."""
+    return metric.replace("_", " ").replace("f1", "F1").replace("brier", "Brier score")
+
+
+def setting_name(description: Description, setting: float) -> str:
+    """A setting of the comparison."""
+    if description.is_older:
+        return "shared settings" if setting else "own settings"
+    own = "own " if description.factor is not None and not description.plan.shares_settings else ""
+    return f"{own}setting {setting:.0f}"
+
+
+def overall(results: Results, metric: str) -> dict[str, float]:
+    """Every level's score over all settings; older studies have none, so theirs is the mean over settings."""
+    if not results.description.is_older:
+        return dict(zip(results.levels["level"], results.levels[metric], strict=True))
+    return {str(level): float(rows[metric].mean()) for level, rows in results.at_settings.groupby("level")}
 
 
 def number_text(value: float, form: str) -> str:

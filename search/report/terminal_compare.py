@@ -20,10 +20,11 @@ from search.analysis.two_studies import (
     searched_levels,
     shared_repeats,
 )
+from search.analysis.verdict import p_text, verdict
 from search.common.console import duration
 from search.common.errors import InputError
 from search.records.results import Results, read_results
-from search.report.terminal import DRAWN, TITLES
+from search.report.terminal import DRAWN
 
 
 def print_compared(console: Console, path_a: Path, path_b: Path) -> None:
@@ -60,12 +61,12 @@ def _print_making(console: Console, differing: dict[str, Facts]) -> None:
 
 
 def _print_comparisons(console: Console, a: Results, b: Results, metric: str) -> None:
-    repeats = shared_repeats(a, b)
-    for settings, title in TITLES.items():
-        rows = compared_levels(a, b, settings, metric)
-        if rows:
-            _print_title(console, f"Comparison, {title}: {metric} pooled over folds")
-            console.print(_paired(rows) if repeats else _unpaired(rows))
+    repeats, rows = shared_repeats(a, b), compared_levels(a, b, metric)
+    _print_title(console, f"Comparison: {metric} over all settings, pooled over folds")
+    console.print(_paired(rows) if repeats else _unpaired(rows))
+    older = [name for name, study in (("A", a), ("B", b)) if study.description.is_older]
+    if older:
+        console.print(f"[dim]{' and '.join(older)} compared levels at their own settings; these are shown.[/dim]")
     if not repeats:
         console.print(
             "They were not scored on the same folds of the same images, so there is no paired test; each interval "
@@ -73,19 +74,22 @@ def _print_comparisons(console: Console, a: Results, b: Results, metric: str) ->
         )
         return
     n_folds = a.description.plan.folds * len(repeats)
-    more = [name for name, study in (("A", a), ("B", b)) if study.description.plan.repeats > len(repeats)]
+    more = [
+        name
+        for name, study in (("A", a), ("B", b))
+        if study.folds.query("phase == 'compare'")["repeat"].nunique() > len(repeats)
+    ]
     aside = f" Further folds of {' and '.join(more)} count in the pooled values only." if more else ""
     console.print(
-        f"[dim]Both were scored on the same {n_folds} folds of the same images: differences are paired means over "
-        "these folds; their intervals allow for correlated folds, and p is adjusted over a table's levels "
-        f"(Holm).{aside}[/dim]"
+        f"[dim]Both were scored on the same {n_folds} folds of the same images: differences are paired, image by "
+        f"image; intervals and p hold for all of them at once.{aside}[/dim]"
     )
 
 
 def _paired(rows: Sequence[LevelRow]) -> Table:
-    table = _levels_table("A", "B", "B minus A, points (95\N{NO-BREAK SPACE}%)", "p Holm")
+    table = _levels_table("A", "B", "B minus A, points (95\N{NO-BREAK SPACE}%)", "p")
     for row in rows:
-        table.add_row(escape(row.level), _share(row.a), _share(row.b), _difference(row), _p(row.p_holm))
+        table.add_row(escape(row.level), _share(row.a), _share(row.b), _difference(row), _p(row))
     return table
 
 
@@ -131,12 +135,15 @@ def _outcome(study: Results, metric: str) -> dict[str, str]:
     texts = {"trials": ", ".join(f"{count} {state}" for state, count in states) or "none"}
     if description.time is not None:
         texts["time"] = duration(description.time["elapsed"])
+    found = verdict(study)
+    if found is not None and found.recommendation is not None and found.recommendation.is_judged:
+        texts["recommended"] = found.recommendation.level
     if description.winner is None or description.test is None:
         return texts
     level = description.winner["level"]
     texts["winner"] = level
     texts |= {f"its test {name}": _share(description.test[name]) for name in dict.fromkeys(("accuracy", metric))}
-    for _, row in study.tuned[study.tuned["level"] == level].iterrows():
+    for _, row in study.levels[study.levels["level"] == level].iterrows():
         costs = {
             "its MMACs": (row["macs"] / 1e6, ".1f"),
             "its parameters": (row["n_parameters"], ",.0f"),
@@ -186,10 +193,8 @@ def _share(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def _p(value: float) -> str:
-    if isnan(value):
-        return "–"
-    return "<0.001" if value < 0.0005 else f"{value:.3f}"
+def _p(row: LevelRow) -> str:
+    return "–" if row.difference is None or isnan(row.difference.p) else p_text(row.difference.p)
 
 
 def _interval(interval: Interval | None) -> str:

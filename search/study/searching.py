@@ -1,9 +1,10 @@
-"""The search phase: settings are tried at the levels, on the search folds."""
+"""The search phase: settings are tried at every level, on the search folds."""
 
 import time
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,8 @@ from search.study.context import Study, params_of, sized
 from search.study.plan import search_partition, training_cost
 from search.training.types import Step
 from search.tuning.optuna_journal import journal_storage
-from search.tuning.rules import Direction, RecordedTrial, Rules, State
-from search.tuning.trials import EndedTrial, OpenTrial, Then, Trials
+from search.tuning.rules import Direction, RecordedTrial, Rules, State, Then
+from search.tuning.trials import EndedTrial, OpenTrial, Trials
 from search.tuning.tune import run_search
 from wbcmodels.cost import model_size
 
@@ -75,14 +76,14 @@ class Search:
     def run(self) -> None:
         """Run all trials, and report the result."""
         study, plan = self._study, self._study.plan
-        n_levels, folds = len(study.space.levels), _counted(plan.search_folds, "fold")
-        each = plan.n_trials // n_levels
-        trials = f"{plan.n_trials} trials"
-        if plan.shares_settings:
-            trials = f"{each} settings at each of {n_levels} levels"
+        n_levels = len(study.space.levels)
+        folds = f"{plan.search_folds} fold{'' if plan.search_folds == 1 else 's'}"
+        what = f"{plan.n_trials} trials"
+        if study.space.shares_settings:
+            what = f"{plan.n_trials // n_levels} settings at each of {n_levels} levels"
         elif n_levels > 1:
-            trials += f", {each} for each of {n_levels} levels"
-        study.reporter.phase(Phase.SEARCH, f"{trials}, on {folds}")
+            what += f", {plan.n_trials // n_levels} for each of {n_levels} levels"
+        study.reporter.phase(Phase.SEARCH, f"{what}, on {folds}")
         images = study.shared[study.source.source]
         try:
             run_search(
@@ -101,13 +102,12 @@ class Search:
         return self._study.recorder.checkpoint(training)
 
     def step(self, trial: OpenTrial, step: Step) -> Then:
-        """Record an epoch of a trial, and say what its worker does next; one that stops needs no checkpoint."""
-        then = self.trials.step(trial.number, step)
-        kept = replace(step, checkpoint=None) if then == Then.STOP else step
-        self._study.recorder.step(self._running[trial.number], kept)
+        """Record an epoch of a trial, and say what it does next."""
+        # First the record: a search that is killed here decides again, from the same scores.
+        self._study.recorder.step(self._running[trial.number], step)
         if step.trace is not None:
             self._write_trace(trial.number, step.trace)
-        return then
+        return self.trials.step(trial.number, step)
 
     def tick(self) -> None:
         """Keep tables and observers current."""
@@ -130,6 +130,7 @@ class Search:
                 state=State(row["state"]),
                 objectives=tuple(row[name] for name in self._study.arguments.objective_names) if complete else (),
                 values=self._values(epochs[row["number"]]) if row["number"] in epochs else [],
+                folds_done=row["folds_done"],
                 error=row["error"],
             )
         return recorded
@@ -159,7 +160,7 @@ class Search:
 
     def _on_end(self, ended: EndedTrial) -> None:
         study, trial = self._study, ended.trial
-        training = self._running.pop(trial.number, None) or self._training(trial)  # it may never have begun
+        training = self._running.pop(trial.number, None) or self._training(trial)
         row = trial_row(ended, self._n_train, len(study.source.classes))
         study.ledger.add_row("trials", asdict(training.key), row)
         study.recorder.end(training, ended.state, ended.value)
@@ -176,13 +177,13 @@ class Search:
         trials = study.trials()
         n = Counter(row["state"] for row in trials)
         study.reporter.say(f"{n['COMPLETE']} trials complete, {n['PRUNED']} stopped early, {n['FAIL']} failed")
-        finished = {row["level"] for row in trials if row["state"] == State.COMPLETE}
-        if not finished:
+        levels = {row["level"] for row in trials if row["state"] == State.COMPLETE}
+        if not levels:
             raise StudyFailedError("the search failed: no trial finished its folds")
         for level in study.space.levels:
-            if level not in finished:
-                study.reporter.note(f"level {level}: no trial finished its folds")
-        if study.plan.shares_settings:
+            if level not in levels:
+                study.reporter.note(f"level {level}: no trial finished, so it is not compared")
+        if study.space.shares_settings:
             self._say_settings(trials)
         names = study.arguments.objective_names
         if len(names) > 1:
@@ -190,19 +191,29 @@ class Search:
             study.ledger.replace("pareto", [_pareto_row(trial) for trial in front])
             study.reporter.say(f"{len(front)} trials on the Pareto front of {', '.join(names)}")
 
-    def _say_settings(self, trials: list[dict[str, Any]]) -> None:
-        """Report the settings that are kept, and one that all but one level would have kept."""
-        study, n = self._study, self._study.plan.compare_settings
-        kept = kept_settings(trials, n)
-        values = {(row["setting"], row["level"]): row["value"] for row in trials if row["state"] == State.COMPLETE}
-        means = {s: np.mean([v for (setting, _), v in values.items() if setting == s]) for s in kept}
-        listed = ", ".join(f"{setting} ({mean:.3f})" for setting, mean in means.items())
-        study.reporter.say(f"kept by mean {study.metric} over the levels: setting {listed}")
-        for setting, level in collapses(trials, kept):
-            score = values[setting, level]
-            study.reporter.note(
-                f"setting {setting} would be kept but for level {level}, where it scores {score:.3f}"
+    def _say_settings(self, trials: Sequence[Mapping[str, Any]]) -> None:
+        """Report how settings ended, the best of them, and those that one level alone spoils."""
+        reporter = self._study.reporter
+        states: dict[int, list[str]] = {}
+        values: dict[int, dict[str, float]] = {}
+        for row in trials:
+            states.setdefault(row["setting"], []).append(row["state"])
+            if row["state"] == State.COMPLETE:
+                values.setdefault(row["setting"], {})[row["level"]] = row["value"]
+        n_whole = sum(set(found) == {State.COMPLETE} for found in states.values())
+        n_dropped = sum(State.PRUNED in found for found in states.values())
+        reporter.say(f"{len(states)} settings: {n_whole} whole, {n_dropped} stopped early")
+        kept = kept_settings(trials, self._study.plan.compare_settings)
+        for setting in kept:
+            own = values[setting]
+            low, high = min(own, key=own.__getitem__), max(own, key=own.__getitem__)
+            reporter.say(
+                f"setting {setting}: {self._study.metric} {fmean(own.values()):.3f} on average over {len(own)} "
+                f"levels, from {own[low]:.3f} ({low}) to {own[high]:.3f} ({high})"
             )
+        for setting, level in collapses(trials, kept):
+            score = values[setting][level]
+            reporter.note(f"setting {setting} would be kept but for {level}, where it scores only {score:.2f}")
 
     def _objectives(self, configuration: Configuration, metrics: Metrics) -> tuple[float, ...]:
         """A finished configuration's scores and costs, as the objectives name them."""
@@ -216,7 +227,7 @@ class Search:
             phase=Phase.SEARCH,
             number=number,
             level=self._rules.level(number),
-            setting=self._rules.setting(number) if study.plan.shares_settings else None,
+            setting=self._rules.setting(number) if study.space.shares_settings else None,
             data=study.source.source,
             seed=study.seed,
         )
@@ -260,10 +271,6 @@ def trial_row(ended: EndedTrial, n_train: float, n_classes: int) -> dict[str, An
         "images_per_s": n_train * trial.epochs / trial.train_s if trial.train_s else None,
         "error": ended.error,
     }
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _pareto_row(trial: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,49 +1,36 @@
 """The trials of a search: which are given out, which are stopped early, and how each ends.
 
-A setting is tried at every level of its group, block by block; a block is one level's training on one fold. A
-trial is one level's part of a setting. The states of trials and settings are settled here and nowhere else.
-Nothing here depends on Ray.
+A setting is one draw of parameters for a group of levels, and one trial at each of them; trial numbers go round
+the levels. A setting is scored in blocks, see `Rules.blocks`, and raced over them. The state of a trial is settled
+here and nowhere else. Nothing here depends on Ray.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import Enum, auto
+from statistics import fmean
 
 import optuna
-from optuna.distributions import BaseDistribution
 
 from search.common.metrics import Metrics
 from search.space import Configuration, Params
 from search.training.types import Step
 from search.tuning.failures import Failure, Retries
-from search.tuning.optuna_studies import Asked, Group, OptunaStudies
-from search.tuning.racing import Curve, should_drop
-from search.tuning.rules import Block, RecordedTrial, Rules, State
-from search.tuning.suggesting import LevelSuggester
+from search.tuning.optuna_studies import Asked, OptunaStudies
+from search.tuning.racing import Block, Curve, HasBlocks, curve_of
+from search.tuning.rules import Group, RecordedTrial, Rules, State, Then
 
 FIRST_FAILURES = 3
 
 
-class Then(Enum):
-    """What a worker does after an epoch of a trial.
-
-    PAUSE leaves the trial where it is, because another level of its setting is to be trained first.
-    """
-
-    CONTINUE = auto()
-    PAUSE = auto()
-    STOP = auto()
-
-
 @dataclass
 class OpenTrial:
-    """A trial that has not ended.
+    """A trial that has not ended: it is running, or waits to be given out, for the first time or again.
 
     Attributes:
-        values: searched metric after each epoch of each fold so far.
-        begun: it was given out before, perhaps in an earlier run.
+        values: searched metric after each epoch of each fold.
+        paused: its worker is to let another trial of the setting go first.
     """
 
     number: int
@@ -51,12 +38,11 @@ class OpenTrial:
     title: str
     params: Params
     configuration: Configuration
-    begun: bool
     values: list[list[float]] = field(default_factory=list)
     train_s: float = 0.0
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     pooled: Metrics | None = None
-    then: Then = Then.CONTINUE
+    paused: bool = False
 
     @property
     def epochs(self) -> int:
@@ -66,7 +52,14 @@ class OpenTrial:
     @property
     def folds_done(self) -> int:
         """Folds finished."""
-        return sum(len(fold) == self.configuration.training.epochs for fold in self.values)
+        return sum(self.block(fold).finished for fold in range(len(self.values)))
+
+    def block(self, fold: int) -> Block:
+        """Its training on a fold."""
+        if fold >= len(self.values):
+            return Block()
+        values, n_epochs = self.values[fold], self.configuration.training.epochs
+        return Block(values=values, n_epochs=n_epochs, finished=len(values) == n_epochs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,89 +73,47 @@ class EndedTrial:
     completed: datetime
 
 
-@dataclass
+@dataclass(eq=False)
 class Setting:
-    """One draw of parameters, and its trial at every level of a group.
+    """A setting that was begun.
 
     Attributes:
-        asked: Optuna's side; None once Optuna has been told how it ended.
-        waiting: trials that are not running, by level.
-        running: levels whose trials are.
-        values: searched metric after each epoch of each fold, by level; of a failed trial, zeros.
-        epochs: per fold, by level.
-        states: of trials that have ended, by level.
-        objectives: of complete trials, by level.
-        seen: epochs of its curve after which it was decided whether to drop it.
-        dropped_in: number of the block in which it was dropped; None if it was not.
+        pending, ended: its trials by level.
+        dropped: it was stopped early; what still runs stops after its next epoch.
+        curve: see `racing.Curve`.
+        seen: points of the curve at which it is known not to stop.
+        reported: blocks reported to Optuna.
     """
 
-    index: int
-    group: Group
-    blocks: Sequence[Block]
-    asked: Asked | None
-    waiting: dict[str, OpenTrial] = field(default_factory=dict)
-    running: set[str] = field(default_factory=set)
-    values: dict[str, list[list[float]]] = field(default_factory=dict)
-    epochs: dict[str, int] = field(default_factory=dict)
-    states: dict[str, State] = field(default_factory=dict)
-    objectives: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    errors: list[str] = field(default_factory=list)
+    asked: Asked
+    pending: dict[str, OpenTrial] = field(default_factory=dict)
+    ended: dict[str, RecordedTrial] = field(default_factory=dict)
+    dropped: bool = False
+    curve: Curve = field(default_factory=lambda: Curve(blocks=()))
     seen: int = 0
-    dropped_in: int | None = None
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether all its trials have."""
-        return len(self.states) == len(self.group)
+    reported: int = 0
 
     @property
     def is_whole(self) -> bool:
-        """Whether all its trials are complete."""
-        return self.has_ended and set(self.states.values()) == {State.COMPLETE}
-
-    @property
-    def is_judged(self) -> bool:
-        """Whether it has ended, and it was decided after every epoch of its curve whether to drop it."""
-        return self.has_ended and self.seen == self.curve.n_points
-
-    @property
-    def curve(self) -> Curve:
-        """Its blocks in order, up to the first that is unfinished."""
-        values: list[list[float]] = []
-        for level, fold in self.blocks:
-            folds = self.values.get(level, [])
-            if fold >= len(folds):
-                break
-            values.append(folds[fold])
-            if len(folds[fold]) < self.epochs[level]:
-                break
-        return Curve(values=values, epochs=tuple(self.epochs.get(level, 1) for level, _ in self.blocks))
-
-    def next_block(self) -> OpenTrial | None:
-        """The trial of the first block that waits."""
-        for level, fold in self.blocks:
-            trial = self.waiting.get(level)
-            if trial is not None and trial.folds_done <= fold:
-                return trial
-        return None
-
-    def comes_before(self, level: str, fold: int) -> bool:
-        """Whether a block of another level waits that comes before this one."""
-        earlier = self.blocks[: self.blocks.index((level, fold))]
-        return any(other in self.waiting and self.waiting[other].folds_done <= n for other, n in earlier)
+        """Whether all trials are complete."""
+        n_complete = sum(trial.state == State.COMPLETE for trial in self.ended.values())
+        return n_complete == len(self.asked.group)
 
 
 class Trials:
     """Gives out trials, follows them, and settles how they end.
 
     Args:
-        storage: Optuna's. Its unfinished settings are given out first, under their numbers.
+        storage: Optuna's. Settings that it holds as unfinished are continued first.
         recorded: ended trials of earlier runs, by number.
-        resume: called with the number of a trial that is given out again; returns the values after each epoch of
-            each fold, and the seconds trained, that it resumes from.
+        resume: called with the number of a trial that was begun and is to be given out again; returns the values
+            after each epoch of each fold, and the seconds trained, that it resumes from.
         on_end: called once for every trial that ends, before Optuna is told: from the study's tables Optuna can be
             told again.
         on_reject: called with number, level, parameters and reason for a trial whose parameters make no network.
+
+    Attributes:
+        open: trials that are running, by number.
     """
 
     def __init__(
@@ -176,41 +127,50 @@ class Trials:
         on_reject: Callable[[int, str, Params, str], None],
     ) -> None:
         self._rules, self._resume, self._on_end, self._on_reject = rules, resume, on_end, on_reject
-        self._optuna = OptunaStudies(rules, storage, recorded)
+        self._groups = rules.space.groups
+        self._orders = {group: rules.blocks(group) for group in self._groups}
+        self._races = {group: rules.race(group) for group in self._groups}
+        self._settings: dict[Group, list[Setting]] = {group: [] for group in self._groups}
+        # Curves of the first settings of a group, as far as they are decided on; those of stopped ones end there.
+        self._decided: dict[Group, list[Curve]] = {group: [] for group in self._groups}
+        self._unfinished: list[Setting] = []
+        self._again: list[int] = []
         self._retries = Retries()
         self._failures: list[str] = []
-        self._again: list[int] = []
+        self._any_complete = any(trial.state == State.COMPLETE for trial in recorded.values())
         self.open: dict[int, OpenTrial] = {}
-        self.settings: dict[Group, dict[int, Setting]] = {group: {} for group in rules.space.groups}
-        self._continue(recorded)
+        self._optuna = OptunaStudies(rules, storage, recorded)
+        for group in self._groups:
+            for asked in self._optuna.begun[group]:
+                self._begin(asked)
 
     @property
     def failure(self) -> str | None:
         """Why the search cannot continue: the first several trials all failed. None as long as it can."""
         several = min(FIRST_FAILURES, self._rules.n_trials)
-        if len(self._failures) < several:
-            return None
-        complete = any(State.COMPLETE in setting.states.values() for setting in self._all_settings())
-        return None if complete else self._failures[0]
+        return self._failures[0] if len(self._failures) >= several and not self._any_complete else None
 
     def slots(self, slots: int) -> int:
         """How many of the slots may be used, given the trials that are being retried."""
         return self._retries.slots(slots, self.open, self._again)
 
     def ask(self) -> OpenTrial | None:
-        """Give out the next trial; None when there is none at present."""
+        """Give out the next trial; None when there is none for now.
+
+        Trials that are retried come first, then the others of settings that were begun, then new settings.
+        """
         while self.failure is None:
-            trial = self._next()
-            if trial is not None:
-                return self._open(trial)
+            number = self._again.pop(0) if self._again else next(self._waiting(), None)
+            if number is not None:
+                return self._give(number)
             group = self._next_group()
             if group is None:
                 return None
-            self._begin(self._optuna.ask(group), {})
+            self._begin(self._optuna.ask(group, len(self._settings[group])))
         return None
 
     def step(self, number: int, step: Step) -> Then:
-        """Follow one epoch of a trial, and say what its worker does next."""
+        """Follow one epoch of a trial."""
         trial, setting = self.open[number], self._setting(number)
         assert step.epoch.validation is not None  # search folds validate
         if step.fold == len(trial.values):
@@ -218,30 +178,29 @@ class Trials:
         trial.values[step.fold].append(float(getattr(step.epoch.validation, self._rules.metric)))
         trial.train_s += step.epoch.training.train_s
         trial.pooled = step.pooled
-        self._race(setting.group)
-        if step.pooled is not None:
-            return Then.CONTINUE
-        if setting.dropped_in is not None:
-            trial.then = Then.STOP
-        elif step.score is not None and (
-            setting.comes_before(trial.level, step.fold + 1) or not self._may_begin(setting, trial)
-        ):
-            trial.then = Then.PAUSE
-        return trial.then
+        self._follow(setting)
+        if trial.pooled is not None:
+            return Then.CONTINUE  # it ends by itself
+        self._race(setting)
+        if setting.dropped:
+            return Then.STOP
+        trial.paused = trial.block(step.fold).finished and self._must_wait(trial, setting)
+        return Then.PAUSE if trial.paused else Then.CONTINUE
 
     def end(self, number: int, error: str | None = None) -> None:
-        """Settle a trial: FAIL with an error, COMPLETE after its last epoch, PRUNED if it was stopped."""
-        trial = self.open[number]
+        """Settle a trial that no longer runs.
+
+        FAIL with an error, COMPLETE after its last epoch, PRUNED if its setting was dropped. One that was paused
+        waits.
+        """
+        trial, setting = self.open.pop(number), self._setting(number)
         if error is None and trial.pooled is not None:
-            self._settle(trial, State.COMPLETE, float(getattr(trial.pooled, self._rules.metric)))
-        elif error is None and trial.then == Then.STOP:
-            self._settle(trial, State.PRUNED, _last_value(trial))
-        elif error is None and trial.then == Then.PAUSE:
-            self._put_back(number)
-        else:
-            error = error or "its worker was lost"
-            self._failures.append(f"trial {number}: {error}")
-            self._settle(trial, State.FAIL, None, error)
+            self._end(setting, trial, State.COMPLETE)
+        elif error is None and setting.dropped:
+            self._end(setting, trial, State.PRUNED)
+        elif error is not None or not trial.paused:
+            self._end(setting, trial, State.FAIL, error or "its worker was lost")
+        self._race(setting)
 
     def fail(self, number: int, failure: Failure) -> None:
         """Retry a trial that failed, if that may help, else end it."""
@@ -252,259 +211,171 @@ class Trials:
 
     def give_again(self, number: int) -> None:
         """Give an open trial out again, before all others."""
-        level = self.open[number].level
-        self._put_back(number)
-        if level in self._setting(number).waiting:
+        trial, setting = self.open.pop(number), self._setting(number)
+        trial.values, trial.train_s = self._resume(number)
+        trial.pooled = None
+        self._follow(setting)
+        if setting.dropped:
+            self._end(setting, trial, State.PRUNED)
+        else:
             self._again.insert(0, number)
 
     def _setting(self, number: int) -> Setting:
-        level, index = self._rules.level(number), self._rules.setting(number)
-        return next(settings[index] for group, settings in self.settings.items() if level in group)
+        level = self._rules.level(number)
+        group = next(group for group in self._groups if level in group)
+        return self._settings[group][self._rules.setting(number)]
 
-    def _all_settings(self) -> Iterator[Setting]:
-        for settings in self.settings.values():
-            yield from settings.values()
+    def _begin(self, asked: Asked) -> None:
+        """Prepare the trials of a setting that is new, or was begun by an earlier run."""
+        setting = Setting(asked, ended=dict(asked.recorded))
+        setting.dropped = any(trial.state == State.PRUNED for trial in setting.ended.values())
+        self._settings[asked.group].append(setting)
+        if not asked.told:
+            self._unfinished.append(setting)
+            self._add_trials(setting)
+            if setting.dropped:
+                self._drop(setting)
+            self._tell_if_over(setting)
+        self._follow(setting)
+        self._race(setting)
 
-    def _next(self) -> OpenTrial | None:
-        """A trial that is given out again, else that of the first block that waits, by setting."""
-        if self._again:
-            number = self._again.pop(0)
-            return self._setting(number).waiting[self._rules.level(number)]
-        unfinished = (setting for setting in self._all_settings() if setting.waiting)
-        for setting in sorted(unfinished, key=lambda setting: setting.index):
-            trial = setting.next_block()
-            if trial is not None and self._may_begin(setting, trial):
-                return trial
-        return None
+    def _add_trials(self, setting: Setting) -> None:
+        """Configure the trials of a setting that have not ended."""
+        asked = setting.asked
+        for level, configured in self._optuna.configure(asked).items():
+            number = self._rules.number(asked.index, level)
+            if level in setting.ended:
+                continue
+            if configured.configuration is None:
+                error = str(configured.error)
+                self._failures.append(f"trial {number}: {error}")
+                self._on_reject(number, level, configured.params, error)
+                setting.ended[level] = RecordedTrial(params=configured.params, state=State.FAIL, error=error)
+                continue
+            trial = setting.pending[level] = OpenTrial(
+                number=number,
+                level=level,
+                title=self._rules.title(number),
+                params=configured.params,
+                configuration=configured.configuration,
+            )
+            if asked.resumed:
+                trial.values, trial.train_s = self._resume(number)
 
-    def _may_begin(self, setting: Setting, trial: OpenTrial) -> bool:
-        """Whether a trial may begin its next block.
+    def _waiting(self) -> Iterator[int]:
+        """Trials of unfinished settings that do not run: by setting, and then by their next blocks."""
+        by_number = sorted(
+            self._unfinished, key=lambda setting: (setting.asked.index, self._groups.index(setting.asked.group))
+        )
+        for setting in by_number:
+            waiting = [trial for trial in setting.pending.values() if trial.number not in self.open]
+            yield from (trial.number for trial in sorted(waiting, key=lambda t: self._place(t, setting)))
 
-        The last block of a setting waits until it is known whether to drop the setting before it. So it depends on
-        scores alone, not on which worker is faster.
-        """
-        is_last = setting.blocks[-1] == (trial.level, trial.folds_done)
-        if len(setting.group) == 1 or not is_last or self._rules.pruner == "none":
-            return True
-        curve = setting.curve
-        return curve.finished == len(setting.blocks) - 1 and setting.seen == curve.n_points
+    def _place(self, trial: OpenTrial, setting: Setting) -> int:
+        """Place of a trial's next block among those of its setting."""
+        return self._orders[setting.asked.group].index((trial.level, trial.folds_done))
+
+    def _must_wait(self, trial: OpenTrial, setting: Setting) -> bool:
+        """Whether an earlier block of a setting waits for another trial to be given out."""
+        waiting = (other for other in setting.pending.values() if other.paused or other.number not in self.open)
+        return any(self._place(other, setting) < self._place(trial, setting) for other in waiting)
 
     def _next_group(self) -> Group | None:
         """The group with the fewest settings that still needs one."""
         late = time.monotonic() > self._rules.deadline
+
+        def has_one(group: Group) -> bool:
+            return any(setting.pending or setting.is_whole for setting in self._settings[group])
+
         wanting = [
             group
-            for group, count in self._optuna.asked.items()
-            if count < self._rules.n_settings
-            and not (late and any(s.is_whole or not s.has_ended for s in self.settings[group].values()))
+            for group, settings in self._settings.items()
+            if len(settings) < self._rules.n_settings and not (late and has_one(group))
         ]
-        return min(wanting, key=lambda group: self._optuna.asked[group], default=None)
+        return min(wanting, key=lambda group: len(self._settings[group]), default=None)
 
-    def _continue(self, recorded: Mapping[int, RecordedTrial]) -> None:
-        """Take up the settings of earlier runs."""
-        running = {(asked.group, asked.index): asked for asked in self._optuna.unfinished}
-        for group, settings in self.settings.items():
-            trials = {number: trial for number, trial in recorded.items() if self._rules.level(number) in group}
-            indices = {self._rules.setting(number) for number in trials} | {i for g, i in running if g == group}
-            for index in sorted(indices):
-                own = {
-                    self._rules.level(number): trial
-                    for number, trial in trials.items()
-                    if self._rules.setting(number) == index
-                }
-                asked = running.get((group, index))
-                if asked is not None:
-                    self._optuna.prepare(asked)
-                    self._begin(asked, own)
-                elif index < self._optuna.asked[group]:
-                    settings[index] = self._new_setting(index, group, None, own)
-            self._race(group)
-
-    def _new_setting(
-        self, index: int, group: Group, asked: Asked | None, recorded: Mapping[str, RecordedTrial]
-    ) -> Setting:
-        setting = Setting(index=index, group=group, blocks=self._rules.blocks(group), asked=asked)
-        for level, trial in recorded.items():
-            setting.states[level] = trial.state
-            setting.objectives[level] = trial.objectives
-            # A first fold is finished if another follows it, or if its trial is complete.
-            whole = trial.state == State.COMPLETE or len(trial.values) > 1
-            setting.epochs[level] = len(trial.values[0]) if whole else self._rules.profile.epochs
-            setting.values[level] = trial.values
-            if trial.state == State.FAIL:
-                self._count_as_zero(setting, level)
-        return setting
-
-    def _begin(self, asked: Asked, recorded: Mapping[str, RecordedTrial]) -> None:
-        """Configure a setting at all its levels that are not recorded."""
-        setting = self._new_setting(asked.index, asked.group, asked, recorded)
-        resumed = asked in self._optuna.unfinished or bool(recorded)
-        self.settings[asked.group][asked.index] = setting
-        ranges: dict[str, BaseDistribution] = {}
-        for level in asked.group:
-            number = self._rules.number(asked.index, level)
-            suggester = LevelSuggester(asked.optuna_trial, level, ranges)
-            try:
-                configuration = self._rules.space.configure(suggester, level, self._rules.profile)
-            except Exception as error:  # of the user's space; it ends this trial alone
-                if level not in recorded:
-                    self._reject(setting, number, suggester.params, f"{type(error).__name__}: {error}")
-                continue
-            if level in recorded:
-                continue
-            setting.epochs[level] = configuration.training.epochs
-            trial = OpenTrial(
-                number=number,
-                level=level,
-                title=self._rules.title(number),
-                params=suggester.params,
-                configuration=configuration,
-                begun=resumed,
-            )
-            setting.waiting[level] = trial
-            self._rewind(setting, trial)
-        self._close(setting)
-
-    def _rewind(self, setting: Setting, trial: OpenTrial) -> None:
-        """Take up a trial that has begun from its checkpoint."""
-        if trial.begun:
-            trial.values, trial.train_s = self._resume(trial.number)
-        setting.values[trial.level] = trial.values
-
-    def _count_as_zero(self, setting: Setting, level: str) -> None:
-        """A failed trial counts as the worst in every block."""
-        epochs = setting.epochs.setdefault(level, self._rules.profile.epochs)
-        setting.values[level] = [[0.0] * epochs for _ in range(self._rules.n_folds)]
-
-    def _open(self, trial: OpenTrial) -> OpenTrial:
-        setting = self._setting(trial.number)
-        del setting.waiting[trial.level]
-        setting.running.add(trial.level)
-        self._rewind(setting, trial)
-        if not trial.begun:
-            trial.begun, trial.started = True, datetime.now(UTC)
-        trial.then, trial.pooled = Then.CONTINUE, None
-        self.open[trial.number] = trial
+    def _give(self, number: int) -> OpenTrial:
+        setting = self._setting(number)
+        trial = self.open[number] = setting.pending[self._rules.level(number)]
+        trial.paused = False
+        if not trial.epochs:
+            trial.started = datetime.now(UTC)
         return trial
 
-    def _put_back(self, number: int) -> None:
-        """Have an open trial wait again; one of a setting that was dropped meanwhile ends."""
-        trial, setting = self.open.pop(number), self._setting(number)
-        setting.running.discard(trial.level)
-        setting.waiting[trial.level] = trial
-        if setting.dropped_in is not None:
-            self._end_waiting(setting)
+    def _follow(self, setting: Setting) -> None:
+        """Bring a setting's curve up to date, and report blocks that have finished."""
+        order = self._orders[setting.asked.group]
+        trials: dict[str, HasBlocks] = {**setting.ended, **setting.pending}
+        setting.curve = curve_of(order, trials, whole=setting.is_whole)
+        finals = setting.curve.finals
+        for n in range(setting.reported + 1, len(finals) + 1 if setting.pending else 0):
+            self._optuna.report(setting.asked, fmean(finals[:n]), n)
+            setting.reported = n
 
-    def _race(self, group: Group) -> None:
-        """Decide which settings of a group to drop, each after every epoch of its curve."""
-        settings = [setting for _, setting in sorted(self.settings[group].items())]
-        for setting in settings:
-            if setting.dropped_in is not None or setting.is_judged:
-                continue
-            curve = setting.curve
-            while setting.seen < curve.n_points:
-                seen = curve.until(setting.seen + 1)
-                rivals = self._rivals(setting, seen, settings)
-                if rivals is None:
-                    break
-                setting.seen += 1
-                self._report(setting, seen)
-                if should_drop(
-                    self._rules.pruner, seen, rivals, kept=self._rules.kept, n_levels=len(setting.group)
-                ):
-                    setting.dropped_in = len(seen.values) - 1
-                    self._end_waiting(setting)
-                    break
+    def _race(self, setting: Setting) -> None:
+        """Drop a setting, or later ones of its group, if they have fallen too far behind.
 
-    def _rivals(self, setting: Setting, seen: Curve, settings: Sequence[Setting]) -> list[Curve] | None:
-        """The curves that a setting is held against; None if they are not known yet.
-
-        Where levels share settings, these are the settings before it that have finished the same blocks. Where
-        each level is searched by itself, they are all that have come as far at present.
+        Where a group has one level, a setting is held against all that are known at the moment. Where it has
+        several, settings run at once, and the result must not depend on which worker is faster. So a setting is
+        held against earlier ones alone, once all of these are decided on, and then at every point of its curve in
+        turn.
         """
-        if len(setting.group) == 1:
-            others = [s for s in settings if s is not setting and State.FAIL not in s.states.values()]
-            if self._rules.pruner == "race":
-                return [other.curve for other in others if other.is_whole]
-            return [other.curve for other in others if other.curve.n_points >= seen.n_points]
-        block = len(seen.values) - 1
-        rivals: list[Curve] = []
-        if block == len(setting.blocks) - 1:  # others may not have come as far yet, and too little is left to save
-            return rivals
-        for other in settings:
-            if other.index >= setting.index:
+        group = setting.asked.group
+        race, settings, decided = self._races[group], self._settings[group], self._decided[group]
+        if len(group) == 1:
+            rivals = [other.curve for other in settings if other is not setting]
+            is_running = bool(setting.pending and setting.curve.blocks) and not setting.dropped
+            if is_running and race.stops(setting.curve, rivals):
+                self._drop(setting)
+            return
+        for following in settings[len(decided) :]:
+            stopped = race.stopped(following.curve, decided, seen=following.seen)
+            following.seen = following.curve.n_points
+            if stopped is not None:
+                decided.append(stopped)
+                if following.pending:  # else it is whole, and stays whole
+                    self._drop(following)
+            elif following.dropped or not following.pending:
+                decided.append(following.curve)
+            else:
                 break
-            if other.dropped_in is not None and other.dropped_in <= block:
-                continue
-            curve = other.curve
-            known = other.seen >= sum(map(len, curve.values[: block + 1]))
-            if curve.finished <= block or not known:
-                if other.has_ended:  # of an earlier run that dropped it by other rules
-                    continue
-                return None
-            rivals.append(curve)
-        return rivals
 
-    def _report(self, setting: Setting, seen: Curve) -> None:
-        """Report to Optuna the mean over the blocks so far, after each of them."""
-        n = seen.finished
-        if setting.asked is not None and n == len(seen.values):
-            self._optuna.report(setting.asked, seen.mean(n), n)
+    def _drop(self, setting: Setting) -> None:
+        """Stop a setting early: what runs stops at its next epoch, what waits ends here."""
+        setting.dropped = True
+        for trial in [trial for trial in setting.pending.values() if trial.number not in self.open]:
+            self._end(setting, trial, State.PRUNED)
 
-    def _end_waiting(self, setting: Setting) -> None:
-        """End the trials of a dropped setting that are not running."""
-        for trial in list(setting.waiting.values()):
-            self._settle(trial, State.PRUNED, _last_value(trial))
-        self._close(setting)
-
-    def _settle(self, trial: OpenTrial, state: State, value: float | None, error: str | None = None) -> None:
-        """Record how a trial ended."""
-        setting = self._setting(trial.number)
-        self.open.pop(trial.number, None)
-        setting.running.discard(trial.level)
-        setting.waiting.pop(trial.level, None)
+    def _end(self, setting: Setting, trial: OpenTrial, state: State, error: str | None = None) -> None:
+        """Record how a trial ended, and tell Optuna when it was the last of its setting."""
+        value: float | None = None
+        objectives: tuple[float, ...] = ()
+        if state == State.COMPLETE and trial.pooled is not None:
+            value = float(getattr(trial.pooled, self._rules.metric))
+            objectives = self._rules.objectives(trial.configuration, trial.pooled)
+            self._any_complete = True
+        elif state == State.PRUNED and trial.values:
+            value = fmean(values[-1] for values in trial.values)
+        elif state == State.FAIL:
+            self._failures.append(f"trial {trial.number}: {error}")
+            setting.seen = 0  # its folds count as 0 from now on
         if trial.number in self._again:
             self._again.remove(trial.number)
         completed = datetime.now(UTC)
         self._on_end(EndedTrial(trial=trial, state=state, value=value, error=error, completed=completed))
-        self._enter(setting, trial.level, state, error)
-        if state == State.COMPLETE and trial.pooled is not None:
-            setting.objectives[trial.level] = self._rules.objectives(trial.configuration, trial.pooled)
-        if state == State.FAIL:
-            self._count_as_zero(setting, trial.level)
-            self._race(setting.group)
-        self._close(setting)
+        del setting.pending[trial.level]
+        setting.ended[trial.level] = RecordedTrial(
+            params=trial.params,
+            state=state,
+            objectives=objectives,
+            values=trial.values,
+            folds_done=trial.folds_done,
+            error=error,
+        )
+        self._follow(setting)
+        self._tell_if_over(setting)
 
-    def _reject(self, setting: Setting, number: int, params: Params, error: str) -> None:
-        """End a trial whose parameters make no network."""
-        level = self._rules.level(number)
-        self._failures.append(f"trial {number}: {error}")
-        self._on_reject(number, level, params, error)
-        self._enter(setting, level, State.FAIL, error)
-        self._count_as_zero(setting, level)
-
-    def _enter(self, setting: Setting, level: str, state: State, error: str | None) -> None:
-        setting.states[level] = state
-        if error is not None:
-            setting.errors.append(error)
-
-    def _close(self, setting: Setting) -> None:
-        """Tell Optuna how a setting ended, once all its trials have."""
-        if setting.asked is None or not setting.has_ended:
-            return
-        asked, setting.asked = setting.asked, None
-        states = set(setting.states.values())
-        if State.FAIL in states:
-            error = next(iter(setting.errors), None)
-            self._optuna.tell(asked, State.FAIL, error=error or "a trial of it failed")
-        elif State.PRUNED in states:
-            self._optuna.tell(asked, State.PRUNED)
-        else:
-            columns = zip(*setting.objectives.values(), strict=True)
-            self._optuna.tell(asked, State.COMPLETE, [sum(values) / len(values) for values in columns])
-
-
-def _last_value(trial: OpenTrial) -> float | None:
-    """Where a trial stopped: the mean over its folds so far; None if it never began."""
-    finals = [fold[-1] for fold in trial.values if fold]
-    return sum(finals) / len(finals) if finals else None
+    def _tell_if_over(self, setting: Setting) -> None:
+        if not setting.pending and setting in self._unfinished:
+            self._optuna.tell(setting.asked, setting.ended)
+            self._unfinished.remove(setting)

@@ -20,7 +20,8 @@ from search.data.splits import Split
 from search.training.types import Images, Step
 from search.tuning.cluster import Cluster
 from search.tuning.failures import Failure, lost_worker
-from search.tuning.trials import OpenTrial, Then, Trials
+from search.tuning.rules import Then
+from search.tuning.trials import OpenTrial, Trials
 from search.tuning.worker import TrialTask, Worker
 
 MAX_FALSE_STARTS = 10
@@ -47,7 +48,7 @@ class Record(Protocol):
         ...
 
     def step(self, trial: OpenTrial, step: Step) -> Then:
-        """Record an epoch, and say what the trial's worker does next."""
+        """Record an epoch, and say what the trial does next."""
         ...
 
     def tick(self) -> None:
@@ -283,7 +284,7 @@ class _TrialSearcher(_DriverOnly, Searcher):
 
 
 class _TrialScheduler(_DriverOnly, FIFOScheduler):
-    """Has every epoch recorded, and stops a trial where that says so."""
+    """Has every epoch recorded, and stops a trial that is to stop, or to pause until it is given out again."""
 
     def __init__(self, driver: _Driver) -> None:
         super().__init__()
@@ -297,7 +298,7 @@ class _TrialScheduler(_DriverOnly, FIFOScheduler):
         driver.n_steps += 1
         driver.wants_trace &= step.trace is None
         with driver.guarded():
-            if driver.record.step(driver.trials.open[number], step) != Then.CONTINUE:
+            if driver.record.step(driver.trials.open[number], step) is not Then.CONTINUE:
                 return TrialScheduler.STOP
         return TrialScheduler.CONTINUE
 

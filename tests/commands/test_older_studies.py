@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from search import show
+from search.analysis.verdict import verdict
 from search.common.commandline import exit_code
 from search.records.results import read_results
 
@@ -49,8 +50,10 @@ def test_it_is_read_with_nulls_and_defaults(older):
 def test_it_is_shown(older, capsys):
     assert exit_code(show.app, [str(older)]) == 0
     shown = capsys.readouterr().out
-    for text in (*LEVELS, "paper_plain", "0.893", "0.953", "0.813"):
+    for text in (*LEVELS, "paper_plain", "0.893", "0.953", "0.813", "own settings", "shared settings"):
         assert text in shown
+    assert " ".join(shown.split()).startswith(verdict(read_results(older)).headline)
+    assert "Holm" not in shown
     assert "nan" not in shown
 
 
@@ -58,6 +61,7 @@ def test_it_is_compared_with_a_newer_study(older, capsys):
     assert exit_code(show.app, ["--compare", str(older), str(REFERENCE)]) == 0
     shown = capsys.readouterr().out
     assert "same 10 folds" in shown
+    assert "their own settings" in shown
     assert "nan" not in shown
     assert "commit" in shown
 
@@ -68,4 +72,5 @@ def test_its_page_is_made(older):
     assert exit_code(app, [str(older)]) == 0
     page = (older / "report.html").read_text(encoding="utf-8")
     assert "1+2" in page
-    assert not re.search(r"\bnan\b", page)
+    assert not re.search(r"\b(nan|Holm|McNemar)\b", page)
+    assert (older / "figures" / "effects.svg").exists()

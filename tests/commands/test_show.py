@@ -1,12 +1,15 @@
 """A study's tables in the terminal."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
-from written_study import write_study
+from written_study import KINDS, write_study
 
+from search.analysis.verdict import p_text, verdict
 from search.common.errors import InputError
+from search.records.results import read_results
 from search.show import print_results
 
 
@@ -26,15 +29,33 @@ def study(tmp_path_factory):
 
 def test_names_are_shown_as_they_are(study):
     text = shown(study)
-    for name in ("[bold]x", "[/x]", "Transfer to [/]others", "minus none, points (95 %)", "norm "):
+    for name in ("[bold]x", "[/x]", "[bold]x − none", "Transfer to [/]others", "norm "):
         assert name in text
-    assert "Winner " in text
+
+
+def test_the_answer_comes_first_and_every_contrast_has_the_verdicts_p(study):
+    text, found = shown(study), verdict(read_results(study))
+    assert text.startswith(found.headline)
+    for finding in found.main:
+        (line,) = [line for line in text.splitlines() if line.startswith(f"{finding.contrast}  ")]
+        assert re.split(r" {2,}", line.strip())[2:] == [finding.interval, p_text(finding.p), str(finding.outcome)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_study_is_shown(tmp_path, kind):
+    folder = write_study(tmp_path / "study", stop=("transfer", 0), **{"n_trials": 24, **KINDS[kind]})
+    text = shown(folder, width=60)
+    assert max(map(len, text.splitlines()[:-1])) <= 60
+    assert not re.search(r"\b(nan|None)\b", text)
+    found = " ".join(text.split())
+    assert verdict(read_results(folder)).headline in found
+    assert ("predicts one class alone: 3 at setting 1 in 10 of 10" in found) == (kind == "collapse")
 
 
 def test_a_narrow_terminal_loses_no_table(study):
     text = shown(study, width=40)
     assert all(len(line) <= 40 for line in text.splitlines() if "parquet" not in line)
-    for title in ("Best trials", "Comparison, each level", "Comparison, all", "Transfer to", "Winner "):
+    for title in ("Best trials", "Effects and differences", "Levels", "Transfer to", "Best estimate"):
         assert title in text
 
 

@@ -1,7 +1,7 @@
 """Studies that tests of the report share."""
 
 import pytest
-from written_study import REFERENCE_BEST, SETTLED, UNSETTLED, write_study
+from written_study import KINDS, write_study
 
 from search.records.results import read_results
 from search.report.__main__ import main
@@ -9,8 +9,8 @@ from search.report.__main__ import main
 
 @pytest.fixture(scope="session")
 def study(tmp_path_factory):
-    """A finished study's folder with its figures and its page."""
-    folder = write_study(tmp_path_factory.mktemp("report") / "where-blocks-belong", n_trials=33)
+    """A finished study's folder with a control, its figures and its page."""
+    folder = write_study(tmp_path_factory.mktemp("report") / "where-blocks-belong", n_trials=40, control=True)
     main(folder)
     return folder
 
@@ -23,10 +23,9 @@ def searching(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def studies(tmp_path_factory):
-    """The results of a study of each outcome, before its transfer."""
-    folder = tmp_path_factory.mktemp("outcomes")
-    gains = {"not settled": UNSETTLED, "settled": SETTLED, "reference": REFERENCE_BEST}
+    """The results of a study of each kind, before its transfer."""
+    folder = tmp_path_factory.mktemp("kinds")
     return {
-        name: read_results(write_study(folder / name, n_trials=8, gains=gain, stop=("transfer", 0)))
-        for name, gain in gains.items()
+        name: read_results(write_study(folder / name, stop=("transfer", 0), **{"n_trials": 24, **options}))
+        for name, options in KINDS.items()
     }

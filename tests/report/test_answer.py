@@ -5,29 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from written_study import write_study
+from written_study import KINDS
 
-from search.analysis.verdict import verdict
-from search.records.results import read_results
+from search.analysis.verdict import level_name, verdict
 from search.records.schema import TABLES
 from search.report.page.answer import answer
+from search.report.page.tables import levels_table, why_table
 
 
 @pytest.fixture(scope="module")
 def verdicts(studies):
-    return {id(results.tables): verdict(results) for results in studies.values()}
-
-
-@pytest.fixture(scope="module")
-def answered(verdicts):
-    """The answer, with changes of the finding on the winner; the verdict is that on the unchanged tables."""
-
-    def make(results, *, of=None, **changes):
-        found = verdicts[id((of or results).tables)]
-        findings = [replace(f, **changes) if f.level == found.winner else f for f in found.findings]
-        return answer(results, replace(found, findings=tuple(findings)))
-
-    return make
+    return {name: verdict(results) for name, results in studies.items()}
 
 
 def described(results, **changes):
@@ -38,118 +26,116 @@ def with_tables(results, **tables):
     return replace(results, tables={name: results.tables[name] for name in TABLES} | tables)
 
 
-@pytest.fixture(params=["not settled", "settled", "reference"])
-def results(studies, request):
-    return studies[request.param]
+def texts(table):
+    return [[entry.text for entry in row] for row in table.rows]
 
 
-def test_it_says_what_the_tables_say(results, answered):
-    box, row = answered(results), results.winner_row
-    assert box.winner == results.winner
-    assert (box.score, box.accuracy) == (f"{row['balanced_accuracy']:.3f}", f"{row['accuracy']:.3f}")
-    assert (box.metric, box.n_images, box.n_folds) == ("balanced accuracy", 320, 10)
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_says_what_the_tables_and_the_verdict_say(studies, verdicts, kind):
+    results, found = studies[kind], verdicts[kind]
+    box, levels = answer(results, found), results.levels.set_index("level")
+    level = found.winner if found.recommendation is None else found.recommendation.level
+    assert level in (box.level, "all")
+    assert box.score == f"{levels['balanced_accuracy'][level]:.3f}"
+    assert box.accuracy == f"{levels['accuracy'][level]:.3f}"
+    assert box.is_winner == (level == results.winner)
+    assert level_name(results.description.factor, results.winner) in box.winner
     assert box.test.accuracy == f"{results.description.test['accuracy']:.3f}"
-    assert box.test.n == 80
     low, high = map(float, box.test.interval.split(" to "))
     assert low < float(box.test.accuracy) <= high
 
 
-def test_probabilities_fill_their_bar_and_the_interval_lies_on_its_line(results, answered):
-    lead = answered(results).lead
-    assert [chance.name for chance in lead.chances] == ["better", "equal", "worse"]
-    ends = np.cumsum([0, *(chance.width for chance in lead.chances)])
-    assert [*(chance.start for chance in lead.chances), 100] == pytest.approx(ends)
-    span = lead.span
-    assert 0 < span.low <= span.middle <= span.high < 100
-    assert 0 < span.equal_low < span.zero < span.equal_high < 100
-    assert span.zero - span.equal_low == pytest.approx(span.equal_high - span.zero, abs=0.02)
+@pytest.mark.parametrize("kind", ["open", "control", "own", "one setting"])
+def test_what_it_may_lose_is_the_bound_of_the_recommendation(studies, verdicts, kind):
+    advice, stake = verdicts[kind].recommendation, answer(studies[kind], verdicts[kind]).stake
+    assert f"{100 * max(0, advice.loses_at_most):.1f} points" in stake.big
+    assert f"placement {advice.loses_to}," in stake.text
+    line = stake.line
+    assert 0 < line.margin_low < line.zero < line.margin_high <= line.high < 100
+    assert line.zero - line.margin_low == pytest.approx(line.margin_high - line.zero, abs=0.02)
+    assert line.low == line.zero
+    assert line.middle is None
 
 
-def test_the_outcome_is_the_verdicts(studies, answered):
-    for outcome in ("not settled", "settled"):
-        assert answered(studies[outcome]).lead.outcome == outcome
-    lead = answered(studies["settled"]).lead
-    assert lead.points.startswith("+")
-    assert lead.span.low > lead.span.zero
-    assert lead.rival == "placement none"
+def test_what_has_no_bound_has_no_line(studies, verdicts):
+    for kind, words in (("few", "unknown"), ("reference", "nothing"), ("settled", "not bounded")):
+        stake = answer(studies[kind], verdicts[kind]).stake
+        assert (stake.big, stake.line) == (words, None)
+    assert "2+3 has the best estimate" in answer(studies["settled"], verdicts["settled"]).stake.text
+    assert answer(studies["few"], verdicts["few"]).title == "Cheapest placement"
 
 
-def test_if_the_reference_won_the_lead_is_over_its_nearest_rival(studies, verdicts, answered):
-    results = studies["reference"]
-    levels = [
-        f
-        for f in verdicts[id(results.tables)].findings
-        if f.settings == "tuned" and not f.level.startswith("paper")
-    ]
-    nearest = max(levels, key=lambda finding: finding.points)
-    box = answered(results)
-    assert box.winner == "none"
-    assert box.lead.rival == f"placement {nearest.level}"
-    assert box.lead.points == f"+{-nearest.points:.1f}"
-    assert [chance.width for chance in box.lead.chances] == pytest.approx(
-        [100 * nearest.p_worse, 100 * nearest.p_equal, 100 * nearest.p_better]
-    )
-    assert all(cost.ratio is None for cost in box.costs)
+@pytest.mark.parametrize("kind", ["plain", "one level"])
+def test_without_a_choice_it_is_set_against_the_papers_network(studies, verdicts, kind):
+    box, finding = answer(studies[kind], verdicts[kind]), verdicts[kind].main[0]
+    assert box.level == ("the searched network" if kind == "plain" else "none")
+    assert finding.text(finding.estimate) in box.stake.big
+    assert finding.interval in box.stake.text
+    line = box.stake.line
+    assert line.low < line.middle < line.high
+    assert (line.low > line.zero) == (finding.low > 0)
+    assert all(cost.ratio is None for cost in box.costs.costs)
+    assert why_table(studies[kind], verdicts[kind]) == []
 
 
-def test_costs_are_relative_to_the_reference(studies, answered):
-    results = studies["settled"]
-    box, macs = answered(results), results.tuned.set_index("level")["macs"]
-    assert box.costs[0].value == f"{macs[box.winner] / 1e6:.3g} million"
-    assert box.costs[0].ratio == f"{macs[box.winner] / macs['none']:.1f} times"
+def test_costs_are_relative_to_the_best_estimate(studies, verdicts):
+    results, found = studies["open"], verdicts["open"]
+    box, macs = answer(results, found), results.levels.set_index("level")["macs"]
+    level, best = found.recommendation.level, found.recommendation.best
+    assert level != best
+    assert box.costs.big == f"{100 * (1 - macs[level] / macs[best]):.0f} %"
+    assert f"than placement {best}" in box.costs.text
+    assert box.costs.costs[0].value == f"{macs[level] / 1e6:.3g} million"
+    assert box.costs.costs[0].ratio == f"{macs[level] / macs[best]:.2f} times {best}"
     unknown = with_tables(results, comparison=results.comparison.assign(latency_ms=np.nan))
-    assert len(answered(unknown, of=results).costs) == len(box.costs) - 1
+    assert len(answer(unknown, found).costs.costs) == len(box.costs.costs) - 1
+    assert answer(studies["settled"], verdicts["settled"]).costs.big is None  # it costs more
 
 
-@pytest.mark.parametrize(("p", "text"), [(0.0002, "p < 0.001"), (0.0432, "p = 0.043"), (1.0, "p = 1.00")])
-def test_a_p_value_does_not_break(studies, p, text, answered):
-    lead = answered(studies["not settled"], p_holm=p).lead
-    assert lead.p == text.replace(" ", "\N{NO-BREAK SPACE}")
-    assert (lead.outcome == "settled") == (p < 0.05)
+@pytest.mark.parametrize("kind", ["open", "settled", "reference", "collapse"])
+def test_the_page_shows_why_this_level_and_not_another(studies, verdicts, kind):
+    advice = verdicts[kind].recommendation
+    rows = texts(why_table(studies[kind], verdicts[kind])[0])
+    assert [row[0] for row in rows] == [*advice.rivals, *advice.beaten]
+    assert rows[0][0] == advice.level
+    for level, why, *_ in rows[len(advice.rivals) :]:
+        assert advice.beaten[level] in why
+    assert why_table(studies["few"], verdicts["few"]) == []
 
 
-def test_one_fold_has_no_interval_and_one_level_no_lead(studies, verdicts, answered):
-    results = studies["not settled"]
-    nothing = dict.fromkeys(("low", "high", "p_holm", "p_better", "p_equal", "p_worse"), float("nan"))
-    lead = answered(results, **nothing).lead
-    assert (lead.interval, lead.p, lead.span, list(lead.chances)) == (None, None, None, [])
-    assert lead.outcome == "not settled"
-    assert answer(results, replace(verdicts[id(results.tables)], findings=())).lead is None
+def test_a_collapse_is_visible_in_the_levels(studies):
+    rows = {row[0]: row for row in texts(levels_table(studies["collapse"], None))}
+    assert any("collapsed in 10 of 10 folds" in text for text in rows["3"])
+    assert not any("collapsed" in text for level in ("none", "1", "2+3") for text in rows[level])
 
 
 @pytest.mark.parametrize(
-    ("winner", "factor", "blocks"),
+    ("levels", "factor", "blocks"),
     [
-        ("none", "placement", []),
-        ("1+3", "placement", ["1", "3"]),
-        ("other", "placement", None),
-        ("1", "batch_norm", None),
+        ({"none": "none"}, "placement", []),
+        ({"none": "1+3"}, "placement", ["1", "3"]),
+        ({"none": "other"}, "placement", None),
+        ({"none": "1"}, "batch_norm", None),
     ],
 )
-def test_placements_are_drawn(studies, verdicts, winner, factor, blocks):
-    found = verdicts[id(studies["settled"].tables)]
-    results = described(studies["settled"], factor=factor)
-    assert answer(results, replace(found, winner=winner)).blocks == blocks
+def test_placements_are_drawn(studies, verdicts, levels, factor, blocks):
+    results, found = studies["one level"], verdicts["one level"]
+    named = with_tables(results, comparison=results.comparison.replace({"level": levels}))
+    named = described(named, factor=factor, levels=tuple(levels.values()))
+    assert answer(named, replace(found, winner=levels["none"])).blocks == blocks
 
 
-def test_the_test_score_is_this_winners(results, answered):
-    assert answered(described(results, test_scored=2)).test.times == 2
-    assert answered(described(results, winner={"level": "another"})).test is None
-    assert answered(described(results, test=None)).test is None
+def test_the_test_score_is_this_winners(studies, verdicts):
+    results, found = studies["open"], verdicts["open"]
+    assert answer(described(results, test_scored=2), found).test.times == 2
+    assert answer(described(results, winner={"level": "another"}), found).test is None
+    assert answer(described(results, test=None), found).test is None
 
 
-def test_a_class_too_small_to_be_sure_of_is_named(results, answered):
+def test_a_class_too_small_to_be_sure_of_is_named(studies, verdicts):
+    results, found = studies["open"], verdicts["open"]
     counts = results.tested()["label"].value_counts()
-    few = answered(results).test.few
+    few = answer(results, found).test.few
     assert f"the {counts.min()} images of class {counts.index[-1]}" in few
     many = with_tables(results, predictions=pd.concat([results.tables["predictions"]] * 30))
-    assert answered(many, of=results).test.few is None
-
-
-def test_a_space_without_a_factor_has_a_network_instead_of_a_level(tmp_path):
-    folder = write_study(
-        tmp_path / "study", n_trials=3, levels=("all",), factor=None, reference="paper_plain", stop=("transfer", 0)
-    )
-    results = read_results(folder)
-    box = answer(results, verdict(results))
-    assert (box.winner, box.blocks, box.lead.rival) == ("the searched network", None, "the paper's plain network")
+    assert answer(many, found).test.few is None

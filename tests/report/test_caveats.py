@@ -1,9 +1,15 @@
 """The limits that a page names."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
+from search.analysis.outcome import Outcome
+from search.analysis.verdict import verdict
 from search.records.arguments import Arguments
 from search.records.description import DataSet, Description, Plan
+from search.records.results import Results
 from search.report.page.caveats import FEW_IMAGES, caveats
 from search.space import Profile
 
@@ -18,7 +24,7 @@ def images(grouped=True, **classes):
 
 
 def plan(**changes):
-    usual = {"search_folds": 3, "folds": 10, "repeats": 2, "profile_name": "paper"}
+    usual = {"search_folds": 3, "folds": 10, "repeats": 1, "profile_name": "paper"}
     return Plan(n_trials=1, finalists=1, phases=(), profile=PROFILE, **{**usual, **changes})
 
 
@@ -26,7 +32,8 @@ def named(**changes):
     usual = {"plan": plan(), "data": {"cells": images()}, "finished": "2026-11-24T08:41:00+00:00"}
     constant = {"question": "", "factor": None, "levels": (), "reference": "", "origin": {}, "started": ""}
     arguments = Arguments(space="residual_placement")
-    return caveats(Description(arguments=arguments, phases_done=(), **{**constant, **usual, **changes}))
+    description = Description(arguments=arguments, phases_done=(), **{**constant, **usual, **changes})
+    return caveats(Results(Path("study"), description, {}), None)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +46,6 @@ def named(**changes):
         ({"data": {"cells": images(grouped=False)}}, "No groups were given for cells:"),
         ({"data": {"a": images(False), "b": images(), "c": images(False)}}, "No groups were given for a and c:"),
         ({"test_scored": 2}, "scored 2 times"),
-        ({"plan": plan(repeats=1)}, "--repeats"),
         ({"plan": plan(profile_name="quick")}, "0.25 times the paper's width for 12 epochs"),
     ],
 )
@@ -52,7 +58,7 @@ def test_what_a_study_lacks_is_one_line_more(changes, names):
 
 def test_the_most_serious_come_first():
     lines = named(data={"synthetic": images(basophil=20, neutrophil=400)}, finished=None, forced=("x",))
-    words = ["synthetic", "interrupted", "--force", "few images", "partition"]
+    words = ["synthetic", "interrupted", "--force", "few images of basophil (n = 16)", "partition"]
     assert all(word in line for word, line in zip(words, lines, strict=False))
 
 
@@ -77,3 +83,42 @@ def test_fewer_images_than_folds_are_named():
     assert "scarce" not in too_few({"folds": 9}, rare=10, scarce=11, common=400)[0]
     assert too_few({"folds": 9}, rare=13, common=400) == []
     assert "50 folds" in too_few({"search_folds": 50}, rare=60, common=400)[0]
+
+
+def of_kind(studies, kind, **changes):
+    """The lines of a study with a comparison, and its verdict."""
+    results = studies[kind]
+    results = replace(results, description=replace(results.description, **changes))
+    found = verdict(results)
+    return caveats(results, found), found
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("open", "--control"),
+        ("collapse", "At setting 1, networks collapsed and predict one class alone (3 in 10 of 10 folds)"),
+        ("own", "complete trials: none 2, 1 2"),
+    ],
+)
+def test_limits_of_the_comparison_are_named(studies, kind, names):
+    assert sum(names in line for line in of_kind(studies, kind)[0]) == 1
+    assert not any(names in line for line in of_kind(studies, "control")[0])
+
+
+def test_a_control_that_fails_casts_doubt_on_all_others(studies):
+    lines, found = of_kind(studies, "control")
+    assert not any("control" in line for line in lines)
+    failed = tuple(replace(f, outcome=Outcome.WORSE) if f.level == "control" else f for f in found.main)
+    assert any("The control failed" in line for line in caveats(studies["control"], replace(found, main=failed)))
+
+
+def test_looks_that_were_not_planned_are_counted(studies):
+    lines, _ = of_kind(studies, "open", beyond_plan=True, looked_at=(2, 4))
+    assert any("planned after 2 runs" in line and "looked at after 2 and 4" in line for line in lines)
+
+
+@pytest.mark.parametrize("kind", ["open", "control", "own", "few", "plain", "one level"])
+def test_the_verdict_is_not_repeated(studies, kind):
+    lines, found = of_kind(studies, kind, beyond_plan=True)
+    assert not {*lines} & {*found.warnings, *found.reasons}

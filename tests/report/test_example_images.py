@@ -32,7 +32,7 @@ WRONG = [example(predicted="monocyte", seed=seed) for seed in range(7)]
 
 def test_examples_are_joined_with_their_own_predictions(study):
     results = read_results(study)
-    cells, predictions = results.compared("cells", results.winner), results.compared("predictions", results.winner)
+    cells, predictions = results.of_winner("cells"), results.of_winner("predictions")
     examples = read_examples(cells, results.tables["predictions"].sample(frac=1, random_state=0))
     assert len(examples) == len(cells)
     for found, (_, cell) in zip(examples, cells.iterrows(), strict=True):

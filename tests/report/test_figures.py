@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from search.analysis.verdict import verdict
 from search.common.errors import StudyFailedError
 from search.common.metrics import METRIC_NAMES
 from search.records.results import read_results
@@ -21,8 +22,9 @@ from search.report.figures.confusion import (
 )
 from search.report.figures.curves import draw_curves
 from search.report.figures.draw import draw_all
+from search.report.figures.effects import draw_effects, draw_other_effects
 from search.report.figures.history import draw_history
-from search.report.figures.levels import draw_costs, draw_differences, draw_scores, pareto_front
+from search.report.figures.levels import draw_costs, draw_scores, pareto_front
 from search.report.figures.parameters import FEWEST_TRIALS, RAIL, draw_importance, draw_parallel, importances
 from search.report.figures.style import looks
 from search.report.figures.transfer import draw_transfer
@@ -30,10 +32,13 @@ from search.report.figures.transfer import draw_transfer
 LEVELS, PAPER = ("none", "1", "1+2+3"), ("paper_plain", "paper_wbcsnet2")
 CLASSES = ("basophil", "lymphocyte", "monocyte")
 OF_SEARCH = ("history", "importance", "parameters")
-OF_COMPARISON = ("scores", "differences", "costs", "curves", "confusion", "reliability", "mistakes")
+OF_COMPARISON = (
+    *("effects", "other_effects", "interactions", "scores", "costs"),
+    *("curves", "confusion", "reliability", "mistakes"),
+)
 OF_ALL = (*OF_SEARCH, *OF_COMPARISON, "transfer", "features", "attention")
 METRIC = "balanced_accuracy"
-LABELS = ("each level at its best settings", "all levels at the same settings", "the paper's networks")
+LABELS = ("over all settings", "at setting 0", "the paper's networks")
 
 
 def make_trials(levels=LEVELS, n=24):
@@ -72,15 +77,12 @@ def make_rows(levels=LEVELS, seed=0):
                 f"{name}_low": mean - 0.05,
                 f"{name}_high": mean + 0.15,
             }
-        difference, width = (0.0, 0.0) if level == "none" else (float(rng.normal(0, 0.05)), 0.04)
-        row["difference_reference"] = difference
-        row |= {"difference_reference_low": difference - width, "difference_reference_high": difference + width}
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-TUNED, EQUAL, NETWORKS = make_rows(), make_rows(seed=1), make_rows(PAPER, seed=2)
-NONE = TUNED.iloc[:0]
+WHOLE, AT_SETTING, NETWORKS = make_rows(), make_rows(seed=1), make_rows(PAPER, seed=2)
+NONE = WHOLE.iloc[:0]
 
 
 def make_predictions(n=200, repeats=1):
@@ -139,21 +141,21 @@ def test_a_study_without_a_comparison_has_the_figures_of_the_search_alone_and_th
     old.write_bytes(b"old")
     results = read_results(searching)
     assert len(results.trials) >= FEWEST_TRIALS
-    files = draw_all(results)
+    files = draw_all(results, None)
     drawn = [file.read_bytes() for file in files]
     assert [file.name for file in files] == files_of(OF_SEARCH)
     assert not old.exists()
-    assert [file.read_bytes() for file in draw_all(results)] == drawn
+    assert [file.read_bytes() for file in draw_all(results, None)] == drawn
     assert dict(matplotlib.rcParams) == before
 
 
 def test_a_study_without_tables_has_no_figures_and_names_what_is_in_their_place(searching, tmp_path):
     results = read_results(searching)
     empty = replace(results, path=tmp_path, tables={name: rows.iloc[:0] for name, rows in all_tables(results)})
-    assert draw_all(empty) == []
+    assert draw_all(empty, None) == []
     (tmp_path / "figures").touch()
     with pytest.raises(StudyFailedError, match="figures"):
-        draw_all(replace(results, path=tmp_path))
+        draw_all(replace(results, path=tmp_path), None)
 
 
 def all_tables(results):
@@ -194,46 +196,68 @@ def test_curves_are_the_folds_and_their_mean():
 
 
 def test_scores_are_means_over_folds_with_their_intervals():
-    figure = draw_scores(TUNED, EQUAL, NETWORKS)
+    figure = draw_scores(WHOLE, {"setting 0": AT_SETTING}, NETWORKS, LABELS[0])
     for axes, column in zip(figure.axes, ("accuracy", "sensitivity", "specificity"), strict=True):
-        for label, rows in zip(LABELS, (TUNED, EQUAL, NETWORKS), strict=True):
+        for label, rows in zip(LABELS, (WHOLE, AT_SETTING, NETWORKS), strict=True):
             assert np.allclose(points(axes, label), rows[f"{column}_mean"])
+            if label == LABELS[1]:
+                assert not series(axes, label).has_xerr
+                continue
             ends = np.array([segment[:, 0] for segment in series(axes, label).lines[2][0].get_segments()])
             assert np.allclose(ends, rows[[f"{column}_low", f"{column}_high"]])
         assert axes.get_xlim()[1] < 1.1  # the intervals reach beyond 1
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == [*LEVELS, *PAPER]
     assert_distinct(figure.axes[0].get_legend_handles_labels()[0])
     ends = [f"{name}{end}" for name in METRIC_NAMES for end in ("_low", "_high")]
-    one_fold = TUNED.assign(**dict.fromkeys(ends, np.nan))
-    draw_scores(one_fold, NONE, NONE).savefig(io.BytesIO(), format="svg")
+    one_fold = WHOLE.assign(**dict.fromkeys(ends, np.nan))
+    draw_scores(one_fold, {}, NONE, LABELS[0]).savefig(io.BytesIO(), format="svg")
 
 
-def test_differences_are_in_points_without_the_reference():
-    axes = draw_differences(TUNED, EQUAL, NETWORKS, metric=METRIC, reference="none").axes[0]
-    rivals = TUNED[TUNED["level"] != "none"]
-    assert np.allclose(points(axes, LABELS[0]), 100 * rivals["difference_reference"])
-    assert [text.get_text() for text in axes.get_yticklabels()] == [*LEVELS[1:], *PAPER]
+@pytest.mark.parametrize("kind", ["open", "settled", "control", "few"])
+def test_effects_are_drawn_in_points_over_the_margin_with_their_outcomes(studies, kind):
+    found, outcomes = verdict(studies[kind]), {}
+    axes = draw_effects(found.main, found.by_setting, 0.02, {0: "setting 0", 1: "setting 1"}).axes[0]
+    assert [text.get_text() for text in axes.get_yticklabels()] == [finding.contrast for finding in found.main]
+    for row, finding in enumerate(found.main):
+        outcomes.setdefault(finding.outcome or "too few data to judge", []).append((row, finding))
+    for label, rows in outcomes.items():
+        drawn = series(axes, label)
+        assert np.allclose(drawn.lines[0].get_xydata(), [(100 * f.estimate, row) for row, f in rows])
+        if kind != "few":
+            ends = [segment[:, 0] for segment in drawn.lines[2][0].get_segments()]
+            assert np.allclose(ends, [(100 * f.low, 100 * f.high) for _, f in rows])
+    assert_distinct(axes.get_legend_handles_labels()[0])
     region = axes.patches[0].get_extents().transformed(axes.transData.inverted())
-    assert (region.x0, region.x1) == (pytest.approx(-1), pytest.approx(1))
-    unknown = TUNED.assign(difference_reference=np.nan)
-    assert draw_differences(unknown, NONE, NONE, metric=METRIC, reference="none") is None
+    assert (region.x0, region.x1) == (pytest.approx(-2), pytest.approx(2))
+    for setting in (0, 1):
+        (line,) = [line for line in axes.get_lines() if line.get_label() == f"at setting {setting}"]
+        assert np.allclose(line.get_xdata(), [100 * f.estimate for f in found.by_setting if f.setting == setting])
+
+
+def test_other_metrics_have_a_panel_each_and_log_loss_no_margin(studies):
+    others = verdict(studies["open"]).others
+    panels = [axes for axes in draw_other_effects(others, 0.01).axes if axes.get_visible()]
+    assert [bool(axes.patches) for axes in panels] == [metric != "log_loss" for metric in others]
+    for axes, (metric, family) in zip(panels, others.items(), strict=True):
+        drawn = sorted(x for c in axes.containers for x in c.lines[0].get_xdata())
+        assert np.allclose(drawn, sorted((1 if metric == "log_loss" else 100) * f.estimate for f in family))
 
 
 def test_one_level_is_no_comparison():
-    alone = TUNED.head(1)
-    assert draw_scores(alone, NONE, NONE) is draw_costs(alone, NONE, METRIC) is None
-    assert draw_differences(alone, NONE, NONE, metric=METRIC, reference="none") is None
+    alone = WHOLE.head(1)
+    assert draw_scores(alone, {}, NONE, LABELS[0]) is draw_costs(alone, NONE, METRIC) is None
+    assert draw_effects((), (), 0.01, {}) is draw_other_effects({}, 0.01) is None
 
 
 def test_costs_are_millions_against_pooled_scores():
-    figure = draw_costs(TUNED, NETWORKS, METRIC)
+    figure = draw_costs(WHOLE, NETWORKS, METRIC)
     panels = [(score, cost) for score in ("accuracy", METRIC) for cost in ("macs", "n_parameters")]
     for axes, (score, cost) in zip(figure.axes, panels, strict=True):
         lines = {line.get_label(): line for line in axes.get_lines()}
-        for _, row in pd.concat([TUNED, NETWORKS]).iterrows():
+        for _, row in pd.concat([WHOLE, NETWORKS]).iterrows():
             assert lines[row["level"]].get_xydata().tolist() == [[row[cost] / 1e6, row[score]]]
         assert_distinct(axes.get_lines())
-    assert len(draw_costs(TUNED, NETWORKS, "accuracy").axes) == 2
+    assert len(draw_costs(WHOLE, NETWORKS, "accuracy").axes) == 2
 
 
 def test_the_front_holds_what_nothing_beats():

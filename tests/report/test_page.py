@@ -7,9 +7,10 @@ from itertools import groupby
 import pytest
 from browser import chromium
 from tiny_study import PATIENCE_S
-from written_study import write_study
+from written_study import KINDS, write_study
 
-from search.records.results import read_results
+from search.analysis.verdict import p_text, verdict
+from search.records.results import first_repeat, read_results
 from search.report.format import settings_text
 from search.report.page.build import build_page
 from search.report.page.figurefiles import read_figures
@@ -73,7 +74,8 @@ def wide(browser, study):
 
 def with_page(folder):
     """Write a page without figures."""
-    (folder / "report.html").write_text(build_page(read_results(folder), {}), encoding="utf-8")
+    results = read_results(folder)
+    (folder / "report.html").write_text(build_page(results, verdict(results), {}), encoding="utf-8")
     return folder
 
 
@@ -106,12 +108,48 @@ def numbers(texts):
 
 
 def test_the_answer_comes_first_and_fits_the_first_screen(wide, study):
-    assert read_results(study).winner in wide.locator("main h2").first.inner_text()
+    found = verdict(read_results(study))
+    assert wide.locator("main h2").first.inner_text() == found.headline
+    assert f"placement {found.recommendation.level}" in found.headline
     cards = wide.locator(".answer .card")
     assert cards.count() == 4
     for card in cards.all():
         box = card.bounding_box()
         assert box["y"] + box["height"] < WIDE["height"]
+
+
+def test_every_contrast_has_one_p_value(wide, study):
+    """That of the verdict; those of earlier versions are gone."""
+    found = verdict(read_results(study))
+    families = {"effects": found.main, "effects-1-balanced_accuracy": found.interactions}
+    families |= {f"effects-0-{metric}": family for metric, family in found.others.items()}
+    for name, family in families.items():
+        rows = wide.locator(f"#{name} tbody tr").evaluate_all(
+            "rows => rows.map(row => [...row.cells].map(cell => cell.textContent))"
+        )
+        assert [(row[0], row[2], row[3], row[4]) for row in rows] == [
+            (f.contrast, f.interval, p_text(f.p), f.outcome) for f in family
+        ]
+    text = wide.locator("body").text_content()
+    assert not [word for word in ("Holm", "McNemar", "tuned, equal") if word in text]
+    assert f"p = {found.depends_on_setting:.2f}" in text or f"p = {found.depends_on_setting:.3f}" in text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_study_has_a_sensible_page(browser, studies, tmp_path, kind):
+    results = studies[kind]
+    found, page_file = verdict(results), tmp_path / "report.html"
+    page_file.write_text(build_page(results, found, {}), encoding="utf-8")
+    with opened(browser, tmp_path, NARROW) as page:
+        text = page.locator("main").text_content()
+        for sentence in (found.headline, *found.reasons, *found.warnings):
+            assert sentence in text
+        assert not re.search(r"\b(nan|None)\b", text)
+        assert page.locator("#levels tbody tr").count() == len(results.levels) + 2
+        assert (page.locator("#why").count() == 1) == (
+            found.recommendation is not None and found.recommendation.is_judged
+        )
+        assert page.evaluate("document.documentElement.scrollWidth") == NARROW["width"]
 
 
 def test_ids_are_unique_and_links_lead_to_them(wide):
@@ -128,7 +166,7 @@ def test_ids_are_unique_and_links_lead_to_them(wide):
 def test_the_winners_settings_and_classes_are_there(wide, study):
     results = read_results(study)
     assert settings_text(results.winner_row) in wide.locator("#winner").inner_text()
-    images = {"classes": results.compared("predictions", results.winner), "classes-test": results.tested()}
+    images = {"classes": first_repeat(results.of_winner("predictions")), "classes-test": results.tested()}
     for name, rows in images.items():
         shown = wide.locator(f"#{name} tbody tr").evaluate_all(
             "rows => rows.map(row => [row.cells[0].textContent, Number(row.cells[1].textContent)])"
@@ -174,7 +212,7 @@ def test_the_filter_shows_the_trials_that_have_all_words(wide, study):
 
 def test_hovering_over_the_curves_shows_the_values_of_the_epoch(wide, study):
     results = read_results(study)
-    own = results.compared("epochs", results.winner)
+    own = first_repeat(results.of_winner("epochs"))
     panel, shown = wide.locator("#curves svg").first, wide.locator("#read-off")
     last = own["epoch"].max()
     for share, epoch in ((0.12, 1), (0.97, last)):
@@ -224,10 +262,13 @@ def test_without_scripts_everything_can_be_read(browser, study):
     with opened(browser, study, java_script_enabled=False) as page:
         assert page.locator("#figure-curves").is_visible()
         everything = page.locator(
-            ":is(main table, main tr, main figure img, main section, main h2):not(#curves *)"
+            ":is(main table, main tr, main figure img, main section, main h2):not(#curves *, details *)"
         )
         assert everything.count() > 100
         assert all(one.is_visible() for one in everything.all())
+        for folded in page.locator("details").all():
+            folded.locator("summary").click()
+            assert folded.locator("table, img").first.is_visible()
         assert not page.locator("#curves").is_visible()  # it would be empty
         assert not page.locator(".filter").is_visible()
 
@@ -244,7 +285,7 @@ def test_names_of_any_kind_stay_text(browser, wide, nasty):
         classes = (name for images in description.data.values() for name in images.classes)
         for name in (nasty.name, *NASTY, *description.commands, *description.data, *classes):
             assert name in text
-        assert set(column(page, 1)) == set(NASTY)
+        assert set(column(page, 2)) == set(NASTY)
 
 
 @pytest.mark.parametrize(
@@ -269,6 +310,7 @@ def test_an_unfinished_study_says_so_first(browser, tmp_path, stop, amount):
 
 
 def test_the_same_study_gives_the_same_page(study):
-    again = build_page(read_results(study), read_figures((study / "figures").iterdir()))
+    results = read_results(study)
+    again = build_page(results, verdict(results), read_figures((study / "figures").iterdir()))
     assert again.encode() == (study / "report.html").read_bytes()
     assert len(again) < 5_000_000

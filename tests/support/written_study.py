@@ -58,6 +58,20 @@ PAPER = {
     "paper_wbcsnet2": ModelConfig(placement="1", norm="batch", dropout=0.5, input_px=28, width=0.125),
 }
 
+# What a study may be like, as options of `write_study`.
+KINDS = {
+    "open": {"gains": UNSETTLED},
+    "settled": {"gains": SETTLED},
+    "reference": {"gains": REFERENCE_BEST},
+    "control": {"control": True},
+    "own": {"own": True},
+    "collapse": {"collapse": "3"},
+    "few": {"n_folds": 2, "n_trials": 16},
+    "one setting": {"n_trials": 8},
+    "one level": {"levels": ("none",), "n_trials": 3},
+    "plain": {"levels": ("all",), "factor": None, "reference": "paper_plain", "n_trials": 3},
+}
+
 
 def write_study(
     folder, *, n_trials=24, n_images=400, levels=PLACEMENTS, reference=None, classes=CLASSES, gains=UNSETTLED,
@@ -113,7 +127,7 @@ def write_study(
             most_runs=n_runs, looks=(n_runs,),
             phases=tuple(PlannedPhase(name=n, trainings=k, epochs=k * EPOCHS, cost=1.0) for n, k in planned),
         ),
-        origin={},
+        origin={"space": "5face" * 8, "code": "c0de" * 8},
         data={images.name: images.described() for images in (study.source, study.target)},
         started=BEGAN.isoformat(),
         phases_done=tuple(done),

@@ -1,160 +1,159 @@
 import numpy as np
 import pytest
 
-from search.tuning.racing import MARGIN, RUNGS_IN_FIRST_FOLD, WIDE_MARGIN, Curve, should_stop
+from search.tuning.racing import (
+    FAILED,
+    LEAST_BLOCKS,
+    MARGIN,
+    RUNGS_IN_FIRST_FOLD,
+    WIDE_MARGIN,
+    Block,
+    Curve,
+    Race,
+)
 
 N_EPOCHS = (1, 2, 5, 14)
-N_FOLDS = 4
+N_BLOCKS = 6
 PRUNERS = ("race", "asha", "none")
 
 
-def curves(rng, n_folds, n_epochs):
-    """Curves that rise with noise, of a trial of whatever quality."""
-    quality = rng.uniform(0.3, 1.0)
+def scores(rng, n_epochs):
+    """Blocks that rise with noise, of a setting of whatever quality."""
     rise = 1 - np.exp(-3 * np.arange(1, n_epochs + 1) / n_epochs)
-    return np.clip(quality * rise + rng.normal(0, 0.05, (n_folds, n_epochs)), 0, 1)
+    return np.clip(rng.uniform(0.3, 1.0) * rise + rng.normal(0, 0.05, (N_BLOCKS, n_epochs)), 0, 1)
 
 
-def complete(values):
-    return Curve([list(map(float, fold)) for fold in values], complete=True)
+def whole(values):
+    values = np.asarray(values, dtype=float)
+    blocks = [Block(values=list(map(float, row)), n_epochs=len(row), finished=True) for row in values]
+    return Curve(blocks=blocks, whole=True)
 
 
-def shown(values, n_shown):
-    """The curve of a trial that was stopped, or is running, after so many epochs."""
-    curve = Curve()
-    for fold, row in enumerate(values):
-        for value in row[: max(0, n_shown - fold * len(row))]:
-            curve.add(fold, float(value))
-    return curve
+def race(pruner="race", kept=1, n_levels=1):
+    return Race(pruner=pruner, n_blocks=N_BLOCKS, kept=kept, n_levels=n_levels)
 
 
-def decisions(values, level=(), others=(), pruner="race"):
-    """What is decided after every epoch but the last, were the trial to go on in spite of it."""
-    n_epochs = len(values[0])
-    return [
-        should_stop(pruner, shown(values, n), level=list(level), others=list(others), n_epochs=n_epochs)
-        for n in range(1, len(values) * n_epochs)
-    ]
+def decisions(rules, values, rivals):
+    """What is decided at every point but the last."""
+    return [rules.stops(part, list(rivals)) for part in whole(values).parts()][:-1]
 
 
-def points(n_epochs, *shares):
-    return {max(1, round(share * n_epochs)) for share in shares}
+def flat(value, n_epochs):
+    return np.full((N_BLOCKS, n_epochs), value)
 
 
 @pytest.mark.parametrize("pruner", PRUNERS)
+@pytest.mark.parametrize("n_levels", [1, 3])
 @pytest.mark.parametrize("n_epochs", N_EPOCHS)
-def test_nobody_is_stopped_without_rivals(pruner, n_epochs):
-    assert not any(decisions(np.zeros((N_FOLDS, n_epochs)), pruner=pruner))
-
-
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("n_epochs", N_EPOCHS)
-def test_none_stops_nothing(n_epochs, seed):
-    rivals = [complete(np.full((N_FOLDS, n_epochs), 0.9))] * 3
-    values = curves(np.random.default_rng(seed), N_FOLDS, n_epochs) - 0.3
-    assert not any(decisions(values, rivals, rivals, "none"))
+def test_nothing_is_stopped_without_enough_rivals_nor_while_it_leads(n_epochs, n_levels, pruner):
+    rng = np.random.default_rng(n_epochs)
+    rivals = [scores(rng, n_epochs) for _ in range(4)]
+    for kept in (1, 2):
+        rules = race(pruner, kept, n_levels)
+        assert not any(decisions(rules, flat(0, n_epochs), map(whole, rivals[: kept - 1])))
+        assert not any(decisions(rules, np.max(rivals, axis=0), map(whole, rivals)))
+        assert not any(decisions(race("none"), flat(0, n_epochs), map(whole, rivals)))
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("pruner", PRUNERS)
+@pytest.mark.parametrize("n_levels", [1, 3])
 @pytest.mark.parametrize("n_epochs", N_EPOCHS)
-def test_the_best_so_far_is_never_stopped(n_epochs, pruner, seed):
+def test_what_is_worse_everywhere_is_stopped_no_later(n_epochs, n_levels, pruner, seed):
     rng = np.random.default_rng(seed)
-    rivals = [curves(rng, N_FOLDS, n_epochs) for _ in range(4)]
-    level = [complete(rival) for rival in rivals]
-    at_least_as_good = np.max(rivals, axis=0) + rng.uniform(0, 0.1)
-    assert not any(decisions(at_least_as_good, level, level, pruner))
-    assert not any(decisions(np.max(rivals, axis=0), level, level, pruner))
-    best = max(rivals, key=lambda rival: rival[:, -1].mean())
-    assert not any(decisions(best, level, level, "race"))
-
-
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("pruner", PRUNERS)
-@pytest.mark.parametrize("n_epochs", N_EPOCHS)
-def test_what_is_worse_everywhere_is_stopped_no_later(n_epochs, pruner, seed):
-    rng = np.random.default_rng(seed)
-    level = [complete(curves(rng, N_FOLDS, n_epochs)) for _ in range(3)]
-    level.append(shown(curves(rng, N_FOLDS, n_epochs), 2 * n_epochs))
-    others = [complete(curves(rng, N_FOLDS, n_epochs) + 0.2)]
-    values = curves(rng, N_FOLDS, n_epochs)
+    rivals, rules = [whole(scores(rng, n_epochs)) for _ in range(4)], race(pruner, 2, n_levels)
+    values = scores(rng, n_epochs)
     worse = values - rng.uniform(0, 0.2, values.shape)
-    pairs = zip(decisions(values, level, others, pruner), decisions(worse, level, others, pruner), strict=True)
-    assert all(also or not stopped for stopped, also in pairs)
+    pairs = zip(decisions(rules, values, rivals), decisions(rules, worse, rivals), strict=True)
+    assert all(also or not stops for stops, also in pairs)
 
 
 @pytest.mark.parametrize("n_epochs", N_EPOCHS)
-def test_a_hopeless_one_is_stopped_early(n_epochs):
-    level = [complete(np.full((N_FOLDS, n_epochs), 0.9))]
-    assert decisions(np.full((N_FOLDS, n_epochs), 0.2), level).index(True) == 0
-    rungs = points(n_epochs, *RUNGS_IN_FIRST_FOLD)
-    assert decisions(np.full((N_FOLDS, n_epochs), 0.2), level, pruner="asha").index(True) + 1 == min(rungs)
+def test_the_margin_narrows_with_what_is_known_and_is_wide_for_the_first_of_several_levels(n_epochs):
+    rivals = [whole(flat(0.9, n_epochs))]
+    for n_levels in (1, 3):
+        for n in range(1, N_BLOCKS * n_epochs):
+            margin = MARGIN * (n_epochs / n - 1 / N_BLOCKS) ** 0.5
+            early = n_levels > 1 and n // n_epochs < LEAST_BLOCKS
+            for behind, stops in ((-1e-6, False), (1e-6, True)):
+                value = 0.9 - margin - behind - WIDE_MARGIN * early
+                assert decisions(race(n_levels=n_levels), flat(value, n_epochs), rivals)[n - 1] == stops
 
 
-@pytest.mark.parametrize("n_epochs", N_EPOCHS)
-def test_asha_decides_at_its_rungs_only(n_epochs):
-    level = [complete(np.full((N_FOLDS, n_epochs), 0.9))]
-    ends = {fold * n_epochs for fold in range(1, N_FOLDS)}
-    found = decisions(np.zeros((N_FOLDS, n_epochs)), level, pruner="asha")
-    assert {n for n, stops in enumerate(found, start=1) if stops} == points(n_epochs, *RUNGS_IN_FIRST_FOLD) | ends
+def test_a_hopeless_setting_does_not_cost_three_trainings():
+    rivals = [whole(flat(0.9, 5))]
+    assert decisions(race(n_levels=8), flat(0.2, 5), rivals)[0]
+    assert race(n_levels=8).stopped(whole(flat(0.2, 5)), rivals).n_points == 1
 
 
-@pytest.mark.parametrize("n_epochs", N_EPOCHS)
-def test_the_margin_narrows_with_what_is_known(n_epochs):
-    level = [complete(np.full((4, n_epochs), 0.9))]
-    for n in range(1, 4 * n_epochs):
-        margin = MARGIN * (n_epochs / n - 1 / 4) ** 0.5
-        for behind, stops in ((margin - 1e-6, False), (margin + 1e-6, True)):
-            assert decisions(np.full((4, n_epochs), 0.9 - behind), level)[n - 1] == stops
-            assert not any(decisions(np.full((4, n_epochs), 0.9 - behind), level)[: n - 1])
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("kept", [1, 2, 3])
+def test_in_a_race_only_the_worst_of_the_best_whole_settings_counts(kept, seed):
+    rng = np.random.default_rng(seed)
+    rivals = [whole(scores(rng, 10)) for _ in range(5)]
+    ranked = sorted(rivals, key=lambda rival: -sum(rival.finals))
+    partial = [Curve(blocks=whole(flat(1.0, 10)).blocks[:4])]
+    values = scores(rng, 10)
+    found = decisions(race(kept=kept), values, [*rivals, *partial])
+    assert found == decisions(race(), values, [ranked[kept - 1]])
 
 
-def test_within_the_first_fold_a_race_compares_means_over_the_epochs():
-    level = [complete([[0.8] * 10] * 2)]
-    dropping = Curve([[0.8] * 4 + [0.6]])
-    assert not should_stop("race", dropping, level=level, others=[], n_epochs=10)
-    late = Curve([[0.6] * 4 + [0.8]])
-    assert should_stop("race", late, level=level, others=[], n_epochs=10)
+def test_within_a_block_a_race_compares_means_over_the_epochs():
+    rivals = [whole(flat(0.8, 10))]
+    for first, last, stops in ((0.8, 0.6, False), (0.6, 0.8, True)):
+        curve = Curve(blocks=[Block(values=[first] * 4 + [last], n_epochs=10)])
+        assert race().stops(curve, rivals) == stops
 
 
 @pytest.mark.parametrize("pruner", ["race", "asha"])
 @pytest.mark.parametrize("n_epochs", [4, 10])
-def test_trials_with_another_number_of_epochs_are_no_rivals(n_epochs, pruner):
-    strangers = [complete(np.full((N_FOLDS, n), 0.99)) for n in (1, n_epochs - 1, n_epochs + 1, 2 * n_epochs)]
-    hopeless = np.zeros((N_FOLDS, n_epochs))
-    assert not any(decisions(hopeless, strangers, strangers, pruner))
-    poor = [complete(np.full((N_FOLDS, n_epochs), 0.1))]
-    values = np.full((N_FOLDS, n_epochs), 0.2)
-    assert decisions(values, [*strangers, *poor], pruner=pruner) == decisions(values, poor, pruner=pruner)
+def test_settings_with_another_number_of_epochs_are_no_rivals(n_epochs, pruner):
+    strangers = [whole(flat(0.99, n)) for n in (1, n_epochs - 1, n_epochs + 1, 2 * n_epochs)]
+    assert not any(decisions(race(pruner), flat(0, n_epochs), strangers))
+    poor = [whole(flat(0.1, n_epochs))]
+    values = flat(0.2, n_epochs)
+    assert decisions(race(pruner), values, [*strangers, *poor]) == decisions(race(pruner), values, poor)
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_in_a_race_only_the_best_rival_counts(seed):
-    rng = np.random.default_rng(seed)
-    rivals = [complete(curves(rng, 3, 10)) for _ in range(4)]
-    best = max(rivals, key=lambda rival: np.mean([fold[-1] for fold in rival.values]))
-    values = curves(rng, 3, 10)
-    assert decisions(values, rivals) == decisions(values, [best])
-    assert decisions(values, (), rivals) == decisions(values, (), [best])
+def test_a_failed_level_counts_as_nothing():
+    rivals = [whole(flat(0.9, 5))]
+    good = whole(flat(0.9, 5)).blocks
+    assert race(n_levels=3).stops(Curve(blocks=[*good[:2], FAILED]), rivals)
+    assert not race(n_levels=3).stops(Curve(blocks=good[:3]), rivals)
 
 
 @pytest.mark.parametrize("n_epochs", N_EPOCHS)
-def test_other_levels_stop_only_what_is_broken(n_epochs):
-    others = [complete(np.full((N_FOLDS, n_epochs), 0.9))]
-    a_few_points_worse = np.full((N_FOLDS, n_epochs), 0.9 - WIDE_MARGIN)
-    assert not any(decisions(a_few_points_worse, (), others))
-    assert any(decisions(a_few_points_worse, others))
-    broken = np.full((N_FOLDS, n_epochs), 0.2)
-    assert any(decisions(broken, (), others))
-    assert not any(decisions(broken, (), others, "asha"))
+def test_asha_decides_at_its_rungs_only(n_epochs):
+    rivals = [whole(flat(0.9, n_epochs))]
+    ends = {block * n_epochs for block in range(1, N_BLOCKS)}
+    first = {max(1, round(share * n_epochs)) for share in RUNGS_IN_FIRST_FOLD}
+    for n_levels, rungs in ((1, ends | first), (3, {n for n in ends if n >= LEAST_BLOCKS * n_epochs})):
+        found = decisions(race("asha", n_levels=n_levels), flat(0, n_epochs), rivals)
+        assert {n for n, stops in enumerate(found, start=1) if stops} == rungs
 
 
+@pytest.mark.parametrize("kept", [1, 3])
 @pytest.mark.parametrize("n_rivals", range(12))
-def test_asha_keeps_the_best_third_of_those_at_a_rung(n_rivals):
-    n_kept = max(1, -(-(n_rivals + 1) // 3))
-    better = [shown(np.full((2, 4), 0.9), 4) for _ in range(n_rivals)]
+def test_asha_keeps_the_best_third_of_those_at_a_rung(n_rivals, kept):
+    n_kept = max(kept, -(-(n_rivals + 1) // 3))
+    curve = Curve(blocks=whole(flat(0.5, 4)).blocks[:3])
     for n_better in range(n_rivals + 1):
-        worse = [shown(np.full((2, 4), 0.1), 4) for _ in range(n_rivals - n_better)]
-        trial = shown(np.full((2, 4), 0.5), 4)
-        stops = should_stop("asha", trial, level=better[:n_better] + worse, others=[], n_epochs=4)
-        assert stops == (n_better >= n_kept)
+        better = [Curve(blocks=whole(flat(0.9, 4)).blocks[:3])] * n_better
+        worse = [Curve(blocks=whole(flat(0.1, 4)).blocks[:4])] * (n_rivals - n_better)
+        assert race("asha", kept, 3).stops(curve, better + worse) == (n_better >= n_kept)
+
+
+@pytest.mark.parametrize("pruner", PRUNERS)
+@pytest.mark.parametrize("seed", range(5))
+def test_it_does_not_matter_when_a_curve_is_looked_at(pruner, seed):
+    rng = np.random.default_rng(seed)
+    rivals, rules = [whole(scores(rng, 5)) for _ in range(3)], race(pruner, 1, 3)
+    curve, seen, found = whole(scores(rng, 5)), 0, None
+    at_once = rules.stopped(curve, rivals)
+    for part in curve.parts():
+        if rng.random() < 0.3 or part.n_points == curve.n_points:
+            found = rules.stopped(part, rivals, seen=seen)
+            seen = part.n_points
+        if found is not None:
+            break
+    assert found == at_once

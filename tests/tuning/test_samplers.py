@@ -49,7 +49,7 @@ def test_what_a_sampler_knows_it_knows_from_the_storage(make_search, name):
     space = replace(numbers_space if name == "cmaes" else make_space(), levels=("none", "1"))
     options = {"n_trials": 8, "sampler": name, "space": space, "pruner": "none"}
     once, broken = make_search("once", **options).run(), make_search("broken", **options)
-    for _ in range(5):
+    for _ in range(8):
         broken.finish(broken.ask().number)
     broken.advance(broken.ask().number)
     broken.restart()
@@ -89,7 +89,7 @@ def test_other_samplers_than_cmaes_search_any_space(name):
     check_sampler(name, make_space(configure=one_number), PROFILE, 2)
 
 
-def test_cmaes_needs_one_objective_and_two_varying_numbers_at_every_level():
+def test_cmaes_needs_one_objective_and_two_varying_numbers_in_every_group_of_levels():
     check_sampler("cmaes", numbers_space, PROFILE, 1)
     with pytest.raises(InputError, match=r"^--sampler cmaes: .*--objectives"):
         check_sampler("cmaes", numbers_space, PROFILE, 2)
@@ -97,5 +97,8 @@ def test_cmaes_needs_one_objective_and_two_varying_numbers_at_every_level():
     def configure(suggest, level, profile):
         return (one_number if level == "2" else configure_numbers)(suggest, level, profile)
 
+    check_sampler("cmaes", make_space(configure=configure), PROFILE, 1)
     with pytest.raises(InputError, match=r"^--sampler cmaes: .*level 2 .*lr$"):
-        check_sampler("cmaes", make_space(configure=configure), PROFILE, 1)
+        check_sampler("cmaes", make_space(configure=configure, settings="own"), PROFILE, 1)
+    with pytest.raises(InputError, match=r"^--sampler cmaes: .*lr$"):
+        check_sampler("cmaes", make_space(configure=one_number), PROFILE, 1)

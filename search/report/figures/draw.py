@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from search.analysis.verdict import Verdict
 from search.common.errors import StudyFailedError
 from search.common.files import replace_file
 from search.data.decode import resize_square
@@ -17,6 +18,7 @@ from search.records.results import Results, first_repeat
 from search.records.schema import Phase
 from search.report.figures.confusion import draw_confusion, draw_reliability
 from search.report.figures.curves import draw_curves
+from search.report.figures.effects import draw_effects, draw_other_effects
 from search.report.figures.example_images import (
     Example,
     draw_attention,
@@ -25,20 +27,24 @@ from search.report.figures.example_images import (
     read_examples,
 )
 from search.report.figures.history import draw_history
-from search.report.figures.levels import draw_costs, draw_differences, draw_scores
+from search.report.figures.levels import draw_costs, draw_scores
 from search.report.figures.parameters import draw_importance, draw_parallel
 from search.report.figures.style import STYLE
 from search.report.figures.transfer import draw_transfer
+from search.report.format import setting_name
 from search.training.featuremaps import class_activation, feature_maps
 
 # Without a date in the file, the same study gives the same files.
 _METADATA: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}}
+_OF_COMPARISON = ("effects", "other_effects", "interactions", "scores", "costs")
 _OF_WINNER = ("curves", "confusion", "reliability", "mistakes")
 
 
-def draw_all(results: Results) -> list[Path]:
+def draw_all(results: Results, found: Verdict | None) -> list[Path]:
     """Draw what a study holds so far into `figures/` in its folder, each figure as PNG and SVG.
 
+    Args:
+        found: what its comparison shows.
     Returns:
         The files, in the order of the study's phases. A figure without data is left out and its older files are
         removed, but figures of the winner's network stay if its weights were removed.
@@ -47,7 +53,7 @@ def draw_all(results: Results) -> list[Path]:
         InputError: a file of the study is damaged.
     """
     folder, written = results.path / "figures", []
-    for name, figure in _figures(results):
+    for name, figure in _figures(results, found):
         for kind, metadata in _METADATA.items():
             file = folder / f"{name}.{kind}"
             if figure is None:
@@ -59,31 +65,47 @@ def draw_all(results: Results) -> list[Path]:
     return written
 
 
-def _figures(results: Results) -> Iterator[tuple[str, Figure | None]]:
+def _figures(results: Results, found: Verdict | None) -> Iterator[tuple[str, Figure | None]]:
     description, trials = results.description, results.trials
     metric, factor = description.metric, description.factor
     yield "history", draw_history(trials, metric)
     yield "importance", draw_importance(trials, factor, results.log_parameters)
     yield "parameters", draw_parallel(trials, factor, results.log_parameters, metric)
 
-    tuned, equal, paper = results.tuned, results.equal, results.paper
-    yield "scores", draw_scores(tuned, equal, paper)
-    yield "differences", draw_differences(tuned, equal, paper, metric=metric, reference=description.reference)
-    yield "costs", draw_costs(tuned, paper, metric)
-
-    yield from dict.fromkeys(_OF_WINNER).items() if results.winner is None else _of_winner(results, results.winner)
+    yield "differences", None  # an earlier figure
+    if found is None:
+        yield from dict.fromkeys((*_OF_COMPARISON, *_OF_WINNER)).items()
+    else:
+        yield from _of_comparison(results, found)
+        yield from _of_winner(results, found.winner)
     yield "transfer", draw_transfer(results.transfer)
     yield from _of_network(results)
 
 
+def _of_comparison(results: Results, found: Verdict) -> Iterator[tuple[str, Figure | None]]:
+    description, levels, rows = results.description, results.levels, results.at_settings
+    margin = description.arguments.margin / 100
+    names = {int(n): setting_name(description, n) for n in sorted(rows["setting"].unique())}
+    yield "effects", draw_effects(found.main, found.by_setting, margin, names)
+    yield "other_effects", draw_other_effects(found.others, margin)
+    yield "interactions", draw_effects(found.interactions, (), margin, {})
+    at_settings = {name: rows[rows["setting"] == n] for n, name in names.items()}
+    label = "over all settings"
+    if description.is_older:
+        label = f"at {setting_name(description, 0)}"
+        at_settings.pop(setting_name(description, 0), None)
+    yield "scores", draw_scores(levels, at_settings if len(names) > 1 else {}, results.paper, label)
+    yield "costs", draw_costs(levels, results.paper, description.metric)
+
+
 def _of_winner(results: Results, winner: str) -> Iterator[tuple[str, Figure | None]]:
-    """Figures of the winner in the comparison."""
-    epochs, predictions = (results.compared(table, winner) for table in ("epochs", "predictions"))
+    """Figures of the winner in the comparison, at its setting."""
+    epochs, predictions, cells = (results.of_winner(table) for table in ("epochs", "predictions", "cells"))
     once = first_repeat(predictions)
     yield "curves", draw_curves(epochs, winner)
     yield "confusion", draw_confusion(predictions, winner)
     yield "reliability", draw_reliability(once, winner)
-    mistakes = read_examples(results.compared("cells", winner), predictions)
+    mistakes = read_examples(cells, predictions)
     yield "mistakes", draw_mistakes(mistakes, int((once["label"] != once["predicted"]).sum()))
 
 

@@ -21,44 +21,37 @@ class Series:
         rows: of a table, with a column `level`; at most one row per level.
         look: keywords of matplotlib's `errorbar`.
         offset: from the middle of a name's row, in rows, downwards.
+        has_intervals: intervals are drawn.
     """
 
     label: str
     rows: pd.DataFrame
     look: dict[str, Any]
     offset: float
+    has_intervals: bool = True
 
 
-def draw_series(
-    axes: Axes,
-    names: Sequence[str],
-    several: Sequence[Series],
-    column: str,
-    *,
-    end: str = "_mean",
-    factor: float = 1,
-) -> None:
-    """Draw a column with its intervals, the first name on top; a missing interval is left out.
-
-    Args:
-        column: points are COLUMN + end, intervals reach from COLUMN_low to COLUMN_high.
-        factor: of all values.
-    """
+def draw_series(axes: Axes, names: Sequence[str], several: Sequence[Series], column: str) -> None:
+    """Draw a column's means with their intervals, the first name on top; a missing interval is left out."""
     place = {name: index for index, name in enumerate(names)}
     for series in several:
-        middle, low, high = (
-            factor * series.rows[f"{column}{part}"].to_numpy(float) for part in (end, "_low", "_high")
-        )
+        middle, low, high = (series.rows[f"{column}{part}"].to_numpy(float) for part in ("_mean", "_low", "_high"))
+        xerr = np.maximum([middle - low, high - middle], 0) if series.has_intervals else None
         axes.errorbar(
             middle,
             [place[name] + series.offset for name in series.rows["level"]],
-            xerr=np.maximum([middle - low, high - middle], 0),
+            xerr=xerr,
             label=series.label,
             linestyle="none",
             capsize=2.5,
             elinewidth=1.2,
             **series.look,
         )
+    as_rows(axes, names)
+
+
+def as_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Give every name a row of the axes, the first on top."""
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)

@@ -1,71 +1,57 @@
-"""The levels next to each other: scores, differences from the reference, and costs.
+"""The levels next to each other: scores and costs.
 
-All functions take the comparison table's rows of the levels at their own best settings (`tuned`), at the settings
-that all share (`equal`), and of the paper's networks (`paper`).
+All functions take rows of the comparison table: of the levels (`levels`) and of the paper's networks (`paper`).
 """
+
+from collections.abc import Mapping
+from itertools import cycle
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from search.report.figures.intervals import ROW_INCHES, Series, draw_score_panels, draw_series
-from search.report.figures.style import BLACK, BLUE, VERMILLION, looks, new_figure, styled
+from search.report.figures.intervals import ROW_INCHES, Series, draw_score_panels
+from search.report.figures.style import BLACK, BLUE, SETTING_MARKERS, VERMILLION, looks, new_figure, styled
 from search.report.format import metric_name
 
-PRACTICALLY_EQUAL_POINTS = 1
-_TUNED = {"color": BLUE, "marker": "o"}
-_EQUAL = {"color": VERMILLION, "marker": "s", "markerfacecolor": "white"}
+_LEVELS = {"color": BLUE, "marker": "o"}
 _PAPER = {"color": BLACK, "marker": "D"}
 
 
 @styled
-def draw_scores(tuned: pd.DataFrame, equal: pd.DataFrame, paper: pd.DataFrame) -> Figure | None:
+def draw_scores(
+    levels: pd.DataFrame, at_settings: Mapping[str, pd.DataFrame], paper: pd.DataFrame, label: str
+) -> Figure | None:
     """Draw accuracy, sensitivity and specificity of every level.
 
+    Args:
+        at_settings: name of a setting -> the levels' rows at it, drawn as small marks.
+        label: of `levels` in the legend.
     Returns:
         The figure; None for fewer than two levels.
     Source: the paper, figures 6 and 7.
     """
-    names = _names(tuned, equal, paper)
+    names = _names(levels, paper)
     if len(names) < 2:
         return None
     figure = new_figure(1.5 + ROW_INCHES * len(names))
     figure.suptitle("Scores of the levels: mean over folds with 95 % intervals")
-    draw_score_panels(figure, names, _series(tuned, equal, paper))
+    several = [
+        Series(label=label, rows=levels, look=_LEVELS, offset=-0.12),
+        *(
+            Series(
+                label=f"at {name}", rows=rows, offset=0.22, has_intervals=False,
+                look={"color": VERMILLION, "marker": marker, "markersize": 5},
+            )
+            for (name, rows), marker in zip(at_settings.items(), cycle(SETTING_MARKERS), strict=False)
+        ),
+        Series(label="the paper's networks", rows=paper, look=_PAPER, offset=0),
+    ]  # fmt: skip
+    draw_score_panels(figure, names, [series for series in several if len(series.rows)])
     return figure
 
 
 @styled
-def draw_differences(
-    tuned: pd.DataFrame, equal: pd.DataFrame, paper: pd.DataFrame, *, metric: str, reference: str
-) -> Figure | None:
-    """Draw each level's difference from the reference, over the region of practical equivalence.
-
-    Args:
-        metric: that the differences are of.
-        reference: a level; it has no row of its own.
-    Returns:
-        The figure; None if nothing was compared with the reference.
-    """
-    rows = [
-        part[part["difference_reference"].notna() & (part["level"] != reference)] for part in (tuned, equal, paper)
-    ]
-    names = _names(*rows)
-    if not names:
-        return None
-    figure = new_figure(1.6 + ROW_INCHES * len(names))
-    axes = figure.subplots()
-    region = PRACTICALLY_EQUAL_POINTS
-    axes.axvspan(-region, region, color="0.85", zorder=0, label=f"practically equal: within {region} point")
-    axes.axvline(0, color="0.4", linewidth=1, zorder=1)
-    draw_series(axes, names, _series(*rows), "difference_reference", end="", factor=100)
-    axes.set_xlabel(f"{metric_name(metric)} minus that of {reference}, points")
-    axes.set_title("Difference from the reference: mean over folds with 95 % intervals")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    return figure
-
-
-@styled
-def draw_costs(tuned: pd.DataFrame, paper: pd.DataFrame, metric: str) -> Figure | None:
+def draw_costs(levels: pd.DataFrame, paper: pd.DataFrame, metric: str) -> Figure | None:
     """Draw pooled accuracy, and the searched metric, against MACs and parameters.
 
     Args:
@@ -73,13 +59,13 @@ def draw_costs(tuned: pd.DataFrame, paper: pd.DataFrame, metric: str) -> Figure 
     Returns:
         The figure, with the Pareto front; None for fewer than two levels.
     """
-    rows = pd.concat([tuned, paper])
+    rows = pd.concat([levels, paper])
     names, hollow = _names(rows), {*paper["level"]}
     if len(names) < 2:
         return None
     metrics = list(dict.fromkeys(("accuracy", metric)))
     figure = new_figure(0.7 + 2.5 * len(metrics))
-    figure.suptitle("Scores, pooled over folds, and costs: each level at its best settings")
+    figure.suptitle("Scores, pooled over folds, and costs")
     grid = figure.subplots(len(metrics), 2, sharex="col", sharey="row", squeeze=False)
     costs = (("macs", "MACs per image, millions"), ("n_parameters", "parameters, millions"))
     for row_of_axes, score in zip(grid, metrics, strict=True):
@@ -109,12 +95,3 @@ def pareto_front(rows: pd.DataFrame, cost: str, score: str) -> pd.DataFrame:
 
 def _names(*parts: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(level for part in parts for level in part["level"]))
-
-
-def _series(tuned: pd.DataFrame, equal: pd.DataFrame, paper: pd.DataFrame) -> list[Series]:
-    several = (
-        Series(label="each level at its best settings", rows=tuned, look=_TUNED, offset=-0.17),
-        Series(label="all levels at the same settings", rows=equal, look=_EQUAL, offset=0.17),
-        Series(label="the paper's networks", rows=paper, look=_PAPER, offset=0),
-    )
-    return [series for series in several if len(series.rows)]

@@ -37,6 +37,7 @@ styled = matplotlib.rc_context(STYLE)
 BLUE, VERMILLION, GREEN, BLACK = "#0072B2", "#D55E00", "#009E73", "#000000"
 COLOURS = (BLUE, "#E69F00", GREEN, VERMILLION, "#56B4E9", "#CC79A7", BLACK)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
+SETTING_MARKERS = ("|", "+", "x", ".", "1", "2", "3", "4")
 WIDTH_INCHES = 7.2  # a page's text, from margin to margin
 
 

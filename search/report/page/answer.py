@@ -1,65 +1,73 @@
-"""The answer at the top of a page: the winner, how sure its lead is, its costs, and its test score."""
+"""The answer at the top of a page: the recommended level, what it may lose, what it saves, and the test score."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pandas as pd
 
+from search.analysis.recommendation import Recommendation
 from search.analysis.statistics import wilson
-from search.analysis.verdict import Finding, Verdict, level_name, nearest_rival, p_text, signed
+from search.analysis.verdict import Verdict, capitalised, level_name, metric_words, p_phrase
 from search.records.results import Results
-from search.records.schema import Settings
-from search.report.format import large, metric_name, milliseconds, missing, times
+from search.report.format import large, metric_name, milliseconds, missing, overall, setting_name, times
 from search.report.page.caveats import FEW_IMAGES
 
 STAGES = ("1", "2", "3")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chance:
-    """A part of the bar of probabilities; start and width in percent of the bar."""
+class Line:
+    """A difference on a line, over zero and the margin; positions in percent of the line.
 
-    name: str
-    start: float
-    width: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Span:
-    """A difference on a line of points; positions in percent of the line."""
+    Attributes:
+        middle: None for a bound, which has no estimate.
+        label: the interval in words.
+    """
 
     low: float
     high: float
-    middle: float
+    middle: float | None
     zero: float
-    equal_low: float
-    equal_high: float
+    margin_low: float
+    margin_high: float
+    label: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lead:
-    """The winner's lead over the reference or, if the reference won, over the nearest other level.
+class Stake:
+    """What the level may lose or, without a choice of levels, how it differs from the paper's network.
 
     Attributes:
-        interval, p, span: None for a single fold.
+        line: None where nothing can be judged, or nothing is left to lose to.
     """
 
-    outcome: str
-    points: str
-    interval: str | None
-    p: str | None
-    rival: str
-    chances: Sequence[Chance]
-    span: Span | None
+    title: str
+    big: str
+    text: str
+    line: Line | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """A cost of the winner; `ratio` is to the reference."""
+    """A cost of the level; `ratio` is to the rival."""
 
     name: str
     value: str
     ratio: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    """What the level costs, and what that saves.
+
+    Attributes:
+        big, text: the saving in multiply-adds and over which rival; None where it saves nothing.
+    """
+
+    title: str
+    big: str | None
+    text: str | None
+    costs: Sequence[Cost]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,123 +92,136 @@ class Answer:
     """The content of the boxes at the top of a page.
 
     Attributes:
+        level: the recommended one; where one level was compared, this one. `name` is for a sentence.
         blocks: stages with a residual block; None if levels are not placements.
-        lead: None if the winner has no rival.
+        winner: the level and setting with the best estimate, which are scored on the test set.
+        is_winner: the level is the winner's.
     """
 
-    winner: str
+    title: str
+    level: str
+    name: str
+    blocks: Sequence[str] | None
     metric: str
     score: str
     accuracy: str
-    n_images: int
-    n_folds: int
-    blocks: Sequence[str] | None
-    reference: str
-    lead: Lead | None
-    costs: Sequence[Cost]
+    basis: str
+    stake: Stake | None
+    costs: Costs
+    winner: str
+    is_winner: bool
     test: TestScore | None
 
 
 def answer(results: Results, found: Verdict) -> Answer:
     """Gather the answer from a study that has a winner."""
-    description, row = results.description, results.winner_row
-    factor, reference, stages = description.factor, description.reference, found.winner.split("+")
-    rivals = pd.concat([results.tuned, results.paper])
-    rivals = rivals[(rivals["level"] == reference) & (reference != found.winner)]
+    description, advice = results.description, found.recommendation
+    factor, level = description.factor, found.winner if advice is None else advice.level
+    row = results.levels[results.levels["level"] == level].iloc[0]
+    stages = level.split("+")
     is_placement = factor == "placement" and {*stages} <= {*STAGES, "none"}
+    n_folds = len(results.compared("folds", level))
+    what = (factor or "network").replace("_", " ")
     return Answer(
-        winner=level_name(None, found.winner) if factor is None else found.winner,
-        metric=metric_name(description.metric),
-        score=f"{row[description.metric]:.3f}",
-        accuracy=f"{row['accuracy']:.3f}",
-        n_images=int(row["n_images"]),
-        n_folds=results.compared("folds", found.winner)["fold"].nunique(),
+        title=what.capitalize() if advice is None else f"{'Use' if advice.is_judged else 'Cheapest'} {what}",
+        level=level_name(None, level) if factor is None else level,
+        name=level_name(factor, level),
         blocks=[stage for stage in STAGES if stage in stages] if is_placement else None,
-        reference=level_name(factor, reference),
-        lead=_lead(found, factor),
-        costs=_costs(row, None if rivals.empty else rivals.iloc[0]),
+        metric=metric_name(description.metric),
+        score=f"{overall(results, description.metric)[level]:.3f}",
+        accuracy=f"{overall(results, 'accuracy')[level]:.3f}",
+        basis=f"On {int(row['n_images']):,} images, over {n_folds} folds of all runs.",
+        stake=_to_the_paper(found, description.arguments.margin) if advice is None else _loss(results, advice),
+        costs=_costs(results, advice, row),
+        winner=f"{level_name(factor, found.winner)} at {setting_name(description, results.winner_row['setting'])}",
+        is_winner=level == found.winner,
         test=_test_score(results),
     )
 
 
-def _lead(found: Verdict, factor: str | None) -> Lead | None:
-    own = [f for f in found.findings if f.settings == Settings.TUNED and f.level == found.winner]
-    if own:
-        finding, rival = own[0], own[0].reference
-    elif (nearest := nearest_rival(found.findings)) is not None and nearest.reference == found.winner:
-        finding, rival = _reversed(nearest), nearest.level
-    else:
+def _loss(results: Results, advice: Recommendation) -> Stake:
+    title, metric = "What it may lose", metric_words(results.description.metric)
+    factor = results.description.factor
+    if advice.loses_at_most is not None:
+        bound, to = 100 * max(0.0, advice.loses_at_most), level_name(factor, str(advice.loses_to))
+        return Stake(
+            title=title,
+            big=f"≤ {bound:.1f} points",
+            text=f"of {metric}, to {to}, at the upper end of the 95 % interval.",
+            line=_line(0.0, bound, None, results.description.arguments.margin, f"from 0 to {bound:.1f} points"),
+        )
+    if advice.best in advice.beaten:
+        best = capitalised(level_name(factor, advice.best))
+        text = f"{best} has the best estimate: only an average over levels speaks against it."
+        return Stake(title=title, big="not bounded", text=text)
+    if advice.beaten:
+        return Stake(title=title, big="nothing", text=f"of {metric}: every other level is ruled out.")
+    return Stake(title=title, big="unknown", text="The data are too few to judge any difference.")
+
+
+def _to_the_paper(found: Verdict, margin: float) -> Stake | None:
+    if not found.main:
         return None
-    shares = {"better": finding.p_better, "equal": finding.p_equal, "worse": finding.p_worse}
-    chances, start = [], 0.0
-    for name, share in shares.items():
-        if not missing(share):
-            chances.append(Chance(name=name, start=start, width=100 * share))
-            start += 100 * share
-    has_interval = not missing(finding.low)
-    return Lead(
-        outcome="not settled" if finding.outcome == "not settled" else "settled",
-        points=signed(finding.points),
-        interval=f"{signed(finding.low)} to {signed(finding.high)}" if has_interval else None,
-        p=None if missing(finding.p_holm) else _p(finding.p_holm),
-        rival=level_name(factor, rival),
-        chances=chances,
-        span=_span(finding) if has_interval else None,
-    )
+    finding = found.main[0]
+    text, line = f"of {metric_words(finding.metric)}", None
+    if finding.outcome is not None:
+        low, middle, high = (100 * value for value in (finding.low, finding.estimate, finding.high))
+        text += f", 95 % interval {finding.interval}, {p_phrase(finding.p)}: {finding.outcome}"
+        line = _line(low, high, middle, margin, f"{finding.interval} points")
+    big = f"{finding.text(finding.estimate)} points"
+    return Stake(title="Against the paper's plain network", big=big, text=text, line=line)
 
 
-def _p(p: float) -> str:
-    """As in p = 0.20, without a line break."""
-    text = p_text(p)
-    return f"p {'' if '<' in text else '= '}{text}".replace(" ", "\N{NO-BREAK SPACE}")
-
-
-def _reversed(finding: Finding) -> Finding:
-    """The same difference, from the reference's point of view."""
-    return replace(
-        finding,
-        points=-finding.points,
-        low=-finding.high,
-        high=-finding.low,
-        p_better=finding.p_worse,
-        p_worse=finding.p_better,
-    )
-
-
-def _span(finding: Finding) -> Span:
-    """The interval, zero and the region of practical equivalence, with a margin on both sides."""
-    low, high = min(finding.low, -1.0), max(finding.high, 1.0)
-    margin = 0.06 * (high - low)
-    start, length = low - margin, high - low + 2 * margin
+def _line(low: float, high: float, middle: float | None, margin: float, label: str) -> Line:
+    """An interval in points, with zero, the margin and some space on both sides."""
+    start, end = min(low, -margin), max(high, margin)
+    space = 0.06 * (end - start)
 
     def place(points: float) -> float:
-        return round(100 * (points - start) / length, 2)
+        return round(100 * (points - start + space) / (end - start + 2 * space), 2)
 
-    return Span(
-        low=place(finding.low),
-        high=place(finding.high),
-        middle=place(finding.points),
+    return Line(
+        low=place(low),
+        high=place(high),
+        middle=None if middle is None else place(middle),
         zero=place(0),
-        equal_low=place(-1),
-        equal_high=place(1),
+        margin_low=place(-margin),
+        margin_high=place(margin),
+        label=label,
     )
 
 
-def _costs(row: pd.Series, rival: pd.Series | None) -> list[Cost]:
+def _costs(results: Results, advice: Recommendation | None, row: pd.Series) -> Costs:
+    """Costs next to those of the level with the best estimate or, if that is the same, of the dearest rival."""
+    levels, factor = results.levels.set_index("level"), results.description.factor
+    rival, why = None, ""
+    if advice is not None and advice.best != advice.level:
+        rival, why = advice.best, "which has the best estimate"
+    elif advice is not None and len(advice.rivals) > 1:
+        rival, why = str(levels["macs"][list(advice.rivals)].idxmax()), "the dearest that is not ruled out"
     columns = (
         ("multiply-adds per image", "macs", large),
         ("parameters", "n_parameters", large),
         ("time per image", "latency_ms", milliseconds),
     )
-    return [
+    costs = [
         Cost(
             name=name,
             value=in_words(row[column]),
-            ratio=None if rival is None or missing(rival[column]) else times(row[column], rival[column]),
+            ratio=_ratio(row[column], rival, levels[column]),
         )
         for name, column, in_words in columns
         if not missing(row[column])
     ]
+    saved = 0.0 if rival is None else 1 - row["macs"] / levels["macs"][rival]
+    if saved < 0.005:
+        return Costs(title="What it costs", big=None, text=None, costs=costs)
+    text = f"fewer multiply-adds than {level_name(factor, str(rival))}, {why}"
+    return Costs(title="What it saves", big=f"{100 * saved:.0f} %", text=text, costs=costs)
+
+
+def _ratio(value: float, rival: str | None, costs: pd.Series) -> str | None:
+    return None if rival is None or missing(costs[rival]) else f"{times(value, costs[rival])} {rival}"
 
 
 def _test_score(results: Results) -> TestScore | None:

@@ -19,14 +19,22 @@ TYPES = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg"}
 
 # figure -> (title, note)
 CAPTIONS = {
-    "differences": (
-        "Difference of each level from the reference, with 95 % intervals",
-        "An interval that includes zero leaves open which of the two is better; in the grey band they are "
-        "practically equal.",
+    "effects": (
+        "Effects and differences, with simultaneous 95 % intervals",
+        "Right of the line is better. An interval that crosses the line leaves the sign open; one inside the grey "
+        "band is practically the same. Small marks are estimates at single settings.",
+    ),
+    "other_effects": (
+        "The same effects and differences by other metrics",
+        "Each panel is a family of its own. Losses are negated, so that right is better everywhere.",
+    ),
+    "interactions": (
+        "Interactions: how much an effect depends on another",
+        "The first effect where the second is present, minus the same where it is absent.",
     ),
     "scores": (
         "Accuracy, sensitivity and specificity of each level, with 95 % intervals",
-        "Means over folds. Filled: each level at its best settings; hollow: all levels at the same settings.",
+        "Means over folds. The intervals are of single levels, not of differences. Small marks: single settings.",
     ),
     "costs": (
         "Scores against multiply-accumulates and parameters",

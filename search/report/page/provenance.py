@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from search.common.console import duration
-from search.records.description import Description
+from search.records.description import Description, Plan
 from search.records.timing import PARTS
 from search.report.format import day, listed
 
@@ -21,8 +21,13 @@ def provenance(description: Description) -> list[tuple[str, str]]:
         (
             "plan",
             f"profile {plan.profile_name}: {plan.n_trials} trials on {plan.search_folds} search folds, then "
-            f"{plan.folds} comparison folds, {plan.repeats} repeat{'' if plan.repeats == 1 else 's'}; "
+            f"{_compared(plan)}; "
             f"{profile.width:g} times the paper's width, {profile.epochs} epochs",
+        ),
+        *(
+            (("looked at", f"after {listed(map(str, description.looked_at))} runs"),)
+            if len(plan.looks) > 1
+            else ()
         ),
         ("search", f"sampler {arguments.sampler}, pruner {arguments.pruner}"),
     ]
@@ -43,6 +48,15 @@ def provenance(description: Description) -> list[tuple[str, str]]:
     if description.forced:
         facts.append(("resumed although", "; ".join(description.forced)))
     return facts
+
+
+def _compared(plan: Plan) -> str:
+    if plan.compare_settings == 0:
+        return f"{plan.folds} comparison folds, {plan.repeats} repeat{'' if plan.repeats == 1 else 's'}"
+    whose = "" if plan.shares_settings else " of each level"
+    return (
+        f"at most {plan.most_runs} runs of {plan.folds} folds at the best {plan.compare_settings} settings{whose}"
+    )
 
 
 def _time(spent: Mapping[str, float]) -> str:

@@ -51,6 +51,11 @@ for (const field of document.querySelectorAll("input[data-filters]")) {
   });
 }
 
+// Paper cannot be unfolded.
+matchMedia("print").addEventListener("change", (print) => {
+  for (const folded of document.querySelectorAll("details")) folded.open ||= print.matches;
+});
+
 // Learning curves with a readout, in place of the figure that is shown without this script.
 const NS = "http://www.w3.org/2000/svg";
 const FRAME = { width: 440, height: 270, left: 46, right: 12, top: 28, bottom: 34 };

@@ -1,13 +1,10 @@
 """Tables of a page as values: entries with the text to show and the value to sort by."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
-from search.analysis.verdict import p_text, signed
+from search.analysis.verdict import Finding, p_text
 from search.report.format import NOTHING, missing, number_text, parameter_text
 
 
@@ -81,13 +78,19 @@ def parameter(value: Any) -> Entry:
     return Entry(parameter_text(value), str(value) if isinstance(value, bool | str) else float(value))
 
 
-def difference(row: pd.Series) -> Entry:
-    """A difference from the reference in points with its interval; empty for the reference itself."""
-    mean, low, high = (100 * row[f"difference_reference{end}"] for end in ("", "_low", "_high"))
-    if missing(row["p_mcnemar"]):  # the reference is not tested against itself
+def estimate(finding: Finding | None, *, interval: bool = False) -> Entry:
+    """A contrast's estimate, sorted by it; with its interval, if it has one."""
+    if finding is None:
         return EMPTY
-    interval = "" if math.isnan(low) else f" ({signed(low)} to {signed(high)})"
-    return Entry(f"{signed(mean)}{interval}", float(row["difference_reference"]))
+    around = f" ({finding.interval})" if interval and finding.interval else ""
+    return Entry(f"{finding.text(finding.estimate)}{around}", finding.estimate)
+
+
+def gain(finding: Finding) -> Entry:
+    """The most that a contrast gains: the upper end of its interval, or nothing."""
+    if missing(finding.high):
+        return EMPTY
+    return Entry(finding.text(max(0.0, finding.high)).lstrip("+"), finding.high)
 
 
 def with_interval(successes: int, n: int, interval: tuple[float, float]) -> Entry:

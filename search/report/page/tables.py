@@ -1,17 +1,23 @@
-"""The tables of a page, from those of a study."""
+"""The tables of a page, from those of a study and from its verdict."""
+
+from collections.abc import Sequence
 
 import pandas as pd
 
+from search.analysis.collapse import collapsed_folds
 from search.analysis.statistics import wilson
+from search.analysis.verdict import Finding, Verdict, reason_words
 from search.records.arguments import METRICS
 from search.records.results import Results
-from search.records.schema import COLUMNS, Settings
-from search.report.format import listed, metric_name, settings_text
+from search.records.schema import COLUMNS, Phase
+from search.report.format import listed, metric_name, missing, overall, setting_name
 from search.report.page.table import (
+    EMPTY,
     Column,
     Entry,
     Table,
-    difference,
+    estimate,
+    gain,
     number,
     p_value,
     parameter,
@@ -21,56 +27,141 @@ from search.report.page.table import (
     with_interval,
 )
 
-_POOLED = "Scores are pooled over folds, differences are means over folds"
 _MMACS = Column("MMACs", "millions of multiply-accumulates of one image's forward pass")
+_MS = Column("ms", COLUMNS["latency_ms"][1])
+_P = Column("p", COLUMNS["p"][1])
+_OUTCOME = Column("outcome", COLUMNS["outcome"][1], numeric=False)
 
 
-def comparison_tables(results: Results) -> list[Table]:
-    """The levels at their best settings with the paper's networks, and the levels at equal settings."""
-    metric = results.description.metric
-    columns = [
-        Column("level", numeric=False),
-        *(Column(metric_name(name), f"{COLUMNS[name][1]}; pooled over folds") for name in _headline(metric)),
-        Column(
-            f"minus {results.description.reference}, points (95 %)",
-            "mean difference over folds; the interval allows for overlapping training sets",
-        ),
-        Column("p (Holm)", COLUMNS["p_holm"][1]),
-        Column("p (McNemar)", COLUMNS["p_mcnemar"][1]),
-        Column("better", COLUMNS["p_better"][1]),
-        Column("equal", COLUMNS["p_equal"][1]),
-        Column("worse", COLUMNS["p_worse"][1]),
-        _MMACS,
-        Column("M param.", "trainable parameters, millions"),
-        Column("ms", COLUMNS["latency_ms"][1]),
-    ]
-    captions = {
-        Settings.TUNED: "Each level at its best settings, and the paper's networks at the paper's",
-        Settings.EQUAL: "All levels at the same settings ({}): the differences without tuning",
+def why_table(results: Results, found: Verdict) -> list[Table]:
+    """Why a level is recommended: all that are not ruled out, cheapest first, and what rules out the others."""
+    advice, metric = found.recommendation, results.description.metric
+    if advice is None or not advice.is_judged:
+        return []
+    levels, whole = results.levels.set_index("level"), overall(results, metric)
+    reasons = dict.fromkeys(advice.rivals, "not shown to be worse, but dearer")
+    reasons[advice.level] = "the cheapest that is not shown to be worse"
+    reasons |= {
+        level: f"ruled out: {reason_words(results.description.factor, what)}"
+        for level, what in advice.beaten.items()
     }
-    return [
-        Table(
-            name=f"comparison-{settings}",
-            caption=f"{captions[settings].format(settings_text(rows.iloc[0]) or 'none')}. {_POOLED}",
-            columns=columns,
-            rows=[_comparison_row(row, metric, results.winner) for _, row in rows.iterrows()],
+    columns = (
+        Column("level", numeric=False),
+        Column("why", numeric=False),
+        Column(metric_name(metric)),
+        _MMACS,
+        _MS,
+    )
+    rows = [
+        (
+            text(level, strong=level == advice.level),
+            text(reason),
+            share(whole[level]),
+            number(levels["macs"][level], ",.2f", 1e-6),
+            number(levels["latency_ms"][level], ".2f"),
         )
-        for settings, rows in results.families()
+        for level, reason in reasons.items()
     ]
+    return [Table(name="why", caption=f"Why {advice.level}, and not another level", columns=columns, rows=rows)]
 
 
-def _comparison_row(row: pd.Series, metric: str, winner: str | None) -> list[Entry]:
-    return [
-        text(row["level"], strong=row["level"] == winner),
-        *(share(row[name]) for name in _headline(metric)),
-        difference(row),
-        p_value(row["p_holm"]),
-        p_value(row["p_mcnemar"]),
-        *(percent(row[name]) for name in ("p_better", "p_equal", "p_worse")),
-        number(row["macs"], ",.1f", 1e-6),
-        number(row["n_parameters"], ",.2f", 1e-6),
-        number(row["latency_ms"], ".2f"),
-    ]
+def effects_table(
+    name: str, caption: str, findings: Sequence[Finding], results: Results, by_setting: Sequence[Finding] = ()
+) -> Table:
+    """A family of contrasts by one metric.
+
+    Args:
+        name: of the table's HTML element.
+        by_setting: estimates of the same contrasts at single settings, one column each.
+    """
+    at = {(finding.contrast, finding.setting): finding for finding in by_setting}
+    settings = sorted({finding.setting for finding in by_setting if finding.setting is not None})
+    margin = f"{results.description.arguments.margin:g} points"
+    unit = "points" if findings[0].in_points else "difference"
+    return Table(
+        name=name,
+        caption=caption,
+        columns=(
+            Column("contrast", COLUMNS["contrast"][1], numeric=False),
+            Column(unit, COLUMNS["estimate"][1]),
+            Column("95 % interval", "holds for all contrasts of this table at once"),
+            _P,
+            _OUTCOME,
+            Column("gains at most", "upper end of the interval"),
+            Column("better", f"probability of a true difference above {margin}"),
+            Column("same", f"probability of a true difference within {margin}"),
+            Column("worse", f"probability of a true difference below minus {margin}"),
+            *(
+                Column(f"at {setting_name(results.description, n)}", "estimate at this setting alone")
+                for n in settings
+            ),
+        ),
+        rows=[
+            (
+                text(finding.contrast),
+                estimate(finding),
+                Entry(finding.interval, finding.low) if finding.interval else EMPTY,
+                p_value(finding.p),
+                text(finding.outcome),
+                gain(finding),
+                *(percent(value) for value in (finding.p_better, finding.p_equal, finding.p_worse)),
+                *(estimate(at.get((finding.contrast, n))) for n in settings),
+            )
+            for finding in findings
+        ],
+    )
+
+
+def levels_table(results: Results, recommended: str | None) -> Table:
+    """Scores and costs of the levels and of the paper's networks."""
+    description = results.description
+    metric, (first, *others) = metric_name(description.metric), _headline(description.metric)
+    predictions = results.tables["predictions"]
+    collapsed = collapsed_folds(predictions[predictions["phase"] == Phase.COMPARE])
+    at = {(row["level"], int(row["setting"])): row[first] for _, row in results.at_settings.iterrows()}
+    settings = sorted({setting for _, setting in at})
+    flatters = not description.is_older and len(settings) > 1
+    whole = overall(results, first)
+
+    def at_setting(level: str, setting: int) -> Entry:
+        entry, folds = share(at.get((level, setting))), collapsed.get((level, setting))
+        return Entry(f"{entry.text} (collapsed in {folds} folds)", entry.order) if folds else entry
+
+    def best(row: pd.Series) -> Entry:
+        name = "" if missing(row["best_setting"]) else f" ({setting_name(description, row['best_setting'])})"
+        return Entry(f"{share(row['best_value']).text}{name}", row["best_value"]) if name else EMPTY
+
+    return Table(
+        name="levels",
+        caption=f"Levels: {metric} over all settings and at each. The paper's networks have settings of their own",
+        columns=(
+            Column("level", numeric=False),
+            Column(f"{metric}, all settings", COLUMNS[first][1]),
+            *(
+                Column(setting_name(description, n), f"{metric} at this setting")
+                for n in settings
+                if len(settings) > 1
+            ),
+            *((Column("best of these (flatters)", COLUMNS["best_value"][1]),) if flatters else ()),
+            *(Column(metric_name(name), COLUMNS[name][1]) for name in others),
+            _MMACS,
+            Column("M param.", "trainable parameters, millions"),
+            _MS,
+        ),
+        rows=[
+            (
+                text(row["level"], strong=row["level"] == recommended),
+                share(whole.get(row["level"], row[first])),  # the paper's networks are not in it
+                *(at_setting(row["level"], n) for n in settings if len(settings) > 1),
+                *((best(row),) if flatters else ()),
+                *(share(row[name]) for name in others),
+                number(row["macs"], ",.2f", 1e-6),
+                number(row["n_parameters"], ",.2f", 1e-6),
+                number(row["latency_ms"], ".2f"),
+            )
+            for _, row in pd.concat([results.levels, results.paper]).iterrows()
+        ],
+    )
 
 
 def class_table(predictions: pd.DataFrame, name: str, images: str) -> Table:
@@ -126,42 +217,58 @@ def _class_row(label: str, predicted: pd.Series, n_predicted: int, n_total: int)
     ]
 
 
-def transfer_table(transfer: pd.DataFrame, metric: str) -> Table:
-    """The networks on the target, each way."""
-    scores = _headline("accuracy")
-    return Table(
-        name="transfer",
-        caption=f"On {transfer['data'].iloc[0]}. Differences are of {metric_name(metric)}. {_POOLED}",
-        columns=(
-            Column("network", numeric=False),
-            Column("way", COLUMNS["way"][1], numeric=False),
-            *(Column(metric_name(name), COLUMNS[name][1]) for name in scores),
-            Column("minus scratch, points (95 %)", "from the same network trained from scratch on the same folds"),
-            Column("p (Holm)"),
-        ),
-        rows=[
+def transfer_tables(results: Results, found: Verdict | None) -> list[Table]:
+    """The networks on the target, each way, and the fine-tuned ones against the paper's plain network."""
+    transfer, metric = results.transfer, results.description.metric
+    if transfer.empty:
+        return []
+    scores, name = _headline("accuracy"), metric_name(metric)
+    findings = [f for f in (found.transfer if found else ()) if f.metric == metric]
+    by_way = {(f.level, f.way): f for f in findings if f.contrast.endswith("− scratch")}
+    against_plain = [f for f in findings if f not in by_way.values()]
+    rows = []
+    for _, row in transfer.iterrows():
+        finding = by_way.get((row["level"], row["way"]))
+        rows.append(
             (
                 text(row["level"]),
                 text(row["way"].replace("_", "-")),
-                *(share(row[name]) for name in scores),
-                difference(row),
-                p_value(row["p_holm"]),
+                *(share(row[score]) for score in scores),
+                estimate(finding, interval=True),
+                EMPTY if finding is None else p_value(finding.p),
+                EMPTY if finding is None else text(finding.outcome),
             )
-            for _, row in transfer.iterrows()
-        ],
+        )
+    ways = Table(
+        name="transfer",
+        caption=f"On {transfer['data'].iloc[0]}. Scores are pooled over folds; differences are of {name}",
+        columns=(
+            Column("network", numeric=False),
+            Column("way", COLUMNS["way"][1], numeric=False),
+            *(Column(metric_name(score), COLUMNS[score][1]) for score in scores),
+            Column("minus scratch, points (95 %)", "from the same network trained from scratch on the same folds"),
+            _P,
+            _OUTCOME,
+        ),
+        rows=rows,
     )
+    if not against_plain:
+        return [ways]
+    caption = f"Fine-tuned networks against the paper's plain one, by {name}"
+    return [ways, effects_table("transfer-plain", caption, against_plain, results)]
 
 
 def trials_table(trials: pd.DataFrame) -> Table:
     """Every trial of the search; columns that have no value in any of them are left out."""
     trials = trials.sort_values("number")
     parameters = [name for name in trials.columns if name.startswith("params_") and trials[name].notna().any()]
-    confirmed, failed = (trials[name].notna().any() for name in ("confirmed_value", "error"))
+    shared, confirmed, failed = (trials[name].notna().any() for name in ("setting", "confirmed_value", "error"))
     return Table(
         name="trials",
         caption=f"All {len(trials)} trials, including those that were pruned or failed",
         columns=(
             Column("trial"),
+            *((Column("setting", "the same number is the same setting"),) if shared else ()),
             Column("level", numeric=False),
             Column("state", COLUMNS["state"][1], numeric=False),
             Column("value", COLUMNS["value"][1]),
@@ -176,6 +283,7 @@ def trials_table(trials: pd.DataFrame) -> Table:
         rows=[
             (
                 number(row["number"], "d"),
+                *((number(row["setting"], ".0f"),) if shared else ()),
                 text(row["level"]),
                 text(row["state"]),
                 share(row["value"]),
