@@ -1,7 +1,7 @@
 """A study's comparison in words that claim no more than its numbers do."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan
 from typing import Any
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from search.analysis.comparison import LEAST_FOLDS, LEAST_GROUPS, LEAST_IMAGES, Row
 from search.analysis.families import Kind
-from search.analysis.levels import PLAIN, Question, analyse, analyse_transfer
+from search.analysis.levels import PLAIN_LEVEL, Question, analyse, analyse_transfer
 from search.analysis.luck import tuning_luck
 from search.analysis.measures import MEASURES
 from search.analysis.outcome import Outcome
@@ -138,12 +138,12 @@ def verdict(results: Results) -> Verdict | None:
     winner, description = results.winner, results.description
     if winner is None:
         return None
-    rows, recommendation = _analysed(results)
+    rows, recommendation = _analysed(results, winner)
     metric = description.metric
     test = [row for row in rows if row["kind"] == Kind.HETEROGENEITY]
     found = [_finding(row) for row in rows if row["kind"] != Kind.HETEROGENEITY]
     compared = [f for f in found if f.phase == Phase.COMPARE]
-    paper = tuple(f for f in compared if f.contrast.endswith(f" − {PLAIN}"))
+    paper = tuple(f for f in compared if f.contrast.endswith(f" − {PLAIN_LEVEL}"))
     whole = [f for f in compared if f.setting is None and f not in paper]
     main = tuple(f for f in whole if f.metric == metric and f.kind != Kind.INTERACTION)
     if not main:  # without a factor, the one level is compared with the paper's network
@@ -168,12 +168,13 @@ def verdict(results: Results) -> Verdict | None:
     )
 
 
-def _analysed(results: Results) -> tuple[list[Row], Recommendation | None]:
+def _analysed(results: Results, winner: str) -> tuple[list[Row], Recommendation | None]:
     """The rows of the effects table and the recommendation; of older studies, computed from their predictions."""
     description = results.description
     if not description.is_older:
         rows = results.effects.astype(object).where(results.effects.notna(), None).to_dict("records")
-        return [{str(name): value for name, value in row.items()} for row in rows], _recorded(results)
+        recorded: list[Row] = [{str(name): value for name, value in row.items()} for row in rows]
+        return recorded, _recorded(results)
     settings = sorted(results.at_settings["setting"].astype(int).unique())
     parts = [results.compared("predictions", level, s) for level in description.levels for s in settings]
     parts += [results.compared("predictions", level) for level in PAPER_LEVELS]
@@ -194,10 +195,11 @@ def _analysed(results: Results) -> tuple[list[Row], Recommendation | None]:
     )
     macs = {(str(row["level"]), int(row["setting"])): row["macs"] for _, row in results.at_settings.iterrows()}
     analysis = analyse(pd.concat(parts), question, macs)
-    rows, recommendation = [], None
+    found: list[Row] = []
+    recommendation = None
     if analysis is not None:
-        rows = [{"phase": Phase.COMPARE, **row} for row in analysis.rows]
-        recommendation = analysis.recommendation
+        found = [{"phase": Phase.COMPARE, **row} for row in analysis.rows]
+        recommendation = analysis.recommendation and replace(analysis.recommendation, best=winner)
     predictions = results.tables["predictions"]
     transferred = predictions[predictions["phase"] == Phase.TRANSFER]
     if description.target is not None and len(transferred):
@@ -205,8 +207,8 @@ def _analysed(results: Results) -> tuple[list[Row], Recommendation | None]:
             levels=(), reference="", metric=description.metric, margin=question.margin,
             classes=list(description.target[1].classes),
         )  # fmt: skip
-        rows += [{"phase": Phase.TRANSFER, **row} for row in analyse_transfer(transferred, asked)]
-    return rows, recommendation
+        found += [{"phase": Phase.TRANSFER, **row} for row in analyse_transfer(transferred, asked)]
+    return found, recommendation
 
 
 def _recorded(results: Results) -> Recommendation | None:
@@ -250,7 +252,9 @@ def _headline(results: Results, advice: Recommendation | None, main: Sequence[Fi
     elif len(advice.rivals) == 1:
         headline = f"Use {name}: all other {levels} are shown to be worse."
     else:
-        headline = f"Use {name}: nothing is shown to beat it, and it is the cheapest of {len(advice.rivals)} such {levels}."
+        headline = (
+            f"Use {name}: of the {len(advice.rivals)} {levels} that nothing is shown to beat, it is the cheapest."
+        )
     if depends < ALPHA:
         headline += f" How much the {levels} differ depends on the settings ({p_phrase(depends)})."
     return headline
@@ -270,7 +274,7 @@ def _reasons(results: Results, advice: Recommendation | None, main: Sequence[Fin
     for what in dict.fromkeys(advice.beaten.values()):
         worse = ", ".join(level for level, reason in advice.beaten.items() if reason == what)
         yield f"Not recommended: {worse}, because {reason_words(factor, what)}."
-    if advice.n_open:
+    if advice.n_open and main:
         yield _next_steps(results, advice, main)
     elif advice.loses_at_most is not None and main:
         yield "No effect and no difference is open."
