@@ -1,4 +1,4 @@
-"""Grid of twelve configurations per placement, each trained in full, recorded once to be replayed.
+"""Grid of twelve settings at every placement, each trained in full, recorded once to be replayed.
 
     python -m search.run --space benchmarks/grid_space.py --data CELLS --profile quick \
         --trials 96 --search-folds 5 --pruner none
@@ -24,6 +24,7 @@ RECORDED = Profile(
     transfer_epochs=10,
     input_px=(24,),
     lr=(RATES[0], RATES[-1]),
+    settings=len(GRID),
     trials_per_level=len(GRID),
     search_folds=5,
 )

@@ -2,9 +2,9 @@
 
     python -m benchmarks.overhead
 
-Trials of one fold and two epochs go through the study's own trials, Optuna's journal and the ledger, over
-eight levels, with TPE and racing. Times are milliseconds per trial, as means over all trials and over the last
-tenth.
+Trials of one fold and two epochs go through the study's own trials, Optuna's journal and the ledger, eight
+levels at shared settings, with TPE and racing. Times are milliseconds per trial, as means over all trials and over the
+last tenth.
 """
 
 import statistics
@@ -32,7 +32,7 @@ from search.space import Configuration, Profile, Space, Suggester, TrainingConfi
 from search.study.searching import trial_row
 from search.training.types import EpochResult, EpochScore, FoldScore, Normalisation, Step
 from search.tuning.optuna_journal import journal_storage
-from search.tuning.rules import Rules
+from search.tuning.rules import Rules, Then
 from search.tuning.trials import EndedTrial, OpenTrial, Trials
 from wbcmodels.config import PLACEMENTS, ModelConfig
 
@@ -94,6 +94,8 @@ class InstantSearch:
             space=space,
             profile=PROFILE,
             n_trials=n_trials,
+            n_folds=1,
+            kept=2,
             metric="accuracy",
             seed=0,
             sampler="tpe",
@@ -140,7 +142,7 @@ class InstantSearch:
             started = time.perf_counter()
             self._recorder.step(training, step)
             self.in_ledger_s += time.perf_counter() - started
-            if self._trials.step(trial.number, step):
+            if self._trials.step(trial.number, step) is not Then.CONTINUE:
                 break
         self._trials.end(trial.number)
         started = time.perf_counter()
@@ -155,7 +157,14 @@ class InstantSearch:
 
 
 def _training(trial: OpenTrial) -> Training:
-    key = Key(phase=Phase.SEARCH, number=trial.number, level=trial.level, data="none", seed=0)
+    key = Key(
+        phase=Phase.SEARCH,
+        number=trial.number,
+        level=trial.level,
+        setting=trial.number // len(PLACEMENTS),
+        data="none",
+        seed=0,
+    )
     return Training(
         key=key, title=trial.title, params=trial.params, n_train=100, epochs=EPOCHS, validation=(np.arange(N_VAL),)
     )

@@ -41,7 +41,7 @@ def test_the_answer_comes_first_and_every_contrast_has_the_verdicts_p(study):
         assert re.split(r" {2,}", line.strip())[2:] == [finding.interval, p_text(finding.p), str(finding.outcome)]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["own", "collapse", "few", "one level", "plain"])
 def test_every_kind_of_study_is_shown(tmp_path, kind):
     folder = write_study(tmp_path / "study", stop=("transfer", 0), **{"n_trials": 24, **KINDS[kind]})
     text = shown(folder, width=60)

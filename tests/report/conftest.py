@@ -23,9 +23,13 @@ def searching(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def studies(tmp_path_factory):
-    """The results of a study of each kind, before its transfer."""
+    """The results of a study of each kind, before its transfer, made when a test asks for them."""
     folder = tmp_path_factory.mktemp("kinds")
-    return {
-        name: read_results(write_study(folder / name, stop=("transfer", 0), **{"n_trials": 24, **options}))
-        for name, options in KINDS.items()
-    }
+
+    class Studies(dict):
+        def __missing__(self, kind):
+            options = {"n_trials": 24, **KINDS[kind]}
+            self[kind] = read_results(write_study(folder / kind, stop=("transfer", 0), **options))
+            return self[kind]
+
+    return Studies()

@@ -15,7 +15,12 @@ from search.report.page.tables import levels_table, why_table
 
 @pytest.fixture(scope="module")
 def verdicts(studies):
-    return {name: verdict(results) for name, results in studies.items()}
+    class Verdicts(dict):
+        def __missing__(self, kind):
+            self[kind] = verdict(studies[kind])
+            return self[kind]
+
+    return Verdicts()
 
 
 def described(results, **changes):
