@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from search.analysis.statistics import Difference, Interval, interval_over_folds, paired_difference
+from search.analysis.statistics import Interval, interval_over_folds
 from search.common.seeds import derive_seed
 from search.data.imageset import ImageSet
 from search.data.splits import stratified_folds
@@ -43,7 +43,7 @@ def print_precision(console: Console, images: ImageSet, configuration: Configura
     for name, precision in (("bf16", bf16), ("fp32", fp32)):
         interval = interval_over_folds(precision.accuracies, n_train, n_test)
         table.add_row(name, f"{100 * interval.mean:.2f}", _ends(interval), f"{precision.train_s:.1f}")
-    difference = paired_difference(bf16.accuracies, fp32.accuracies, n_train, n_test)
+    difference = interval_over_folds(bf16.accuracies - fp32.accuracies, n_train, n_test)
     table.add_row("bf16 - fp32", f"{100 * difference.mean:+.2f}", _ends(difference), "")
     console.print(table)
 
@@ -69,5 +69,5 @@ def cross_validated(images: ImageSet, configuration: Configuration, *, bf16: boo
     return Precision(np.array(accuracies), train_s)
 
 
-def _ends(interval: Interval | Difference) -> str:
+def _ends(interval: Interval) -> str:
     return f"{100 * interval.low:.2f} to {100 * interval.high:.2f}"
