@@ -3,8 +3,8 @@
     python -m benchmarks.overhead
 
 Trials of one fold and two epochs go through the study's own trials, Optuna's journal and the ledger, eight
-levels at shared settings, with TPE and racing. Times are milliseconds per trial, as means over all trials and over the
-last tenth.
+levels at shared settings, with TPE and racing. Times are milliseconds per trial, as means over all trials and over
+the last tenth.
 """
 
 import statistics

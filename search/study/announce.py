@@ -1,14 +1,12 @@
 """The announcement of a study before it starts: its plan, its cost and its networks."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from search.analysis.families import main_family, pair
-from search.analysis.power import POWER, Power, power
-from search.analysis.verdict import metric_words
 from search.common.console import duration, print_header
 from search.data.imageset import Listing
 from search.data.splits import TEST_SHARE
@@ -20,6 +18,9 @@ from search.study.session import Session
 from search.tuning.cluster import Cluster
 from search.tuning.pool import probed_speed
 from wbcmodels.cost import macs, n_parameters
+
+if TYPE_CHECKING:
+    from search.analysis.power import Power
 
 # A class with fewer images and a larger share of a metric's variance is worth a warning.
 WEAK_IMAGES, WEAK_SHARE = 60, 0.5
@@ -96,6 +97,9 @@ def _compared(plan: Plan) -> str:
 
 def _found(session: Session) -> str:
     """The smallest differences that the comparison is expected to find."""
+    from search.analysis.power import POWER
+    from search.analysis.verdict import metric_words
+
     metric = session.arguments.metric
     texts = []
     for name in dict.fromkeys((metric, "accuracy", "brier")):
@@ -107,6 +111,8 @@ def _found(session: Session) -> str:
 
 def _weak_classes(session: Session) -> list[str]:
     """A warning if the metric depends on a class with few images."""
+    from search.analysis.verdict import metric_words
+
     metric, listing = session.arguments.metric, session.source.listing
     found, counts = _power(session, metric), _development_counts(session)
     if session.space.factor is None or found.share < WEAK_SHARE or counts[found.weakest] >= WEAK_IMAGES:
@@ -118,7 +124,10 @@ def _weak_classes(session: Session) -> list[str]:
     ]
 
 
-def _power(session: Session, metric: str) -> Power:
+def _power(session: Session, metric: str) -> "Power":
+    from search.analysis.families import main_family, pair  # with scipy, which the header need not wait for
+    from search.analysis.power import power
+
     space, plan = session.space, session.plan
     control = [CONTROL_LEVEL] if plan.control else []
     contrasts = main_family(space.levels, space.reference, {e.name: e.levels for e in space.effects}, control)
