@@ -122,7 +122,9 @@ class Proposals:
     pruner: optuna.pruners.BasePruner | None = None
 
     def __post_init__(self) -> None:
-        self.study = optuna.create_study(direction="maximize", pruner=self.pruner or optuna.pruners.NopPruner())
+        # Hyperband draws its brackets from the name.
+        name, pruner = f"seed {self.seed}", self.pruner or optuna.pruners.NopPruner()
+        self.study = optuna.create_study(study_name=name, direction="maximize", pruner=pruner)
         self._choices = {
             name: sorted({params[name] for params in self.question.params}) for name in self.question.params[0]
         }
@@ -202,9 +204,12 @@ def by_smac(question: Question, seed: int, *, model: bool) -> Replay:
     from smac.runhistory.dataclasses import TrialValue
 
     index = {frozenset(map(_text, params.items())): n for n, params in enumerate(question.params)}
+    # SMAC3 begins with the default. Left alone, that is each first choice, which on this grid is the best setting.
+    first = question.params[np.random.default_rng(seed).permutation(len(question.params))[0]]
     space = ConfigurationSpace(seed=seed)
-    for name in question.params[0]:
-        space.add(Categorical(name, sorted({str(params[name]) for params in question.params})))
+    for name in first:
+        choices = sorted({str(params[name]) for params in question.params})
+        space.add(Categorical(name, choices, default=str(first[name])))
     n_blocks, replay = question.values.shape[1], Replay(question)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -4,157 +4,157 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import benchmarks.replay as replays
-from benchmarks.racing import RECORDING, Found, app, extract_recording, in_random_order, regret_at, sampled_search
 from benchmarks.replay import (
-    Recorded,
+    RECORDING,
+    Grid,
+    RaceReplay,
     Replay,
-    as_one_level,
-    by_level,
+    best_configuration,
+    best_setting,
     load,
-    mean_regret,
-    n_epochs,
-    replay,
-    round_the_levels,
+    record,
 )
+from benchmarks.searchers import OURS, app, by_optuna, by_smac, ours, regret_at, searchers, until_within
 from search.common.commandline import exit_code
-from search.tuning.racing import should_stop
+from search.common.errors import InputError
+from search.tuning.racing import Race
 
-PRUNERS = ("race", "asha", "none")
-N_FOLDS, N_EPOCHS = 3, 4
+LEVELS, N_FOLDS, N_EPOCHS = ("a", "b", "c"), 3, 4
+PARAMS = tuple({"norm": norm, "lr": lr} for norm, lr in product(("batch", "none"), (0.1, 0.2, 0.3)))
 
 
-def recording(seed=0, levels=("a", "b", "c")):
-    """A grid of six points per level; quality is a matter of the point, the level and noise."""
+def grid(seed=0):
+    """A grid whose quality is a matter of the setting, the level and noise."""
     rng = np.random.default_rng(seed)
-    trials = []
-    for level, (norm, lr) in product(levels, product(("batch", "none"), (0.1, 0.2, 0.3))):
-        quality = 0.9 - rng.uniform(0, 0.1) - 0.2 * (norm == "none") - 0.3 * (lr == 0.3)
-        values = quality * np.linspace(0.5, 1, N_EPOCHS) + rng.normal(0, 0.02, (N_FOLDS, N_EPOCHS))
-        value = float(values[:, -1].mean() + rng.normal(0, 0.002))
-        trials.append(Recorded(level, {"norm": norm, "lr": lr}, values.tolist(), value))
-    return trials
+    quality = np.array([0.9 - 0.2 * (p["norm"] == "none") - 0.5 * p["lr"] for p in PARAMS])
+    cells = quality + rng.normal(0, 0.01, (len(LEVELS), len(PARAMS)))
+    noise = rng.normal(0, 0.02, (len(LEVELS), len(PARAMS), N_FOLDS, N_EPOCHS))
+    values = cells[..., None, None] * np.linspace(0.5, 1, N_EPOCHS) + noise
+    return Grid(LEVELS, PARAMS, values, values[..., -1].mean(axis=2))
 
 
-@pytest.mark.parametrize("one", [False, True])
-@pytest.mark.parametrize("pruner", PRUNERS)
+def questions(seed=0):
+    made, rng = grid(seed), np.random.default_rng(seed)
+    return [best_setting(made, 1, rng), best_setting(made, N_FOLDS, rng), best_configuration(made, rng)]
+
+
 @pytest.mark.parametrize("seed", range(3))
-def test_pruners_spend_less_and_every_level_chooses_from_its_own(seed, pruner, one):
-    trials = as_one_level(recording(seed)) if one else recording(seed)
-    done = replay(in_random_order(trials, seed), pruner)
-    assert done.best.keys() == by_level(trials).keys()
-    for level, of_level in by_level(trials).items():
-        assert done.best[level] in {trial.value for trial in of_level}
-    if pruner == "none":
-        assert done.epochs == n_epochs(trials) == 18 * N_FOLDS * N_EPOCHS
-        assert mean_regret(trials, done.best) == 0
-    else:
-        assert done.epochs < n_epochs(trials)
-        assert mean_regret(trials, done.best) >= 0
+def test_questions_hold_every_score_once_and_judge_by_all_folds(seed):
+    made = grid(seed)
+    one, whole, configuration = questions(seed)
+    assert one.values.shape == (6, 3, N_EPOCHS)
+    for question in (whole, configuration):
+        assert sorted(question.values.ravel()) == sorted(made.values.ravel())
+    assert np.array_equal(one.truth, made.pooled.mean(axis=0))
+    for n, params in enumerate(configuration.params):
+        level = LEVELS.index(params["level"])
+        setting = PARAMS.index({"norm": params["norm"], "lr": params["lr"]})
+        assert configuration.truth[n] == made.pooled[level, setting]
 
 
-@pytest.mark.parametrize("pruner", PRUNERS)
-def test_the_cost_is_the_epochs_shown(pruner, monkeypatch):
-    shown = []
-
-    def watched(pruner, progress, *, level, others, n_epochs):
-        shown.append(sum(map(len, progress.values)))
-        assert progress not in level
-        assert all(other.complete for other in others)
-        return should_stop(pruner, progress, level=level, others=others, n_epochs=n_epochs)
-
-    monkeypatch.setattr(replays, "should_stop", watched)
-    done = Replay(pruner)
-    for trial in in_random_order(recording(), 1):
-        shown.clear()
-        before = done.epochs
-        outcome = done.run(trial)
-        # The last epoch of all is not asked about.
-        assert shown == list(range(1, outcome.epochs + 1 - outcome.complete))
-        assert done.epochs - before == outcome.epochs
-
-
-def test_a_level_is_protected_from_others_when_its_last_trial_comes():
-    good, bad = (
-        [Recorded(level, {"lr": lr}, [[value] * N_EPOCHS] * N_FOLDS, value) for lr in (0.1, 0.2)]
-        for level, value in (("good", 0.9), ("bad", 0.2))
-    )
-    done = Replay("race")
-    assert done.run(good[0]).complete
-    assert not done.run(bad[0]).complete
-    assert done.run(bad[1], last=True).complete
-    assert not done.run(bad[1], last=True).complete
-    assert done.best == {"good": 0.9, "bad": 0.2}
-
-
-def test_levels_take_turns():
-    trials = recording()
-    order = round_the_levels(trials)
-    assert [trial.level for trial in order] == ["a", "b", "c"] * 6
-    assert by_level(order) == by_level(trials)
-    uneven = round_the_levels([trials[0], trials[1], trials[6]])
-    assert uneven == [trials[0], trials[6], trials[1]]
-
-
-@pytest.mark.parametrize("one", [False, True])
-@pytest.mark.parametrize("sampler", ["random", "tpe"])
-@pytest.mark.parametrize("pruner", ["none", "race"])
-def test_a_sampled_search_spends_no_more_than_the_grid(sampler, pruner, one):
-    trials = as_one_level(recording()) if one else recording()
-    found = sampled_search(trials, sampler, pruner, seed=1)
-    epochs = [state.epochs for state in found]
+@pytest.mark.parametrize("name", [name for name in searchers(smac=False)])
+@pytest.mark.parametrize("index", range(3))
+def test_every_searcher_spends_no_more_than_the_grid_and_answers_the_question(name, index):
+    question = questions()[index]
+    searcher = searchers(smac=False)[name]
+    replay = searcher(question, 1)
+    epochs = [epochs for epochs, _ in replay.trace]
     assert epochs == sorted(epochs)
-    assert 0 < epochs[-1] <= n_epochs(trials)
-    assert found == sampled_search(trials, sampler, pruner, seed=1)
-    regrets = [regret_at(trials, found, share) for share in (0.1, 0.3, 0.5, 1)]
-    assert regrets == sorted(regrets, reverse=True)
-    assert regrets[-1] >= 0
+    assert 0 < replay.epochs <= question.values.size
+    assert replay.trace == searcher(question, 1).trace
+    assert 0 <= regret_at(replay, 1.0) <= 100 * np.ptp(question.truth)
 
 
-def test_regret_at_a_share_counts_what_was_complete_by_then():
-    trials = [Recorded("a", {"lr": lr}, [[value]], value) for lr, value in ((1, 0.5), (2, 0.7), (3, 0.8))]
-    found = [Found(1, {"a": 0.7}), Found(2, {"a": 0.7}), Found(3, {"a": 0.8})]
-    assert [round(regret_at(trials, found, share), 6) for share in (0.1, 0.4, 0.9, 1.0)] == [30, 10, 10, 0]
+@pytest.mark.parametrize("seed", range(5))
+def test_without_racing_everything_is_trained_and_the_best_mean_is_chosen(seed):
+    question = questions(seed)[1]
+    replay = ours(question, seed, sampler="random", pruner="none", kept=2)
+    assert replay.epochs == question.values.size
+    assert replay.trace[-1][1] == question.values[..., -1].mean(axis=1).argmax()
+    raced = ours(question, seed, sampler="random", pruner="race", kept=2)
+    assert raced.epochs < replay.epochs
+    assert raced.trace[0][1] == replay.trace[0][1]  # the same order of candidates
 
 
-def write_study(folder, trials):
-    """The tables of a study of these trials, the first of which failed."""
-    rows = [
-        {"phase": phase, "number": number, "level": trial.level, "fold": fold, "epoch": epoch}
-        | {"val_balanced_accuracy": value, "val_loss": 1.0}
-        for phase in ("search", "compare")
-        for number, trial in enumerate(trials)
-        for fold, values in enumerate(trial.values)
-        for epoch, value in enumerate(values)
-    ]
+def test_a_race_costs_the_epochs_up_to_the_stop():
+    question = questions()[1]
+    replay = Replay(question)
+    race = RaceReplay(replay, Race(pruner="race", n_blocks=9, kept=1, n_levels=3))
+    best, worst = question.truth.argmax(), question.truth.argmin()
+    assert race.run(best)
+    assert replay.epochs == 9 * N_EPOCHS
+    assert not race.run(worst)
+    assert 0 < replay.epochs - 9 * N_EPOCHS < 9 * N_EPOCHS
+    assert race.whole == [best]
+
+
+def test_a_block_costs_its_epochs_once():
+    replay = Replay(questions()[0])
+    assert [replay.train(0, 1), replay.epochs] == [replay.train(0, 1), N_EPOCHS]
+
+
+def test_regret_counts_what_was_chosen_by_then():
+    replay = Replay(questions()[0])
+    best, worst = int(replay.question.truth.argmax()), int(replay.question.truth.argmin())
+    n = replay.question.n_epochs
+    replay.trace = [(n // 10, worst), (n // 2, best)]
+    span = 100 * np.ptp(replay.question.truth)
+    assert [regret_at(replay, share) for share in (0.05, 0.2, 0.5, 1.0)] == pytest.approx([span, span, 0, 0])
+    assert until_within(replay) == (n // 2) / n
+    replay.trace.append((n, worst))
+    assert until_within(replay) == 1.0
+
+
+@pytest.mark.parametrize("model", [False, True])
+def test_smac_begins_where_the_others_do(model):
+    pytest.importorskip("smac")
+    for seed in range(4):
+        question = questions()[0]
+        first = by_optuna(question, seed, sampler="random", pruner="wilcoxon").trace[0][1]
+        assert by_smac(question, seed, model=model).trace[0][1] == first
+
+
+def write_study(folder, made):
+    """The tables of a study of a grid, whose first trial failed."""
+    rows, trials = [], [{"number": 0, "level": "a", "value": None, "state": "FAIL"}]
+    for level, setting in product(range(len(LEVELS)), range(len(PARAMS))):
+        number = len(trials)
+        place = {"number": number, "level": LEVELS[level]}
+        rows += [
+            {**place, "phase": phase, "fold": fold, "epoch": epoch + 1, "val_balanced_accuracy": value}
+            for phase in ("search", "compare")
+            for fold, values in enumerate(made.values[level, setting])
+            for epoch, value in enumerate(values)
+        ]
+        params = {f"params_{name}": value for name, value in PARAMS[setting].items()}
+        trials.append({**place, "value": made.pooled[level, setting], "state": "COMPLETE", **params})
     pd.DataFrame(rows).to_parquet(folder / "epochs.parquet")
-    pd.DataFrame(
-        {"number": number, "level": trial.level, "value": trial.value, "state": "COMPLETE" if number else "FAIL"}
-        | {f"params_{name}": value for name, value in trial.params.items()}
-        for number, trial in enumerate(trials)
-    ).to_parquet(folder / "trials.parquet")
-    return folder
+    pd.DataFrame(trials).to_parquet(folder / "trials.parquet")
 
 
 def test_a_recording_of_a_study_holds_its_complete_trials_and_is_replayed(tmp_path, capsys):
-    trials, file = recording(levels=("a", "b")), tmp_path / "recording.parquet"
-    extract_recording(write_study(tmp_path, [trials[0], *trials])).to_parquet(file)
+    made, file = grid(), tmp_path / "recording.parquet"
+    write_study(tmp_path, made)
+    record(tmp_path).to_parquet(file)
     loaded = load(file)
-    assert [(trial.level, trial.params) for trial in loaded] == [(t.level, t.params) for t in trials]
-    for trial, original in zip(loaded, trials, strict=True):
-        np.testing.assert_allclose(trial.values, original.values, rtol=1e-6)
-        assert trial.value == pytest.approx(original.value, rel=1e-6)
-    assert exit_code(app, ["--recording", str(file), "--orders", "2", "--seeds", "2"]) == 0
+    assert (set(loaded.levels), len(loaded.params)) == (set(LEVELS), len(PARAMS))
+    for setting, params in enumerate(loaded.params):
+        original = PARAMS.index(params)
+        np.testing.assert_allclose(loaded.values[:, setting], made.values[:, original], rtol=1e-6)
+        np.testing.assert_allclose(loaded.pooled[:, setting], made.pooled[:, original], rtol=1e-6)
+    assert exit_code(app, ["--recording", str(file), "--seeds", "2", "--without-smac"]) == 0
     printed = capsys.readouterr().out
-    for word in ("race", "asha", "random", "tpe", "each level", "one search"):
-        assert word in printed
+    assert all(word in printed for word in (OURS, "Wilcoxon", "Hyperband"))
 
 
-def test_the_recorded_grid_is_small_and_can_be_read():
+def test_the_recorded_grid_is_small_and_whole():
     assert RECORDING.stat().st_size < 300_000
-    assert len(by_level(load(RECORDING))) == 8
+    assert load().values.shape == (8, 12, 5, 10)
 
 
-def test_a_missing_recording_is_named(tmp_path, capsys):
-    assert exit_code(app, ["--recording", str(tmp_path / "none.parquet")]) == 2
-    assert "none.parquet" in capsys.readouterr().err
+def test_what_is_no_recording_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"none\.parquet"):
+        load(tmp_path / "none.parquet")
+    pd.read_parquet(RECORDING).iloc[1:].to_parquet(tmp_path / "part.parquet")
+    with pytest.raises(InputError, match=r"part\.parquet"):
+        load(tmp_path / "part.parquet")
