@@ -25,6 +25,8 @@ from search.analysis.measures import Floats
 CONFIDENCE = 0.95
 DRAWS, SEED = 20_000, 0
 LEAST_DF = 4.0
+# Differences smaller than this part of the largest score are rounding.
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +118,9 @@ def estimate(scores: Scores, contrasts: Floats) -> Estimates:
     # The levels' deviations from their mean show how folds scatter, whatever is asked about.
     deviations = np.eye(n_levels) - 1 / n_levels
     m = len(contrasts)
-    every_run = np.einsum("ml,rln->rmn", np.vstack([contrasts, deviations]), scores.values)
+    every_run = _without_rounding(
+        np.einsum("ml,rln->rmn", np.vstack([contrasts, deviations]), scores.values), scores
+    )
     mean = every_run.mean(0)
     images = classes.deviations(mean)
     # Around the mean over runs, so that what a level does in every fold is no scatter.
@@ -181,7 +185,7 @@ def heterogeneity(scores: Scores, contrasts: Floats, settings: NDArray[np.int64]
     classes = _Classes(scores.labels, balanced=scores.balanced)
     every_run = np.einsum("ml,rln->rmn", contrasts, scores.values)
     by_setting = np.stack([every_run[settings == number].mean(0) for number in numbers])
-    differences = (by_setting - by_setting.mean(0)).reshape(-1, every_run.shape[-1])
+    differences = _without_rounding(by_setting - by_setting.mean(0), scores).reshape(-1, every_run.shape[-1])
     images = classes.deviations(differences)
     # All of this scatter is of runs, so all of it is larger than images explain.
     phi = estimate(scores, contrasts).phi
@@ -242,6 +246,11 @@ class _Classes:
         """Each image's weighted deviation from its class's mean."""
         deviations: Floats = (values - self.means(values)) * self.correction * self.weights
         return deviations
+
+
+def _without_rounding(differences: Floats, scores: Scores) -> Floats:
+    """Zero where levels score the same: a third of three equal scores, thrice, may miss them by a last digit."""
+    return np.where(np.abs(differences) > ROUNDING * np.abs(scores.values).max(), differences, 0.0)
 
 
 def _small_sample(n: NDArray[np.int64] | int) -> Floats:
