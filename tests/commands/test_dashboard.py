@@ -20,7 +20,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 PROGRAMS = Path(sys.executable).parent
 
 
-def test_optunas_dashboard_serves_the_searches_of_all_levels(finished):
+def test_optunas_dashboard_serves_the_search_of_settings(finished):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -30,7 +30,7 @@ def test_optunas_dashboard_serves_the_searches_of_all_levels(finished):
             answer = json.loads(get_once_served(f"http://127.0.0.1:{port}/api/studies"))
         finally:
             served.terminate()
-    assert {each["study_name"] for each in answer["study_summaries"]} == {"level none", "level 1"}
+    assert {each["study_name"] for each in answer["study_summaries"]} == {"settings"}
 
 
 def get_once_served(address):

@@ -50,7 +50,7 @@ def test_every_setting_is_tried_at_every_level(finished):
     assert trials.query("params_norm == 'group'")["params_dropout"].isna().all()
     assert (trials["setting"] == trials["number"] // 2).all()
     parameters = trials.filter(like="params_").astype(str)
-    assert (parameters.groupby(trials["setting"]).nunique() == 1).all(axis=None)
+    assert (parameters.groupby(trials["setting"]).nunique(dropna=False) == 1).all(axis=None)
 
 
 def test_folds_of_a_phase_partition_the_same_images(finished):

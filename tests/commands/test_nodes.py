@@ -38,7 +38,7 @@ def test_trials_share_the_gpus_and_those_of_a_lost_node_move_to_another(nodes, c
         *("--search-folds", 2, "--pruner", "none", "--gpus-per-trial", "auto", "--address", nodes.address),
         *("--output", tmp_path, "--name", folder.name),
     )
-    wait_until(lambda: n_searched(folder) == 2, run)
+    wait_until(lambda: n_searched(folder) >= 2, run)
     long.unlink()
     nodes.go_on()
     printed, errors = run.communicate(timeout=PATIENCE_S)
