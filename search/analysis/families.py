@@ -12,6 +12,8 @@ import numpy as np
 
 from search.analysis.measures import Floats
 
+SEPARATOR = " × "  # of the effects in the name of an interaction
+
 
 class Kind(StrEnum):
     """A kind of contrast; values as in the effects table."""
@@ -75,7 +77,7 @@ def interactions(levels: Sequence[str], effects: Mapping[str, Sequence[str]]) ->
                 weights = sum(sign * cell / cell.sum() for sign, cell in zip(signs, cells, strict=True))
                 found.append(
                     Contrast(
-                        name=" × ".join(names), kind=Kind.INTERACTION, level=None, weights=np.asarray(weights)
+                        name=SEPARATOR.join(names), kind=Kind.INTERACTION, level=None, weights=np.asarray(weights)
                     )
                 )
     return found

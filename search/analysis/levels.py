@@ -88,9 +88,8 @@ def analyse(
     contrasts = main_family(levels, question.reference, question.effects, also)
     families = [_judged(gathered, contrasts, measure, question) for measure in measures] if contrasts else []
     crossed = _padded(interactions(levels, question.effects), len(gathered.levels))
-    rows = [row for family in families for row in family.rows()]
-    for measure in measures if crossed else ():
-        rows += _judged(gathered, crossed, measure, question).rows()
+    dependent = [_judged(gathered, crossed, measure, question) for measure in measures] if crossed else []
+    rows = [row for family in (*families, *dependent) for row in family.rows()]
     rows += by_setting(gathered, contrasts, measures[0]) if contrasts else []
     rows += _paper_rows(predictions, levels, gathered.runs[0], question)
     recommendation = None
@@ -98,9 +97,9 @@ def analyse(
         recommendation = recommend(
             gathered,
             families[0],
+            dependent[0] if dependent else None,
             families[1:],
             levels=levels,
-            reference=question.reference,
             effects=question.effects,
             best=best[0],
             macs={level: macs[level, best[1]] for level in levels},

@@ -6,9 +6,9 @@ from typing import Literal
 
 import numpy as np
 
-from search.analysis.comparison import Judged
+from search.analysis.comparison import Judged, Row
 from search.analysis.contrasts import estimate
-from search.analysis.families import Kind, all_pairs
+from search.analysis.families import SEPARATOR, Kind, all_pairs
 from search.analysis.gathering import Gathered
 from search.analysis.outcome import Outcome, outcome
 
@@ -63,10 +63,10 @@ class Recommendation:
 def recommend(
     gathered: Gathered,
     main: Judged,
+    crossed: Judged | None,
     others: Sequence[Judged],
     *,
     levels: Sequence[str],
-    reference: str,
     effects: Mapping[str, Sequence[str]],
     best: str,
     macs: Mapping[str, float],
@@ -75,18 +75,23 @@ def recommend(
 
     Args:
         main: the family that decides.
-        others: the same contrasts by other measures.
+        crossed: the interactions of its effects; None if there are none.
+        others: the same contrasts as `main`, by other measures.
         levels: of the factor that were compared.
         effects: name -> levels that have it.
         best: the level with the best estimate.
         macs: cost of each level.
     """
-    beaten = _beaten(main, levels, reference, effects)
-    rivals = sorted((level for level in levels if level not in beaten), key=lambda level: macs[level]) or [best]
-    bound, to = _loses_at_most(gathered, main, rivals[0], rivals)
+    beaten, gains = {}, _Gains(gathered, main, levels)
+    if main.adjusted is not None:
+        beaten = _beaten_by_effects(main, crossed, gains, effects) | gains.beaten(main.adjusted.critical)
+    rivals = sorted((level for level in levels if level not in beaten), key=lambda level: macs[level])
+    bound, to = None, None
+    if main.adjusted is not None and len(rivals) > 1:
+        bound, to = max((gains.at_most(rivals[0], rival, main.adjusted.critical), rival) for rival in rivals[1:])
     return Recommendation(
         level=rivals[0],
-        beaten=beaten,
+        beaten={level: beaten[level] for level in levels if level in beaten},
         rivals=rivals,
         best=best,
         loses_at_most=bound,
@@ -96,42 +101,80 @@ def recommend(
     )
 
 
-def _beaten(
-    main: Judged, levels: Sequence[str], reference: str, effects: Mapping[str, Sequence[str]]
+class _Gains:
+    """What every level gains over every other one.
+
+    The family's critical value serves for all of these pairs, although only those with the reference belong to the
+    family. The best level is missed only if one of its own differences to the others is, and these are as many as
+    the pairs of the family (Hsu, Annals of Statistics 12 (1984), multiple comparisons with the best).
+    """
+
+    def __init__(self, gathered: Gathered, main: Judged, levels: Sequence[str]) -> None:
+        found = estimate(gathered.scores(main.measure), all_pairs(gathered.levels))
+        places = [gathered.levels.index(level) for level in levels]
+        # From every other level's advantage over a level, as rows of the other, to rows of the level.
+        self._estimate, self._se = (
+            values.reshape(len(gathered.levels), -1).T[np.ix_(places, places)]
+            for values in (found.estimate, found.se)
+        )
+        self.levels = levels
+
+    def gains(self, level: str, other: str) -> bool:
+        """Whether the other level came out better."""
+        return bool(self._estimate[self._place(level, other)] > 0)
+
+    def at_most(self, level: str, other: str, critical: float) -> float:
+        """What the other level gains at most."""
+        place = self._place(level, other)
+        return float(self._estimate[place] + critical * self._se[place])
+
+    def beaten(self, critical: float) -> dict[str, str]:
+        """The levels that another one is shown to be better than, and the one that is so by most."""
+        low = self._estimate - critical * self._se
+        return {
+            level: self.levels[int(row.argmax())]
+            for level, row in zip(self.levels, low, strict=True)
+            if row.max() > 0
+        }
+
+    def _place(self, level: str, other: str) -> tuple[int, int]:
+        return self.levels.index(level), self.levels.index(other)
+
+
+def _beaten_by_effects(
+    main: Judged, crossed: Judged | None, gains: _Gains, effects: Mapping[str, Sequence[str]]
 ) -> dict[str, str]:
-    """The levels that a contrast shows to be worse than others, and by what."""
+    """The levels that an effect shows to be worse than others, and by what.
+
+    An effect is an average. It speaks of a level only if no interaction is shown to change it, and if the level
+    that differs in nothing else came out better too.
+    """
+    rows = [] if crossed is None else crossed.rows()
+    interacting = {name for row in rows if _is_shown(row) for name in row["contrast"].split(SEPARATOR)}
     beaten: dict[str, str] = {}
     for row in main.rows():
-        shown, name = row.get("outcome"), row["contrast"]
-        if shown not in (Outcome.BETTER, Outcome.WORSE):
+        name = row["contrast"]
+        if row["kind"] != Kind.EFFECT or not _is_shown(row) or name in interacting:
             continue
-        better = shown == Outcome.BETTER
-        if row["kind"] == Kind.EFFECT:
-            having = effects[name]
-            worse = [level for level in levels if (level in having) != better]
-            beaten |= {level: f"{name} is {shown}" for level in worse if level not in beaten}
-        elif row["level"] in levels:
-            loser, rival = (reference, row["level"]) if better else (row["level"], reference)
-            beaten[loser] = rival
+        worse = [level for level in gains.levels if (level in effects[name]) == (row["outcome"] == Outcome.WORSE)]
+        for level in worse:
+            partner = _partner(level, name, effects, gains.levels)
+            if partner is not None and gains.gains(level, partner):
+                beaten.setdefault(level, f"{name} is {row['outcome']}")
     return beaten
 
 
-def _loses_at_most(
-    gathered: Gathered, main: Judged, level: str, rivals: Sequence[str]
-) -> tuple[float | None, str | None]:
-    """The largest upper bound on what a rival gains, with the family's critical value."""
-    others = [other for other in rivals if other != level]
-    if main.adjusted is None or not others:
-        return None, None
-    names = list(gathered.levels)
-    pairs = all_pairs(names).reshape(len(names), len(names), -1)
-    found = estimate(
-        gathered.scores(main.measure),
-        np.array([pairs[names.index(other), names.index(level)] for other in others]),
+def _is_shown(row: Row) -> bool:
+    return row.get("outcome") in (Outcome.BETTER, Outcome.WORSE)
+
+
+def _partner(level: str, name: str, effects: Mapping[str, Sequence[str]], levels: Sequence[str]) -> str | None:
+    """The level that differs in one effect only; None if there is none."""
+    wanted = {effect: (level in having) != (effect == name) for effect, having in effects.items()}
+    found = (
+        other for other in levels if {effect: other in having for effect, having in effects.items()} == wanted
     )
-    high = found.estimate + main.adjusted.critical * found.se
-    largest = int(high.argmax())
-    return float(high[largest]), others[largest]
+    return next(found, None)
 
 
 def _next_steps(gathered: Gathered, main: Judged, others: Sequence[Judged]) -> list[Step]:

@@ -247,10 +247,8 @@ def _headline(results: Results, advice: Recommendation | None, main: Sequence[Fi
     name = level_name(factor, advice.level)
     if not advice.is_judged:
         return f"No answer yet; {name} is the cheapest of {len(advice.rivals)} {levels}."
-    if len(advice.rivals) == 1 and any(_is_effect(what) for what in advice.beaten.values()):
-        headline = f"Use {name}: effects or differences rule out all other {levels}."
-    elif len(advice.rivals) == 1:
-        headline = f"Use {name}: all other {levels} are shown to be worse."
+    if len(advice.rivals) == 1:
+        headline = f"Use {name}: all other {levels} are ruled out."
     else:
         headline = (
             f"Use {name}: of the {len(advice.rivals)} {levels} that nothing is shown to beat, it is the cheapest."
@@ -339,9 +337,8 @@ def _warnings(results: Results, advice: Recommendation | None, main: Sequence[Fi
         yield f"The data are too few to judge any difference: {_lacking(results)}."
     if advice is not None and advice.best in advice.beaten:
         yield (
-            f"{capitalised(level_name(description.factor, advice.best))} has the best estimate, although "
-            f"{reason_words(description.factor, advice.beaten[advice.best])}. An average need not hold for every "
-            "level: look at the interactions before you rule it out."
+            f"{capitalised(level_name(description.factor, advice.best))} has the best estimate at one setting, "
+            f"but over all settings {reason_words(description.factor, advice.beaten[advice.best])}."
         )
     for finding in main:
         if finding.level == CONTROL_LEVEL and finding.outcome in (Outcome.BETTER, Outcome.WORSE):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from search.analysis.comparison import judge
-from search.analysis.families import main_family
+from search.analysis.families import interactions, main_family
 from search.analysis.gathering import Gathered
 from search.analysis.measures import MEASURES
 from search.analysis.outcome import Outcome
@@ -13,6 +13,7 @@ from search.analysis.recommendation import recommend
 LEVELS = ("none", "1", "2", "1+2")
 EFFECTS = {"one": ("1", "1+2"), "two": ("2", "1+2")}
 FAMILY = main_family(LEVELS, "none", EFFECTS)
+CROSSED = interactions(LEVELS, EFFECTS)
 MACS = dict(zip(LEVELS, (10.0, 30.0, 20.0, 40.0), strict=True))
 
 
@@ -43,9 +44,9 @@ def advise(gathered, margin=0.01):
     advice = recommend(
         gathered,
         families[0],
+        judge(gathered, CROSSED, MEASURES["accuracy"], margin),
         families[1:],
         levels=LEVELS,
-        reference="none",
         effects=EFFECTS,
         best=best,
         macs=MACS,
@@ -83,6 +84,31 @@ def test_pairs_and_the_bound_use_one_interval():
     assert advice.level == "none"
     assert advice.loses_at_most == pytest.approx(max(highs.values()))
     assert highs[advice.loses_to] == max(highs.values())
+
+
+def test_the_level_that_came_out_best_is_never_ruled_out():
+    for seed in range(20):
+        for errors in CASES:
+            advice, _, means = advise(make_gathered(errors, seed=seed, n_images=300))
+            assert LEVELS[int(means.argmax())] in advice.rivals
+
+
+def test_an_average_rules_out_no_level_that_is_an_exception_to_it():
+    """`two` is worse on average by far, but helps where `one` is present."""
+    errors = {"none": 0.05, "1": 0.12, "2": 0.4, "1+2": 0.06}
+    advice, main, _ = advise(make_gathered(errors, n_images=3000))
+    assert {row["contrast"]: row["outcome"] for row in main.rows()}["two"] == Outcome.WORSE
+    assert "1+2" in advice.rivals
+    assert set(advice.beaten.values()) <= set(LEVELS)
+
+
+def test_an_effect_rules_out_levels_that_no_single_comparison_does():
+    """Half a point at each of two levels is found before either of them is, where effects add up."""
+    errors = {"none": 0.10, "1": 0.10, "2": 0.12, "1+2": 0.12}
+    found = [advise(make_gathered(errors, seed=seed, n_images=1200))[0].beaten for seed in range(10)]
+    reasons = [what for beaten in found for what in beaten.values()]
+    assert "two is worse" in reasons
+    assert all(level in {"2", "1+2"} for beaten in found for level in beaten)
 
 
 def test_more_images_tighten_the_bound_and_settle_what_they_were_said_to():

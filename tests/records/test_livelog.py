@@ -254,7 +254,7 @@ def test_another_log_is_refused(value):
 
 @pytest.mark.ray
 def test_a_log_has_what_the_tables_have_once_each(kind, request):
-    """One study was undisturbed; the other was interrupted, and lost workers. A setting may be dropped untrained."""
+    """One study was undisturbed; the other was interrupted, and lost workers. Settings may be dropped."""
     study = request.getfixturevalue({"mlflow": "finished", "tensorboard": "interrupted"}[kind])
     assert "--log-to" not in study.printed
     runs = READ[kind](study.folder)

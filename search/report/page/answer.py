@@ -7,7 +7,7 @@ import pandas as pd
 
 from search.analysis.recommendation import Recommendation
 from search.analysis.statistics import wilson
-from search.analysis.verdict import Verdict, capitalised, level_name, metric_words, p_phrase
+from search.analysis.verdict import Verdict, level_name, metric_words, p_phrase
 from search.records.results import Results
 from search.report.format import large, metric_name, milliseconds, missing, overall, setting_name, times
 from search.report.page.caveats import FEW_IMAGES
@@ -150,10 +150,6 @@ def _loss(results: Results, advice: Recommendation) -> Stake:
             text=f"of {metric}, to {to}, at the upper end of the 95 % interval.",
             line=_line(0.0, bound, None, results.description.arguments.margin, f"from 0 to {bound:.1f} points"),
         )
-    if advice.best in advice.beaten:
-        best = capitalised(level_name(factor, advice.best))
-        text = f"{best} has the best estimate: only an average over levels speaks against it."
-        return Stake(title=title, big="not bounded", text=text)
     if advice.beaten:
         return Stake(title=title, big="nothing", text=f"of {metric}: every other level is ruled out.")
     return Stake(title=title, big="unknown", text="The data are too few to judge any difference.")
