@@ -63,7 +63,7 @@ def test_what_it_may_lose_is_the_bound_of_the_recommendation(studies, verdicts, 
 
 
 def test_what_has_no_bound_has_no_line(studies, verdicts):
-    for kind, words in (("few", "unknown"), ("reference", "nothing"), ("settled", "nothing")):
+    for kind, words in (("few", "unknown"), ("reference", "nothing")):
         stake = answer(studies[kind], verdicts[kind]).stake
         assert (stake.big, stake.line) == (words, None)
     assert "2+3 has the best estimate" in answer(studies["settled"], verdicts["settled"]).stake.text
