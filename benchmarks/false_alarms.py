@@ -15,7 +15,6 @@ differ by their seeds, and err and disagree about as often as the networks of a 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
@@ -28,7 +27,6 @@ from search.analysis.comparison import Judged, judge
 from search.analysis.families import main_family
 from search.analysis.gathering import Gathered
 from search.analysis.measures import MEASURES
-from search.analysis.outcome import Outcome
 from search.analysis.statistics import wilson
 from search.common.commandline import make_app, run_app
 from search.common.console import make_console
@@ -40,7 +38,9 @@ CLASS_SHARES = np.array([24, 58, 432, 96, 1128]) / 1738
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "brier", "log_loss")
 EFFECTS = {e.name: e.levels for e in effects_of_parts(PLACEMENTS, {s: f"stage {s}" for s in "123"})}
 FAMILY = main_family(PLACEMENTS, "none", EFFECTS)
-MARGIN = 0.01
+MARGIN, ALPHA = 0.01, 0.05
+PAIR, STAGE = "1+2+3 − none", "stage 2"
+LOOKS = (2, 4)
 GROUP_SIZE, GROUP_SD = 8, 0.5
 Floats = NDArray[np.float64]
 Fit = Callable[[np.random.Generator, Floats, NDArray[np.int64], Floats], Floats]
@@ -53,12 +53,14 @@ class Kind:
     """A kind of classifier, and the features that it sees.
 
     Attributes:
+        name: for a person.
         fit: (random, features, labels, other features) -> probabilities of the others; shapes (n_levels, n,
             n_features), (n,), (n_levels, n_others, n_features), (n_levels, n_others, n_classes).
         signal: distance of the class means, in standard deviations of a feature.
         own: whether each classifier has features of its own besides the shared ones.
     """
 
+    name: str
     fit: Fit
     signal: float
     own: bool
@@ -127,8 +129,8 @@ def fit_networks(
 
 
 KINDS = {
-    "means": Kind(fit_class_means, signal=2.0, own=True),
-    "networks": Kind(fit_networks, signal=3.2, own=False),
+    "means": Kind("class means", fit_class_means, signal=2.0, own=True),
+    "networks": Kind("networks", fit_networks, signal=3.2, own=False),
 }
 
 
@@ -163,15 +165,10 @@ def judged(study: Gathered, metric: str, looks: Sequence[int] | None = None) -> 
     return judge(study, FAMILY, MEASURES[metric], MARGIN, looks or (len(study.runs),))
 
 
-def finds(study: Gathered, metric: str, contrast: str) -> bool:
-    """Whether a study finds a contrast."""
-    rows = {row["contrast"]: row for row in judged(study, metric).rows()}
-    return bool(rows[contrast]["p"] < 0.05)
-
-
-def alarms(study: Gathered, metric: str) -> bool:
-    """Whether a study finds anything at all."""
-    return any(row["p"] < 0.05 for row in judged(study, metric).rows())
+def finds(study: Gathered, metric: str, contrast: str | None = None, looks: Sequence[int] | None = None) -> bool:
+    """Whether a study finds a contrast, or anything at all."""
+    rows = judged(study, metric, looks).rows()
+    return any(row["p"] < ALPHA for row in rows if contrast in (None, row["contrast"]))
 
 
 def with_gain(setup: Setup, levels: Sequence[str], points: float, n_pilots: int) -> Setup:
@@ -205,20 +202,25 @@ def main(
     runs: Annotated[tuple[int, ...], Parameter(help="Numbers of runs.")] = (1, 2),
     grouped: Annotated[bool, Parameter(help="Images come in groups, as of patients.")] = False,
     power: Annotated[
-        bool, Parameter(help="Measure power as well, on 1738 images, ten folds and two runs.")
+        bool, Parameter(help="Measure power and looks as well, on 1738 images and ten folds.")
     ] = True,
 ) -> None:
     """Simulate studies, and print how often they raise a false alarm and what they find."""
     console, kind = make_console(), KINDS[classifier]
-    table = Table(title=f"Any false alarm in a family of {len(FAMILY)}, % of {studies} studies ({classifier})")
+    table = Table(title=f"Any false alarm in a family of {len(FAMILY)}, % of {studies} studies ({kind.name})")
     for column in ("images", "folds", "runs", *METRICS):
         table.add_column(column, justify="right")
     for n_images in images:
         for n_folds in folds:
             for n_runs in runs:
                 setup = Setup(kind=kind, n_images=n_images, n_folds=n_folds, n_runs=n_runs, grouped=grouped)
-                found = _count(setup, studies, [partial(alarms, metric=metric) for metric in METRICS])
-                table.add_row(*map(str, (n_images, n_folds, n_runs)), *(_share(n, studies) for n in found))
+                found = np.zeros(len(METRICS), dtype=int)
+                for seed in range(studies):
+                    study = simulate(setup, seed)
+                    found += [finds(study, metric) for metric in METRICS]
+                table.add_row(
+                    *map(str, (n_images, n_folds, n_runs)), *(_share(n, studies) for n in found.tolist())
+                )
     console.print(table)
     if power:
         console.print(_power(kind, studies))
@@ -226,47 +228,47 @@ def main(
 
 
 def _power(kind: Kind, studies: int) -> Table:
-    """How often a true difference is found."""
-    table = Table(title=f"Found, % of {studies} studies of 1738 images on ten folds")
-    for column in ("what is better", "by accuracy, points", "runs", *METRICS):
+    """How often a true difference is found, and how large it is by each metric."""
+    table = Table(title=f"Found, % of {studies} studies of 1738 images on ten folds ({kind.name})")
+    for column in ("what is better", "runs", *METRICS):
         table.add_column(column, justify="right")
-    questions = {"1+2+3 − none": (("1+2+3",), 1.0), "stage 2": (EFFECTS["stage 2"], 0.5)}
-    for contrast, (levels, points) in questions.items():
+    for contrast, (levels, points) in {PAIR: (("1+2+3",), 1.0), STAGE: (EFFECTS[STAGE], 0.5)}.items():
         setup = with_gain(Setup(kind=kind), levels, points, n_pilots=30)
         for n_runs in (1, 2):
-            asked = replace(setup, n_runs=n_runs)
-            found = _count(asked, studies, [partial(finds, metric=m, contrast=contrast) for m in METRICS])
-            table.add_row(contrast, f"{points}", str(n_runs), *(_share(n, studies) for n in found))
+            found, sizes = np.zeros(len(METRICS), dtype=int), np.zeros(len(METRICS))
+            for seed in range(studies):
+                study = simulate(replace(setup, n_runs=n_runs), seed)
+                for place, metric in enumerate(METRICS):
+                    (row,) = (row for row in judged(study, metric).rows() if row["contrast"] == contrast)
+                    found[place] += row["p"] < ALPHA
+                    sizes[place] += 100 * row["estimate"] / studies
+            table.add_row(contrast, str(n_runs), *(_share(n, studies) for n in found.tolist()))
+        table.add_row("its size, points", "", *(f"{size:.2f}" for size in sizes))
     return table
 
 
 def _looks(kind: Kind, studies: int) -> Table:
-    """One run, four runs, or up to four with a look after each, for a pair better by 1 point of accuracy."""
-    setup = with_gain(Setup(kind=kind, n_runs=4), ("1+2+3",), 1.0, n_pilots=30)
-    found, runs = np.zeros((studies, 3), bool), np.full(studies, 4)
-    for seed in range(studies):
-        study = simulate(setup, seed)
-        parts = [study.of_runs(np.arange(n)) for n in (1, 2, 3, 4)]
-        found[seed, 0] = finds(parts[0], "accuracy", "1+2+3 − none")
-        found[seed, 1] = finds(parts[3], "accuracy", "1+2+3 − none")
-        for n, part in enumerate(parts, start=1):
-            rows = {row["contrast"]: row for row in judged(part, "accuracy", (1, 2, 3, 4)).rows()}
-            if rows["1+2+3 − none"]["outcome"] in (Outcome.BETTER, Outcome.WORSE):
-                found[seed, 2], runs[seed] = True, n
-                break
-    table = Table(title=f"One point of accuracy of a pair, % of {studies} studies")
-    for column in ("one run", "four runs", "a look after each of four", "runs on average"):
+    """All runs at once, or a look after every two: what is found by accuracy, and after how many runs."""
+    table = Table(title=f"Found by accuracy, % of {studies} studies of 1738 images on ten folds ({kind.name})")
+    for column in ("truth", f"{LOOKS[0]} runs", f"{LOOKS[-1]} runs", f"looks after {LOOKS}", "runs on average"):
         table.add_column(column, justify="right")
-    table.add_row(*(_share(int(n), studies) for n in found.sum(0)), f"{runs.mean():.1f}")
+    equal = Setup(kind=kind, n_runs=LOOKS[-1])
+    truths = {
+        "all equal (any alarm)": (equal, None),
+        f"{PAIR} is 1 point": (with_gain(equal, ("1+2+3",), 1.0, 30), PAIR),
+    }
+    for truth, (setup, contrast) in truths.items():
+        found, runs = np.zeros((studies, 3), dtype=bool), np.full(studies, LOOKS[-1])
+        for seed in range(studies):
+            study = simulate(setup, seed)
+            parts = [study.of_runs(np.arange(n)) for n in LOOKS]
+            found[seed, :2] = [finds(part, "accuracy", contrast) for part in (parts[0], study)]
+            for part, n in zip(parts, LOOKS, strict=True):
+                if finds(part, "accuracy", contrast, LOOKS):
+                    found[seed, 2], runs[seed] = True, n
+                    break
+        table.add_row(truth, *(_share(n, studies) for n in found.sum(0).tolist()), f"{runs.mean():.1f}")
     return table
-
-
-def _count(setup: Setup, studies: int, questions: Sequence[Callable[[Gathered], bool]]) -> list[int]:
-    counts = np.zeros(len(questions), dtype=int)
-    for seed in range(studies):
-        study = simulate(setup, seed)
-        counts += [question(study) for question in questions]
-    return counts.tolist()
 
 
 def _features(
