@@ -203,7 +203,7 @@ def main(
     grouped: Annotated[bool, Parameter(help="Images come in groups, as of patients.")] = False,
     power: Annotated[
         bool, Parameter(help="Measure power and looks as well, on 1738 images and ten folds.")
-    ] = True,
+    ] = False,
 ) -> None:
     """Simulate studies, and print how often they raise a false alarm and what they find."""
     console, kind = make_console(), KINDS[classifier]
