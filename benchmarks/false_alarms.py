@@ -197,9 +197,9 @@ def main(
     *,
     studies: Annotated[int, Parameter(help="Simulated studies of each kind.")] = 300,
     classifier: Annotated[Literal["means", "networks"], Parameter(help="Kind of classifier.")] = "means",
-    images: Annotated[tuple[int, ...], Parameter(help="Numbers of images.")] = (300, 1738),
-    folds: Annotated[tuple[int, ...], Parameter(help="Numbers of folds.")] = (10,),
-    runs: Annotated[tuple[int, ...], Parameter(help="Numbers of runs.")] = (1, 2),
+    images: Annotated[tuple[int, ...], Parameter(consume_multiple=True, help="Numbers of images.")] = (300, 1738),
+    folds: Annotated[tuple[int, ...], Parameter(consume_multiple=True, help="Numbers of folds.")] = (10,),
+    runs: Annotated[tuple[int, ...], Parameter(consume_multiple=True, help="Numbers of runs.")] = (1, 2),
     grouped: Annotated[bool, Parameter(help="Images come in groups, as of patients.")] = False,
     power: Annotated[
         bool, Parameter(help="Measure power and looks as well, on 1738 images and ten folds.")
