@@ -160,16 +160,16 @@ def tuned(study: Study) -> tuple[NDArray[np.int64], float]:
     return np.array(kept), 12.0
 
 
-def crossed(study: Study, n: int, n_kept: int = 2, *, spread: bool = False) -> tuple[NDArray[np.int64], float]:
+def crossed(study: Study, n: int, n_kept: int = 2, *, turns: bool = True) -> tuple[NDArray[np.int64], float]:
     """Settings tried at every level on one fold of five, and raced; all levels keep the best by their mean.
 
     Args:
-        spread: levels take turns with the folds, instead of sharing one.
+        turns: levels take turns with the folds, as in the search, instead of sharing one.
     """
     world, rng = study.world, study.rng
     n_levels, settings = len(world.levels), study.draw(n)
     n_folds = world.curves.shape[2]
-    fold_of = np.arange(n_levels) % n_folds if spread else np.zeros(n_levels, dtype=int)
+    fold_of = np.arange(n_levels) % n_folds if turns else np.zeros(n_levels, dtype=int)
     scores = world.scores(rng, n_folds, n_folds)[np.arange(n_levels), :, fold_of]
     order, shapes = rng.permutation(n_levels), rng.integers(n_folds, size=scores.shape)
     race = Race(pruner="race", n_blocks=n_levels, kept=n_kept, n_levels=n_levels)
@@ -200,8 +200,8 @@ DESIGNS: dict[str, Design] = {
     "each level tuned: 2 common + 2 own settings on 3 folds, the best on 10": tuned,
     "crossed: 8 settings on 1 fold, the best 2 by their mean on 10 each": lambda study: crossed(study, 8),
     "crossed: 12 settings on 1 fold, the same": lambda study: crossed(study, 12),
-    "crossed: 8 settings on 1 fold, levels taking turns": lambda study: crossed(study, 8, spread=True),
-    "crossed: 12 settings on 1 fold, levels taking turns": lambda study: crossed(study, 12, spread=True),
+    "8 settings, all levels on the same fold": lambda study: crossed(study, 8, turns=False),
+    "12 settings, all levels on the same fold": lambda study: crossed(study, 12, turns=False),
     "8 settings on 1 fold, each level's own best 2 on 10 each": lambda study: own_best(study, 8),
 }
 

@@ -111,10 +111,14 @@ class Question:
 
 
 def best_setting(grid: Grid, n_folds: int, rng: np.random.Generator) -> Question:
-    """Which setting is best on average over the levels? Its blocks are levels and some of the folds, at random."""
-    n_levels = len(grid.levels)
-    folds = rng.permutation(grid.values.shape[2])[:n_folds]
-    order = [(level, fold) for fold in folds for level in rng.permutation(n_levels)]
+    """Which setting is best on average over the levels?
+
+    Its blocks are levels and some of the folds, in random order; levels take turns with the folds.
+    """
+    n_levels, folds = len(grid.levels), rng.permutation(grid.values.shape[2])
+    order = [
+        (level, folds[(level + nth) % len(folds)]) for nth in range(n_folds) for level in rng.permutation(n_levels)
+    ]
     values = np.stack([grid.values[level, :, fold] for level, fold in order], axis=1)
     return Question(grid.params, values, grid.pooled.mean(axis=0), n_levels, grid.values.size)
 

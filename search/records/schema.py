@@ -72,7 +72,11 @@ COLUMNS: dict[str, tuple[pa.DataType, str, str]] = {
     "data": (pa.string(), "data set of training and scoring", ""),
     "repeat": (pa.int64(), "number of the partition into folds, from 0", ""),
     "seed": (pa.int64(), "seed of weights, batches and augmentation", ""),
-    "fold": (pa.int64(), "number of the fold, from 0", ""),
+    "fold": (
+        pa.int64(),
+        "number of the fold, from 0; in the search, of the trial's own folds: levels take turns with them",
+        "",
+    ),
     "trial_id": (pa.string(), "name of the trial in Ray", ""),
     "state": (pa.string(), "COMPLETE, PRUNED (stopped early) or FAIL", ""),
     "value": (

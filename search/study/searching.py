@@ -7,13 +7,13 @@ from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from search.analysis.selection import collapses, kept_settings, pareto_front
 from search.common.errors import StudyFailedError
 from search.common.files import replace_file
 from search.common.metrics import Metrics
+from search.data.splits import Split
 from search.records.arguments import METRICS
 from search.records.observers import Training
 from search.records.schema import KEY_COLUMNS, TABLES, Key, Phase
@@ -38,15 +38,23 @@ def search(study: Study) -> None:
 
 
 class Search:
-    """The search of one study: its trials, and how they are recorded."""
+    """The search of one study: its trials, and how they are recorded.
+
+    Attributes:
+        splits: search folds of each level. Levels that share settings take turns with the folds of a partition, so
+            that a setting's mean over levels is of many images, even where each level trains on one fold.
+    """
 
     def __init__(self, study: Study) -> None:
         self._study = study
         plan, arguments = study.plan, study.arguments
         partition = search_partition(plan.search_folds, shared=plan.shares_settings)
         splits = study.partition(study.source, study.development, "search", partition)
-        self._splits = splits[: plan.search_folds]
-        self._n_train = float(np.mean([len(split.train) for split in self._splits]))
+        self.splits = {
+            level: in_turn(splits, place)[: plan.search_folds]
+            for group in study.space.groups
+            for place, level in enumerate(group)
+        }
         self._running: dict[int, Training] = {}
         self._best: dict[str, Any] | None = None
         budget_s = arguments.time_budget_s
@@ -87,7 +95,7 @@ class Search:
         images = study.shared[study.source.source]
         try:
             run_search(
-                self.trials, self, images=images, splits=self._splits, seed=study.seed, cluster=study.cluster
+                self.trials, self, images=images, splits=self.splits, seed=study.seed, cluster=study.cluster
             )
         except OSError as error:  # of Optuna's journal: errors of the study's other files name the file themselves
             raise StudyFailedError(f"{study.folder.optuna_journal}: {error.strerror or error}") from error
@@ -161,7 +169,7 @@ class Search:
     def _on_end(self, ended: EndedTrial) -> None:
         study, trial = self._study, ended.trial
         training = self._running.pop(trial.number, None) or self._training(trial)
-        row = trial_row(ended, self._n_train, len(study.source.classes))
+        row = trial_row(ended, _mean_size(self.splits[trial.level]), len(study.source.classes))
         study.ledger.add_row("trials", asdict(training.key), row)
         study.recorder.end(training, ended.state, ended.value)
         study.reporter.credit(training.cost - trial.epochs * training.epoch_cost)
@@ -234,16 +242,27 @@ class Search:
 
     def _training(self, trial: OpenTrial) -> Training:
         """A trial for the recorder."""
-        configuration = sized(trial.configuration, self._study.source)
+        configuration, splits = sized(trial.configuration, self._study.source), self.splits[trial.level]
         return Training(
             key=self._key(trial.number),
             title=trial.title,
             params=trial.params,
-            n_train=round(self._n_train),
+            n_train=round(_mean_size(splits)),
             epochs=trial.configuration.training.epochs,
-            validation=tuple(split.val for split in self._splits),
-            cost=sum(training_cost(configuration, len(split.train), len(split.val)) for split in self._splits),
+            validation=tuple(split.val for split in splits),
+            cost=sum(training_cost(configuration, len(split.train), len(split.val)) for split in splits),
         )
+
+
+def in_turn(splits: Sequence[Split], place: int) -> tuple[Split, ...]:
+    """The folds of a partition, beginning with another one for each place."""
+    first = place % len(splits)
+    return (*splits[first:], *splits[:first])
+
+
+def _mean_size(splits: Sequence[Split]) -> float:
+    """Training images per fold."""
+    return fmean(len(split.train) for split in splits)
 
 
 def trial_row(ended: EndedTrial, n_train: float, n_classes: int) -> dict[str, Any]:

@@ -119,8 +119,7 @@ def run_trial(
     """Train a configuration on its folds, one after another in the given order, and yield after every epoch.
 
     Args:
-        seed: of the study; every trial draws the same weights and batches for a fold, so that trials differ only
-            by their configuration.
+        seed: of the study; every trial draws the same weights and batches for its nth fold.
         checkpoint: of the same trial; the epochs before it are not yielded again.
     Raises:
         DivergedError: a loss or an output is not finite.

@@ -5,7 +5,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,7 +61,7 @@ def run_search(
     record: Record,
     *,
     images: Any,
-    splits: Sequence[Split],
+    splits: Mapping[str, Sequence[Split]],
     seed: int,
     cluster: Cluster,
 ) -> None:
@@ -69,7 +69,7 @@ def run_search(
 
     Args:
         images: reference to `Images` in Ray's object store; Tune hands its workers the images themselves.
-        splits: search folds, the same for every trial.
+        splits: search folds of each level.
         seed: of the study.
     """
     for name, value in _SETTINGS.items():
@@ -79,7 +79,7 @@ def run_search(
         tune.with_parameters(
             TrialWorker,
             images=images,
-            splits=tuple(splits),
+            splits={level: tuple(own) for level, own in splits.items()},
             seed=seed,
             n_threads=cluster.cpus_per_trial,
             gpu_share=cluster.gpus_per_trial,
@@ -154,7 +154,7 @@ class TrialWorker(tune.Trainable):
         self,
         config: dict[str, Any],
         images: Images,
-        splits: tuple[Split, ...],
+        splits: Mapping[str, tuple[Split, ...]],
         seed: int,
         n_threads: int,
         gpu_share: float,
@@ -173,7 +173,7 @@ class TrialWorker(tune.Trainable):
         self._title = new_config["title"]
         task = TrialTask(
             configuration=new_config["configuration"],
-            splits=self._splits,
+            splits=self._splits[new_config["level"]],
             seed=self._seed,
             trace=new_config["trace"],
         )
@@ -248,6 +248,7 @@ class _TrialSearcher(_DriverOnly, Searcher):
         return {
             "number": trial.number,
             "title": trial.title,
+            "level": trial.level,
             "configuration": trial.configuration,
             "saved": Saved(driver.record.begin(trial)),
             "trace": driver.wants_trace and trial.number == self._traced,

@@ -159,8 +159,6 @@ class SimulatedSearch:
         )  # fmt: skip
         self.search = Search(self.study)
         self.trials = self.search.trials
-        n_folds = max(5, self.folds) if self.space.shares_settings else self.folds
-        self.splits = self.study.partition(source, self.study.development, "search", n_folds)[: self.folds]
 
     def kill(self):
         """End the process; only what is on disk stays."""
@@ -173,7 +171,9 @@ class SimulatedSearch:
             saved = self.search.begin(trial)
             folds, epochs = (0, 0) if saved is None else Checkpoint.from_bytes(saved).position
             assert trial.epochs == folds * EPOCHS + epochs
-            self.running[trial.number] = islice(steps_of(trial.configuration, self.splits), trial.epochs, None)
+            self.running[trial.number] = islice(
+                steps_of(trial.configuration, self.search.splits[trial.level]), trial.epochs, None
+            )
             self.given.append(trial.number)
         return trial
 

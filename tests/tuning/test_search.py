@@ -94,6 +94,22 @@ def test_blocks_visit_every_level_before_a_second_fold(make_search, n_levels, se
         assert {(level, fold) for level in levels} == set(blocks[fold * n_levels : (fold + 1) * n_levels])
 
 
+@pytest.mark.parametrize(
+    ("settings", "folds"), [("shared", 1), ("shared", 2), ("shared", 5), ("own", 2), ("own", 5)]
+)
+def test_levels_of_a_shared_setting_take_turns_with_the_folds(make_search, settings, folds):
+    search = make_search("a", space=make_space(settings=settings), folds=folds)
+    own = {level: [tuple(split.val) for split in splits] for level, splits in search.search.splits.items()}
+    assert {len(set(validated)) for validated in own.values()} == {folds}
+    different = {validated for splits in own.values() for validated in splits}
+    images = [image for validated in different for image in validated]
+    assert len(images) == len(set(images))  # they are folds of one partition
+    n_folds = 5 if settings == "shared" else folds
+    assert len(different) == min(n_folds, folds + len(LEVELS) - 1 if settings == "shared" else folds)
+    if settings == "own":  # each level is raced by itself, on the same folds as the others
+        assert len({tuple(splits) for splits in own.values()}) == 1
+
+
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_numbers_go_round_the_levels_and_random_draws_are_shared(make_search, settings):
     space = make_space(first_points=no_points, settings=settings)
