@@ -64,19 +64,26 @@ def power(
     of_runs = PERSISTENT + (1 - PERSISTENT) / n_runs + (PHI - 1) / n_runs
     variance = measure.inflation * of_runs * float(by_class.sum())
     weights = np.array([contrast.weights for contrast in contrasts])
-    reach = critical_value(weights, df, looks) + float(stats.t.ppf(POWER, df))
     # A pair has a squared weight of 2, and twice the variance of a level.
     errors = np.sqrt(variance * (weights**2).sum(1) / 2)
-    smallest = {kind: reach * errors[[c.kind == kind for c in contrasts]] for kind in (Kind.PAIR, Kind.EFFECT)}
-    effects = smallest[Kind.EFFECT]
+    found = smallest_found(critical_value(weights, df, looks) * errors, errors, df)
+    pairs, effects = (found[[c.kind == kind for c in contrasts]] for kind in (Kind.PAIR, Kind.EFFECT))
     return Power(
-        pair=float(np.median(smallest[Kind.PAIR]))
-        if len(smallest[Kind.PAIR])
-        else float(reach * np.sqrt(variance)),
+        pair=float(np.median(pairs)),
         effect=float(np.median(effects)) if len(effects) else None,
         weakest=int(by_class.argmax()),
         share=float(by_class.max() / by_class.sum()),
     )
+
+
+def smallest_found(half: Floats, se: Floats, df: float) -> Floats:
+    """What is found with probability POWER, after the comparison.
+
+    Args:
+        half: half the widths of simultaneous intervals.
+        se: standard errors, with their degrees of freedom.
+    """
+    return half + float(stats.t.ppf(POWER, df)) * se
 
 
 def disagreement(class_counts: NDArray[np.int64]) -> Floats:

@@ -14,6 +14,7 @@ from search.analysis.levels import PLAIN_LEVEL, Question, analyse, analyse_trans
 from search.analysis.luck import tuning_luck
 from search.analysis.measures import MEASURES
 from search.analysis.outcome import Outcome
+from search.analysis.power import POWER, smallest_found
 from search.analysis.recommendation import Recommendation, Step
 from search.records.results import Results
 from search.records.schema import Phase
@@ -49,6 +50,7 @@ class Finding:
     way: str | None
     estimate: float
     se: float
+    df: float
     low: float
     high: float
     p: float
@@ -220,7 +222,7 @@ def _recorded(results: Results) -> Recommendation | None:
 
 def _finding(row: Mapping[str, Any]) -> Finding:
     setting, shown = row.get("setting"), row.get("outcome")
-    numbers = ("estimate", "se", "low", "high", "p", "p_better", "p_equal", "p_worse")
+    numbers = ("estimate", "se", "df", "low", "high", "p", "p_better", "p_equal", "p_worse")
     return Finding(
         phase=row["phase"],
         metric=row["metric"],
@@ -274,6 +276,7 @@ def _reasons(results: Results, advice: Recommendation | None, main: Sequence[Fin
         yield f"Not recommended: {worse}, because {reason_words(factor, what)}."
     if advice.n_open and main:
         yield _next_steps(results, advice, main)
+        yield from _sensitivity(main)
     elif advice.loses_at_most is not None and main:
         yield "No effect and no difference is open."
 
@@ -329,6 +332,19 @@ def _next_steps(results: Results, advice: Recommendation, main: Sequence[Finding
         return f"{opened} No number of runs or images in reach settles the nearest of them."
     nearest = f"{opened} The nearest to being settled is {advice.next[0].contrast}"
     return f"{nearest}: if it stays as it is, {', or '.join(options)}."
+
+
+def _sensitivity(main: Sequence[Finding]) -> Iterator[str]:
+    """The smallest differences that this comparison finds, by its own errors."""
+    sizes = {}
+    for kind, words in ((Kind.PAIR, "between two levels"), (Kind.EFFECT, "of an effect")):
+        own = [f for f in main if f.kind == kind and f.outcome is not None]
+        found = [smallest_found(np.array((f.high - f.low) / 2), np.array(f.se), f.df) for f in own]
+        if found:
+            sizes[words] = own[0].text(float(np.median(found))).lstrip("+") + own[0].unit
+    if sizes:
+        listed = " and ".join(f"{size} {words}" for words, size in sizes.items())
+        yield f"A comparison as precise as this one finds {listed} with {100 * POWER:.0f} % chance."
 
 
 def _warnings(results: Results, advice: Recommendation | None, main: Sequence[Finding]) -> Iterator[str]:

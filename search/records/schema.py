@@ -150,7 +150,11 @@ COLUMNS: dict[str, tuple[pa.DataType, str, str]] = {
     ),
     "metric": (pa.string(), "what the contrast is of; losses are negated, so that positive is better", ""),
     "contrast": (pa.string(), "what is compared", ""),
-    "kind": (pa.string(), "effect, interaction, or pair (a level minus another)", ""),
+    "kind": (
+        pa.string(),
+        "effect, interaction, pair (a level minus another), or heterogeneity (between settings)",
+        "",
+    ),
     "estimate": (pa.float64(), "size of the contrast; positive is better", ""),
     "se": (pa.float64(), "its standard error", ""),
     "df": (pa.float64(), "degrees of freedom of the standard error", ""),

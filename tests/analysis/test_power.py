@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 
 from search.analysis.families import main_family
-from search.analysis.power import METRICS, power
+from search.analysis.power import METRICS, power, smallest_found
 
 LEVELS = ("none", "1", "2", "3", "1+2", "1+3", "2+3", "1+2+3")
 FAMILY = main_family(LEVELS, "none", {s: [level for level in LEVELS if s in level.split("+")] for s in "123"})
@@ -35,3 +36,11 @@ def test_what_a_study_measured_is_near_what_was_assumed():
 
 def test_without_effects_there_is_none():
     assert power(CELLS, "accuracy", FAMILY[3:], 2).effect is None
+
+
+@pytest.mark.parametrize("df", [4.0, 12.0, 200.0])
+def test_the_smallest_difference_is_found_in_four_studies_of_five(df):
+    rng, n, critical = np.random.default_rng(0), 40_000, 2.75
+    size = smallest_found(np.array(critical), np.array(1.0), df)
+    t = (size + rng.normal(size=n)) / np.sqrt(rng.chisquare(df, n) / df)
+    assert np.mean(np.abs(t) > critical) == pytest.approx(0.8, abs=0.05)

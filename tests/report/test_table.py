@@ -19,7 +19,7 @@ def finding(estimate=0.018, low=-0.054, high=0.09, metric="accuracy"):
         "setting": None,
         "way": None,
     }
-    constant |= {"se": 0.01, "p": 0.2, "p_better": 0.4, "p_equal": 0.4, "p_worse": 0.2, "n_runs": 2}
+    constant |= {"se": 0.01, "df": 20.0, "p": 0.2, "p_better": 0.4, "p_equal": 0.4, "p_worse": 0.2, "n_runs": 2}
     outcome = None if math.isnan(low) else Outcome.OPEN
     return Finding(**constant, metric=metric, estimate=estimate, low=low, high=high, outcome=outcome)
 
