@@ -303,13 +303,13 @@ def _costs(results: Results, advice: Recommendation) -> Iterator[str]:
         yield f"It also has the best estimate, and {shares} of {name}."
         return
     best = capitalised(level_name(factor, rival))
-    yield f"{best} has the best estimate; the recommended one {_shares(costs, advice.level, rival)} of it."
+    yield f"{best} has the best estimate; the recommended one {_shares(costs, advice.level, rival, whose='its')}."
 
 
-def _shares(costs: pd.DataFrame, level: str, rival: str) -> str:
-    text = f"needs {percent(costs['macs'][level] / costs['macs'][rival])} of the multiply-adds"
+def _shares(costs: pd.DataFrame, level: str, rival: str, *, whose: str = "the") -> str:
+    text = f"needs {percent(costs['macs'][level] / costs['macs'][rival])} of {whose} multiply-adds"
     latency = costs["latency_ms"][level] / costs["latency_ms"][rival]
-    return text if isnan(latency) else f"{text} and {percent(latency)} of the time per image"
+    return text if isnan(latency) else f"{text} and {percent(latency)} of {whose} time per image"
 
 
 def _next_steps(results: Results, advice: Recommendation, main: Sequence[Finding]) -> str:

@@ -52,7 +52,8 @@ def _print_effects(console: Console, results: Results, found: Verdict) -> None:
     if not found.main:
         return
     _print_family(console, f"Effects and differences: {metric_words(results.description.metric)}", found.main)
-    margin = f"within {results.description.arguments.margin:g} points"
+    size = results.description.arguments.margin
+    margin = f"within {size:g} point" + "s" * (size != 1)
     depends = found.depends_on_setting
     test = "" if pd.isna(depends) else f" Test of whether they depend on the setting: {p_phrase(depends)}."
     console.print(f"[dim]Intervals and p hold for all of them at once; same: {margin}.{test}[/dim]")
