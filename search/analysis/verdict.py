@@ -368,9 +368,10 @@ def _warnings(results: Results, advice: Recommendation | None, main: Sequence[Fi
             "guaranteed."
         )
     if description.factor is not None and not description.plan.shares_settings:
-        luck = tuning_luck(results.trials)
+        luck, n_trials = tuning_luck(results.trials), results.trials.groupby("level").size()
+        n = " to ".join(str(n) for n in dict.fromkeys((n_trials.min(), n_trials.max())))
         size = "" if np.isnan(luck) else f", about {100 * luck:.1f} points (one standard deviation) here"
-        yield f"Every level was tuned by itself, so luck in tuning is part of every difference{size}."
+        yield f"Every level was tuned by itself in {n} trials, so luck is part of every difference{size}."
 
 
 def _lacking(results: Results) -> str:
