@@ -100,7 +100,8 @@ def test_prometheus_reads_what_the_tables_of_a_running_study_hold(live):
         """An epoch has as many images as a training; the two are exported a moment apart."""
         found, n_train = live.metrics(), table(live.folder, "folds")["n_train"]
         epochs_per_s, images_per_s = (found[f"wbc_search_{what}_per_second", ()] for what in ("epochs", "images"))
-        return epochs_per_s and n_train.min() <= images_per_s / epochs_per_s <= n_train.max()
+        rounding = 1e-6  # the quotient of two rates is not quite a whole number
+        return epochs_per_s and n_train.min() - rounding <= images_per_s / epochs_per_s <= n_train.max() + rounding
 
     assert live.wait_for(rates_agree)
 
