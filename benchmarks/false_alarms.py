@@ -24,9 +24,10 @@ from rich.table import Table
 from scipy.special import softmax
 
 from search.analysis.comparison import Judged, judge
-from search.analysis.families import main_family
+from search.analysis.families import interactions, main_family
 from search.analysis.gathering import Gathered
 from search.analysis.measures import MEASURES
+from search.analysis.recommendation import Recommendation, recommend
 from search.analysis.statistics import wilson
 from search.common.commandline import make_app, run_app
 from search.common.console import make_console
@@ -41,6 +42,7 @@ FAMILY = main_family(PLACEMENTS, "none", EFFECTS)
 MARGIN, ALPHA = 0.01, 0.05
 PAIR, STAGE = "1+2+3 − none", "stage 2"
 LOOKS = (2, 4)
+GAIN_SDS = (0.02, 0.05, 0.1)
 GROUP_SIZE, GROUP_SD = 8, 0.5
 Floats = NDArray[np.float64]
 Fit = Callable[[np.random.Generator, Floats, NDArray[np.int64], Floats], Floats]
@@ -225,6 +227,7 @@ def main(
     if power:
         console.print(_power(kind, studies))
         console.print(_looks(kind, studies))
+        console.print(_recommendations(kind, studies))
 
 
 def _power(kind: Kind, studies: int) -> Table:
@@ -269,6 +272,36 @@ def _looks(kind: Kind, studies: int) -> Table:
                     break
         table.add_row(truth, *(_share(n, studies) for n in found.sum(0).tolist()), f"{runs.mean():.1f}")
     return table
+
+
+def _recommendations(kind: Kind, studies: int) -> Table:
+    """How often the level that is truly best is ruled out, and how many are left, by accuracy."""
+    table = Table(title=f"Recommendations, {studies} studies of 1738 images on ten folds, two runs ({kind.name})")
+    for column in ("gains of levels", "their SD", "the best is ruled out, %", "levels left"):
+        table.add_column(column, justify="left" if column == "gains of levels" else "right")
+    stages = np.array([[level in having for having in EFFECTS.values()] for level in PLACEMENTS])
+    for truth, n_parts in (
+        ("one for each stage, added up", len(EFFECTS)),
+        ("one for each level", len(PLACEMENTS)),
+    ):
+        for spread in GAIN_SDS:
+            ruled_out, n_left = 0, 0
+            for seed in range(studies):
+                parts = spread * np.random.default_rng([17, seed]).normal(size=n_parts)
+                gains = 1 + (stages @ parts if n_parts == len(EFFECTS) else parts)
+                setup = Setup(kind=kind, n_runs=2, gains=tuple(zip(PLACEMENTS, gains.tolist(), strict=True)))
+                beaten = _recommended(simulate(setup, seed)).beaten
+                ruled_out += PLACEMENTS[int(gains.argmax())] in beaten
+                n_left += len(PLACEMENTS) - len(beaten)
+            table.add_row(truth, f"{spread}", _share(ruled_out, studies), f"{n_left / studies:.1f}")
+    return table
+
+
+def _recommended(study: Gathered) -> Recommendation:
+    main = judged(study, "accuracy")
+    crossed = judge(study, interactions(PLACEMENTS, EFFECTS), MEASURES["accuracy"], MARGIN, main.looks)
+    costs = dict.fromkeys(PLACEMENTS, 1.0)
+    return recommend(study, main, crossed, (), levels=PLACEMENTS, effects=EFFECTS, best="none", macs=costs)
 
 
 def _features(
