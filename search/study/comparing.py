@@ -7,8 +7,9 @@ Source of that idea: X. Bouthillier et al., Accounting for variance in machine l
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -90,8 +91,8 @@ def compare(study: Study) -> None:
     latency_of = {(c.level, c.setting): latency for c, latency in zip(everyone, latencies, strict=True)}
     budget_s = study.arguments.settling_budget_s
     deadline = float("inf") if budget_s is None else time.monotonic() + budget_s
-    for n_runs in plan.looks:
-        _train(study, everyone, settings, n_runs)
+    for n_before, n_runs in pairwise((0, *plan.looks)):
+        _train(study, everyone, settings, range(n_before, n_runs))
         analysis = _look(study, everyone, latency_of, n_runs)
         if analysis.settled or time.monotonic() > deadline:
             break
@@ -157,10 +158,10 @@ def _forget_other_runs(study: Study, settings: Sequence[int]) -> None:
             study.ledger.forget_all(phase=Phase.COMPARE, setting=setting, repeat=repeat)
 
 
-def _train(study: Study, everyone: Sequence[Candidate], settings: Sequence[int], n_runs: int) -> None:
-    """Train the first runs; the paper's networks take part in the first one."""
+def _train(study: Study, everyone: Sequence[Candidate], settings: Sequence[int], repeats: Iterable[int]) -> None:
+    """Train some of the runs; the paper's networks take part in the first one."""
     source, entries = study.source, []
-    for repeat in range(n_runs):
+    for repeat in repeats:
         setting = _setting_of(repeat, settings)
         taking_part = [c for c in everyone if c.setting == setting or (c.setting is None and repeat == 0)]
         networks = [candidate.network(Phase.COMPARE, source) for candidate in taking_part]
