@@ -205,7 +205,7 @@ def main(
     runs: Annotated[tuple[int, ...], Parameter(consume_multiple=True, help="Numbers of runs.")] = (1, 2),
     grouped: Annotated[bool, Parameter(help="Images come in groups, as of patients.")] = False,
     power: Annotated[
-        bool, Parameter(help="Measure power and looks as well, on 1738 images and ten folds.")
+        bool, Parameter(help="Measure power, looks and recommendations too, on 1738 images.")
     ] = False,
 ) -> None:
     """Simulate studies, and print how often they raise a false alarm and what they find."""

@@ -11,7 +11,8 @@ import pandas as pd
 
 from search.analysis.levels import PLAIN_LEVEL
 from search.analysis.statistics import wilson
-from search.analysis.verdict import Finding, Verdict, level_name, signed
+from search.analysis.verdict import Finding, Verdict
+from search.analysis.words import level_name, signed
 from search.records.description import Plan
 from search.records.results import Results, first_repeat
 from search.space import PAPER_LEVELS

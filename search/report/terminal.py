@@ -10,7 +10,8 @@ from rich.table import Table
 
 from search.analysis.collapse import collapsed_folds
 from search.analysis.outcome import Outcome
-from search.analysis.verdict import Finding, Verdict, level_name, metric_words, p_phrase, p_text, verdict
+from search.analysis.verdict import Finding, Verdict, verdict
+from search.analysis.words import level_name, metric_words, p_phrase, p_text
 from search.records.description import Description
 from search.records.results import Results, read_results
 from search.records.schema import Phase

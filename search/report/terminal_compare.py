@@ -20,7 +20,8 @@ from search.analysis.two_studies import (
     searched_levels,
     shared_repeats,
 )
-from search.analysis.verdict import p_text, verdict
+from search.analysis.verdict import verdict
+from search.analysis.words import p_text
 from search.common.console import duration
 from search.common.errors import InputError
 from search.records.results import Results, read_results

@@ -98,7 +98,7 @@ def _compared(plan: Plan) -> str:
 def _found(session: Session) -> str:
     """The smallest differences that the comparison is expected to find."""
     from search.analysis.power import POWER
-    from search.analysis.verdict import metric_words
+    from search.analysis.words import metric_words
 
     metric = session.arguments.metric
     texts = []
@@ -111,7 +111,7 @@ def _found(session: Session) -> str:
 
 def _weak_classes(session: Session) -> list[str]:
     """A warning if the metric depends on a class with few images."""
-    from search.analysis.verdict import metric_words
+    from search.analysis.words import metric_words
 
     metric, listing = session.arguments.metric, session.source.listing
     found, counts = _power(session, metric), _development_counts(session)

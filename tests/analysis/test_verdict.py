@@ -9,7 +9,8 @@ from written_study import REFERENCE_BEST, SETTLED, UNSETTLED, write_study
 
 from search.analysis.families import Kind
 from search.analysis.outcome import Outcome
-from search.analysis.verdict import ALPHA, level_name, p_text, signed, verdict
+from search.analysis.verdict import ALPHA, verdict
+from search.analysis.words import level_name, p_text, signed
 from search.records.results import read_results
 
 STUDIES = {

@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 from written_study import KINDS, write_study
 
-from search.analysis.verdict import p_text, verdict
+from search.analysis.verdict import verdict
+from search.analysis.words import p_text
 from search.common.errors import InputError
 from search.records.results import read_results
 from search.show import print_results

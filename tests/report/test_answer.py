@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from written_study import KINDS
 
-from search.analysis.verdict import level_name, verdict
+from search.analysis.verdict import verdict
+from search.analysis.words import level_name
 from search.records.schema import TABLES
 from search.report.page.answer import answer
 from search.report.page.tables import levels_table, why_table

@@ -9,7 +9,8 @@ from browser import chromium
 from tiny_study import PATIENCE_S
 from written_study import KINDS, write_study
 
-from search.analysis.verdict import p_text, verdict
+from search.analysis.verdict import verdict
+from search.analysis.words import p_text
 from search.records.results import first_repeat, read_results
 from search.report.format import settings_text
 from search.report.page.build import build_page

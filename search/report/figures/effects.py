@@ -11,7 +11,8 @@ from matplotlib.lines import Line2D
 
 from search.analysis.families import Kind
 from search.analysis.outcome import Outcome
-from search.analysis.verdict import Finding, p_phrase
+from search.analysis.verdict import Finding
+from search.analysis.words import p_phrase
 from search.report.figures.intervals import ROW_INCHES, as_rows
 from search.report.figures.style import BLUE, GREEN, SETTING_MARKERS, VERMILLION, new_figure, styled
 from search.report.format import metric_name

@@ -7,7 +7,8 @@ import pandas as pd
 
 from search.analysis.recommendation import Recommendation
 from search.analysis.statistics import wilson
-from search.analysis.verdict import Verdict, level_name, metric_words, p_phrase
+from search.analysis.verdict import Verdict
+from search.analysis.words import level_name, metric_words, p_phrase
 from search.records.results import Results
 from search.report.format import large, metric_name, milliseconds, missing, overall, setting_name, times
 from search.report.page.caveats import FEW_IMAGES

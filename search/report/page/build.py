@@ -10,7 +10,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from search.analysis.paper import beside_paper
-from search.analysis.verdict import ALPHA, Finding, Verdict, level_name, metric_words, p_phrase
+from search.analysis.verdict import ALPHA, Finding, Verdict
+from search.analysis.words import level_name, metric_words, p_phrase
 from search.records.results import Results, first_repeat
 from search.report.format import day, metric_name, settings_text
 from search.report.page.answer import answer

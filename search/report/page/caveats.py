@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from search.analysis.collapse import collapsed_folds
 from search.analysis.outcome import Outcome
 from search.analysis.selection import collapses
-from search.analysis.verdict import Verdict, metric_words
+from search.analysis.verdict import Verdict
+from search.analysis.words import metric_words
 from search.data.splits import TEST_SHARE
 from search.records.description import Description
 from search.records.results import Results

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from search.analysis.verdict import Finding, p_text
+from search.analysis.verdict import Finding
+from search.analysis.words import p_text
 from search.report.format import NOTHING, missing, number_text, parameter_text
 
 
