@@ -62,8 +62,9 @@ class StudyGauges:
     def begin(self, training: Training) -> None:
         """Count a training as running."""
         if not self._running:
-            self._rates.begin(time.monotonic())
+            self._set_at = -math.inf  # many trainings take less than a second
         self._running[training.key] = training
+        self.tick()
 
     def epoch(self, training: Training, fold: int, epoch: EpochScore) -> None:
         """Set the score after an epoch."""
@@ -123,19 +124,19 @@ class StudyGauges:
 
 
 class Rates:
-    """Epochs and images per second over the last minute, or over twice the longest epoch that ended in it."""
+    """Epochs and images per second over the last minute, or over twice the longest epoch that ended in it.
+
+    A pause that is shorter counts as time in which nothing was trained; after a longer one, time starts anew.
+    """
 
     def __init__(self) -> None:
         self._done: deque[tuple[float, float, int]] = deque()
         self._began = 0.0
 
-    def begin(self, now: float) -> None:
-        """Training starts after a pause."""
-        self._done.clear()
-        self._began = now
-
     def add(self, now: float, took_s: float, n_images: int) -> None:
-        """Count an epoch."""
+        """Count an epoch that ended just now."""
+        if not self._done:
+            self._began = now - took_s
         self._done.append((now, took_s, n_images))
 
     def at(self, now: float) -> tuple[float, float]:

@@ -67,6 +67,16 @@ def test_a_trial_is_shown_while_it_runs(shown):
     assert shown()["wbc_search_epochs_per_second", ()] == shown()["wbc_search_images_per_second", ()] == 0
 
 
+def test_trainings_shorter_than_a_second_have_a_rate(shown, monkeypatch):
+    monkeypatch.setattr(gauges, "SET_EVERY_S", 1000.0)
+    mine = StudyGauges("mine", "accuracy", [])
+    for number in range(3):
+        mine.begin(trial(number))
+        assert (shown()["wbc_search_epochs_per_second", ()] > 0) == (number > 0)
+        mine.epoch(trial(number), 0, epoch(0.5))
+        mine.end(trial(number), "COMPLETE", 0.5)
+
+
 def test_best_is_of_complete_trials_of_all_runs(shown):
     rows = [
         {"level": "1", "state": "COMPLETE", "value": 0.6},
@@ -104,17 +114,17 @@ def test_nothing_is_left_of_a_study_that_ended(shown):
 
 def test_rates_are_of_the_window():
     rates = Rates()
-    rates.begin(0.0)
-    for second in range(10):
+    for second in range(1, 11):
         rates.add(second, 1.0, 100)
     assert rates.at(10.0) == (1.0, 100.0)
-    assert rates.at(9 + WINDOW_S)[0] == pytest.approx(1 / WINDOW_S)
-    assert rates.at(10 + WINDOW_S) == (0.0, 0.0)
+    assert rates.at(10 + WINDOW_S)[0] == pytest.approx(1 / WINDOW_S)
+    assert rates.at(11 + WINDOW_S) == (0.0, 0.0)
+    rates.add(12 + WINDOW_S, 1.0, 100)
+    assert rates.at(12 + WINDOW_S) == (1.0, 100.0)
 
 
 def test_rates_of_long_epochs_span_two():
     rates = Rates()
-    rates.begin(0.0)
     rates.add(300.0, 300.0, 3000)
     assert rates.at(590.0) == pytest.approx((1 / 590, 3000 / 590))
 
