@@ -23,6 +23,7 @@ from cyclopts.validators import Number
 from rich.table import Table
 
 from benchmarks.gpu_measures import (
+    N_CLASSES,
     Shape,
     matrix_flops,
     memory_mb,
@@ -36,7 +37,7 @@ from search.common.commandline import make_app, run_app
 from search.common.console import duration, make_console
 from search.training.device import prepare_worker
 from wbcmodels.config import PLACEMENTS, ModelConfig
-from wbcmodels.cost import macs
+from wbcmodels.network import model_size
 
 FOLDS, EPOCHS = 10, 40
 SIDE_BY_SIDE, STACKED = (1, 2, 4, 8), (1, 5, 10)
@@ -66,7 +67,8 @@ def main(
     rows: list[dict[str, object]] = []
 
     def add(way: str, rate: float, placement: str = placement, **more: float) -> None:
-        flops = 6 * macs(ModelConfig(placement=placement, input_px=side, width=width)) * rate
+        network = ModelConfig(placement=placement, input_px=side, width=width)
+        flops = 6 * model_size(network, n_classes=N_CLASSES).macs * rate
         rows.append({"way": way, "placement": placement, "images_per_s": rate, "use": flops / peak, **more})
 
     add("tutorial", tutorial_rate(shape, device))

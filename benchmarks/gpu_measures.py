@@ -43,7 +43,7 @@ class Shape:
     @property
     def model(self) -> ModelConfig:
         """The network."""
-        return ModelConfig(placement=self.placement, input_px=self.side, width=self.width, n_classes=N_CLASSES)
+        return ModelConfig(placement=self.placement, input_px=self.side, width=self.width)
 
     @property
     def n_train(self) -> int:
@@ -86,7 +86,7 @@ def tutorial_rate(shape: Shape, device: Device) -> float:
 
 def plain_step_rate(shape: Shape, device: Device) -> float:
     """Rate of this project's step with its kernels launched one by one."""
-    with patch("search.training.fit.training_step", TrainingStep):
+    with patch("search.training.fit.training_step", lambda *given: TrainingStep(*given[:4])):
         return training_rates(shape, device)[0]
 
 
@@ -120,7 +120,7 @@ def side_by_side_rate(shape: Shape, n: int) -> float:
 
 def stacked_rate(shape: Shape, device: Device, n: int) -> float:
     """Total rate of n trainings of one architecture in one process, stacked along a leading dimension of n."""
-    models = [build(shape.model, seed).to(device.device).train() for seed in range(n)]
+    models = [build(shape.model, N_CLASSES, seed).to(device.device).train() for seed in range(n)]
     params, buffers = stack_module_state(models)
     # Batch norm under vmap accepts no mixed precision, so everything is in one precision here.
     precision = torch.bfloat16 if device.bf16 else torch.float32
@@ -151,7 +151,7 @@ def stacked_rate(shape: Shape, device: Device, n: int) -> float:
 def _training(shape: Shape, device: Device):  # type: ignore[no-untyped-def]  # a network, its epochs, the images
     pixels, labels = (tensor.to(device.device) for tensor in _cells(shape))
     config = TrainingConfig(epochs=3, lr=LR, batch_size=shape.batch_size)
-    model = on_device(build(shape.model, seed=0), device)
+    model = on_device(build(shape.model, N_CLASSES, seed=0), device)
     epochs = fit(
         model,
         SGD(model, config),

@@ -145,7 +145,7 @@ def tiny_space() -> Space:
 
 
 def _configure(suggest: Suggester, level: str, profile: Profile) -> Configuration:
-    model = ModelConfig(placement=level, input_px=SIDE, width=profile.width, n_classes=len(CLASSES))
+    model = ModelConfig(placement=level, input_px=SIDE, width=profile.width)
     lr = suggest.suggest_float("lr", *profile.lr, log=True)
     return Configuration(model=model, training=TrainingConfig(epochs=profile.epochs, lr=lr))
 

@@ -135,7 +135,7 @@ class InstantSearch:
         trial = self._trials.ask()
         if trial is None:
             return False
-        value = 1 - abs(np.log10(trial.configuration.training.lr) + 2) / 2 - trial.configuration.model.dropout / 10
+        value = 1 - abs(np.log10(trial.configuration.training.lr) + 2) / 2 - trial.params["dropout"] / 10
         training = _training(trial)
         for epoch in range(1, EPOCHS + 1):
             step = _step(epoch, float(value))

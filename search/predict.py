@@ -1,11 +1,13 @@
 """The command that classifies images with a study's winner: `python -m search.predict`."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from rich.markup import escape
+from rich.prompt import Confirm
 from rich.table import Table
 
 from search.common.commandline import make_app, run_app
@@ -14,13 +16,16 @@ from search.common.errors import InputError
 from search.common.files import write_atomically
 from search.data.decode import files_below, read_rgb, resize_square
 from search.records.schema import field_of
-from search.training.trainedmodel import load_model
+from search.training.rebuild import UntrustedCodeError
+from search.training.trainedmodel import TrainedModel, load_model
 
 app = make_app("search.predict")
 
 
 @app.default
-def main(study: Path, images: list[Path], /, *, output: Path | None = None, skip_bad: bool = False) -> None:
+def main(
+    study: Path, images: list[Path], /, *, output: Path | None = None, skip_bad: bool = False, trust: bool = False
+) -> None:
     """Print or write the predicted class of every image, and the probability of each class.
 
     Args:
@@ -28,9 +33,10 @@ def main(study: Path, images: list[Path], /, *, output: Path | None = None, skip
         images: Image files, or folders of them.
         output: Parquet file to write; by default a table is printed.
         skip_bad: Leave out images that cannot be read, and name them.
+        trust: Run the Python file in the study's folder that defines its network, without asking.
     """
     console = make_console()
-    model = load_model(study / "model")
+    model = _load(study / "model", trusted=trust)
     names, pixels = _read(_image_files(images), model.config.input_px, skip_bad=skip_bad)
     probabilities = model.predict(pixels)
     if output is not None:
@@ -38,6 +44,16 @@ def main(study: Path, images: list[Path], /, *, output: Path | None = None, skip
         console.print(f"{len(names)} images  {escape(str(output))}", soft_wrap=True)
     else:
         console.print(_table(names, model.classes, probabilities))
+
+
+def _load(folder: Path, *, trusted: bool) -> TrainedModel:
+    """The study's network; code that defines it runs only if the user agrees."""
+    try:
+        return load_model(folder, trusted=trusted)
+    except UntrustedCodeError as error:
+        if not sys.stdin.isatty() or not Confirm.ask(f"{escape(str(error))}. Run it?", default=False):
+            raise InputError(f"{error}; read it, and give --trust to run it") from None
+    return load_model(folder, trusted=True)
 
 
 def _image_files(paths: list[Path]) -> list[Path]:

@@ -87,7 +87,7 @@ def _show(path: Path) -> None:
 
     console = make_console()
     print_results(console, path)
-    command = [sys.executable, "-m", "search.report", str(path)]
+    command = [sys.executable, "-m", "search.report", str(path), "--trust"]  # its code has just run
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode == 0:
         console.print(f"[bold]report[/bold]  {escape(str(path / 'report.html'))}", soft_wrap=True)

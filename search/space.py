@@ -1,7 +1,7 @@
 """Spaces: the configurations that a study may try, and the factor that it compares.
 
 A space is a Python file that defines `SPACE = Space(...)`. Of this program it imports only this module and
-`wbcmodels.config`:
+configurations of `wbcmodels`; it may define a network of its own, see `wbcmodels.network.NetworkConfig`:
 
     from search.space import Configuration, Space, TrainingConfig
     from wbcmodels.config import ModelConfig
@@ -31,60 +31,124 @@ A space is a Python file that defines `SPACE = Space(...)`. Of this program it i
 `spaces/` holds complete ones; `python -m search.run --space FILE.py` runs a study of your own.
 """
 
+import hashlib
 import importlib.util
+import math
 import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast, get_args
 
 from search.common.errors import InputError
 from search.common.installation import SPACES
-from wbcmodels.config import ModelConfig
+from wbcmodels.network import NetworkConfig
 
-# Levels that every comparison adds to those of the space: the paper's networks at the paper's settings.
+# Levels that a comparison adds to those of the space: the paper's networks at the paper's settings.
 PAPER_LEVELS = ("paper_plain", "paper_wbcsnet2")
 # The level of a negative control: the reference once more, with seeds of its own.
 CONTROL_LEVEL = "control"
 ClassWeighting = Literal["none", "balanced"]
-Schedule = Literal["cosine", "constant"]
+Schedule = Literal["cosine", "constant", "one_cycle"]
+OptimizerName = Literal["sgd", "adamw", "muon"]
+Trained = Literal["whole", "head"]
 Params = dict[str, Any]
+_MODULE_PREFIX = "wbc_search_space_"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """How a network is trained: SGD with momentum on the cross-entropy.
+    """How a network is trained on the cross-entropy.
 
     Attributes:
         epochs: passes over the training images.
         lr: highest learning rate.
         batch_size: images per step, at most; the batches of an epoch differ by at most one image.
-        momentum, weight_decay: of SGD; the defaults are those of MATLAB's `sgdm`, which the paper used.
-        schedule: "cosine" warms up over a fifth of the steps and then falls to zero; "constant" keeps the rate.
+        optimizer: "sgd" with momentum; "adamw"; or "muon" for matrices and AdamW for the rest.
+        momentum: of SGD and Muon; with the default weight decay, that of MATLAB's `sgdm`, which the paper used.
+        weight_decay: of SGD as a part of the gradient, of the others decoupled from it.
+        schedule: "cosine" warms up over a fifth of the steps and then falls to zero; "one_cycle" warms up over
+            three tenths of them; "constant" keeps the rate.
         class_weighting: "balanced" weights a class in the loss by sqrt(n_images / (its images * classes present));
             "none" weights all images equally. Without the square root, more rare cells are found, but more
             common cells are taken for rare ones: on the 2172 cells of PBC (28 px, 10 epochs, placement 1, 4 of 10
             folds, one seed) accuracy is 0.940 and balanced accuracy 0.902, against 0.974 and 0.907 with the root,
             and 0.973 and 0.882 without weights.
+        label_smoothing: share of each label that is spread over all classes, at least 0 and below 1.
+        clip_norm: largest norm of all gradients together; None sets no limit.
+        ema_decay: the network is scored and saved with an exponential average of its weights, of which each step
+            keeps this share; None keeps no average.
+        trained: "head" trains the last layer only, on the features of pretrained weights.
+    Raises:
+        ValueError: a value that is not allowed; names the field and the value.
     """
 
     epochs: int
     lr: float
     batch_size: int = 32
+    optimizer: OptimizerName = "sgd"
     momentum: float = 0.9
     weight_decay: float = 1e-4
     schedule: Schedule = "cosine"
     class_weighting: ClassWeighting = "none"
+    label_smoothing: float = 0.0
+    clip_norm: float | None = None
+    ema_decay: float | None = None
+    trained: Trained = "whole"
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        choices = {
+            "optimizer": get_args(OptimizerName),
+            "schedule": get_args(Schedule),
+            "class_weighting": get_args(ClassWeighting),
+            "trained": get_args(Trained),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
+        for name in ("epochs", "batch_size"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, not {getattr(self, name)!r}")
+        for name in ("lr", "weight_decay"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
+        if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
+            raise ValueError(f"clip_norm must be above 0, not {self.clip_norm}")
+        for name in ("momentum", "label_smoothing", "ema_decay"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise ValueError(f"{name} must be at least 0 and below 1, not {value}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """A network and its training."""
+    """A network and its training.
 
-    model: ModelConfig
+    Raises:
+        TypeError: the network is described by something else than a `wbcmodels.network.NetworkConfig`.
+    """
+
+    model: NetworkConfig
     training: TrainingConfig
+
+    def __post_init__(self) -> None:
+        """Check what describes the network."""
+        kind = type(self.model)
+        parameters = getattr(kind, "__dataclass_params__", None)
+        if parameters is None or not parameters.frozen or not callable(getattr(self.model, "build", None)):
+            raise TypeError(
+                f"model must be a frozen dataclass with a method build(n_classes, seed), not {kind.__name__}"
+            )
+        if not isinstance(getattr(self.model, "input_px", None), int):
+            raise TypeError(f"{kind.__name__}.input_px must be a whole number of px")
+        hash(self.model)
+
+    def fields(self) -> dict[str, Any]:
+        """All fields of network and training, by name."""
+        return {**asdict(cast(Any, self.model)), **asdict(self.training)}
 
 
 class Suggester(Protocol):
@@ -222,6 +286,8 @@ class Space:
         effects: asked about besides the differences from the reference.
         first_points: (level, profile) -> parameters to try before all others; every point names all parameters
             that `configure` asks for at that level.
+        paper_networks: compare the paper's two networks as well, at the paper's settings, and set the paper's
+            figures beside the study's on its page. For a space that is not about the paper, False.
     """
 
     question: str
@@ -234,6 +300,12 @@ class Space:
     reference: str = "paper_plain"
     effects: tuple[Effect, ...] = ()
     first_points: Callable[[str, Profile], tuple[Params, ...]] = field(default=lambda level, profile: ())
+    paper_networks: bool = True
+
+    @property
+    def paper_levels(self) -> tuple[str, ...]:
+        """Levels that are compared beside those of the space."""
+        return PAPER_LEVELS if self.paper_networks else ()
 
     @property
     def shares_settings(self) -> bool:
@@ -312,7 +384,10 @@ def load_space(name_or_path: str) -> tuple[str, Space]:
             create its configurations; names the space and the reason.
     """
     path = space_file(name_or_path)
-    space = getattr(_import_file(path), "SPACE", None)
+    try:
+        space = getattr(import_file(path), "SPACE", None)
+    except Exception as error:
+        raise InputError(f"--space {path}: {type(error).__name__}: {error}") from error
     if not isinstance(space, Space):
         raise InputError(f"--space {name_or_path}: defines no SPACE = Space(...)")
     _check(name_or_path, space)
@@ -339,18 +414,22 @@ def _named_file(name: str) -> Path:
     return SPACES / f"{name}.py"
 
 
-def _import_file(path: Path) -> ModuleType:
-    name = f"wbc_search_space_{path.stem}"  # cannot shadow another module
+def is_space_module(name: str) -> bool:
+    """Whether a module of this name was imported from a space's file, and not from an installed package."""
+    return name.startswith(_MODULE_PREFIX)
+
+
+def import_file(path: Path) -> ModuleType:
+    """Import a space's file, or the copy of one; whatever it raises passes through."""
+    digest = hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:8]
+    name = f"{_MODULE_PREFIX}{digest}_{path.stem}"  # cannot shadow another module
     specification = importlib.util.spec_from_file_location(name, path)
     assert specification is not None
     assert specification.loader is not None  # true for every path that ends in .py
     module = importlib.util.module_from_spec(specification)
     # Dataclasses look up their module by name while its code runs.
     sys.modules[name] = module
-    try:
-        specification.loader.exec_module(module)
-    except Exception as error:
-        raise InputError(f"--space {path}: {type(error).__name__}: {error}") from error
+    specification.loader.exec_module(module)
     return module
 
 
@@ -359,8 +438,9 @@ def _check(name: str, space: Space) -> None:
         raise InputError(f"--space {name}: SPACE needs at least one level and one quick profile")
     if len(set(space.levels)) < len(space.levels):
         raise InputError(f"--space {name}: a level occurs twice in {', '.join(space.levels)}")
-    if space.reference not in (*space.levels, *PAPER_LEVELS):
-        raise InputError(f"--space {name}: the reference {space.reference} is none of {', '.join(space.levels)}")
+    known = (*space.levels, *space.paper_levels)
+    if space.reference not in known:
+        raise InputError(f"--space {name}: the reference {space.reference} is none of {', '.join(known)}")
     for effect in space.effects:
         unknown = [level for level in effect.levels if level not in space.levels]
         if unknown or not 0 < len(effect.levels) < len(space.levels):

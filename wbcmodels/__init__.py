@@ -1,4 +1,5 @@
-"""The WBCsNet family: small networks for blood cell images with a residual block at any subset of stages.
+"""Networks for blood cell images, as configurations that build them.
 
-`wbcmodels.config` and `wbcmodels.cost` are plain Python; only `wbcmodels.family` imports torch.
+`wbcmodels.network` says what a configuration offers. `wbcmodels.config` holds the WBCsNet family: small networks
+with a residual block at any subset of stages. Importing a configuration does not import torch.
 """

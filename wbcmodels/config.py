@@ -5,7 +5,12 @@ Source: Almotairi & Shahin, "White Blood Cells Recognition System Based on Deep 
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
+
+from wbcmodels.network import Size
+
+if TYPE_CHECKING:
+    from wbcmodels.family import WBCsNet
 
 Norm = Literal["batch", "group", "none"]
 Shortcut = Literal["identity", "projection"]
@@ -30,7 +35,6 @@ class ModelConfig:
         dropout: probability after FC1, 0 <= dropout < 1.
         input_px: side of the square RGB input, at least 4.
         width: factor on the channels 64/256/512 of the stages, rounded to multiples of 8; FC1 keeps 512 units.
-        n_classes: outputs of FC2, at least 2.
         shortcut: "identity" starts after the first convolution of the block, where the channels already
             match; "projection" is a 1x1 convolution of the stage's input.
         residual_relu: "after" the addition only (the standard block), or "before" it as well (the paper's text).
@@ -43,7 +47,6 @@ class ModelConfig:
     dropout: float = 0.5
     input_px: int = 70
     width: float = 1.0
-    n_classes: int = 5
     shortcut: Shortcut = "identity"
     residual_relu: ResidualRelu = "after"
 
@@ -57,8 +60,19 @@ class ModelConfig:
             raise ValueError(f"dropout must be at least 0 and below 1, not {self.dropout}")
         if not (math.isfinite(self.width) and self.width > 0):
             raise ValueError(f"width must be above 0, not {self.width}")
-        _check_whole_number("n_classes", self.n_classes, at_least=2)
         _check_whole_number("input_px", self.input_px, at_least=2 ** sum(POOLED))
+
+    def build(self, n_classes: int, seed: int) -> "WBCsNet":
+        """Build the network, see `wbcmodels.family.build`."""
+        from wbcmodels.family import build  # with torch
+
+        return build(self, n_classes, seed)
+
+    def size(self, n_classes: int) -> Size:
+        """Parameters and multiply-accumulates, by formula."""
+        from wbcmodels.cost import size  # which needs this module
+
+        return size(self, n_classes)
 
     @property
     def residual_stages(self) -> tuple[int, ...]:

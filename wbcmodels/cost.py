@@ -1,35 +1,30 @@
-"""Parameters and multiply-accumulate operations of a network, by formula, before anything is trained."""
-
-from dataclasses import replace
+"""Parameters and multiply-accumulate operations of a network of the family, by formula."""
 
 from wbcmodels.config import FC1_UNITS, ModelConfig, StageGeometry
+from wbcmodels.network import Size
 
 
-def n_parameters(config: ModelConfig) -> int:
+def size(config: ModelConfig, n_classes: int) -> Size:
+    """The cost of a network with n_classes outputs."""
+    return Size(n_parameters=_n_parameters(config, n_classes), macs=_macs(config, n_classes))
+
+
+def _n_parameters(config: ModelConfig, n_classes: int) -> int:
     """Trainable parameters: weights, biases, and the scales and shifts of the norms."""
     per_unit_channel = 1 if config.norm == "none" else 2  # a bias, or a norm's scale and shift
     total = 0
     for stage in config.geometry():
         for weights in _conv_weights(stage, config):
             total += weights + per_unit_channel * stage.out_channels
-    return total + _fc1_weights(config) + FC1_UNITS + (FC1_UNITS + 1) * config.n_classes
+    return total + _fc1_weights(config) + FC1_UNITS + (FC1_UNITS + 1) * n_classes
 
 
-def macs(config: ModelConfig) -> int:
-    """Multiply-accumulate operations of the convolutions and linear layers in the forward pass of one image.
-
-    Norms, ReLU and pooling are not counted, as in torch's counter and in the literature.
-    """
+def _macs(config: ModelConfig, n_classes: int) -> int:
+    """Of the convolutions and linear layers in the forward pass of one image."""
     convolutions = sum(
         weights * stage.in_px**2 for stage in config.geometry() for weights in _conv_weights(stage, config)
     )
-    return convolutions + _fc1_weights(config) + FC1_UNITS * config.n_classes
-
-
-def model_size(model: ModelConfig, n_classes: int) -> dict[str, int]:
-    """The cost of a network with n_classes outputs, by the names of the tables' columns."""
-    model = replace(model, n_classes=n_classes)
-    return {"n_parameters": n_parameters(model), "macs": macs(model)}
+    return convolutions + _fc1_weights(config) + FC1_UNITS * n_classes
 
 
 def _conv_weights(stage: StageGeometry, config: ModelConfig) -> list[int]:

@@ -60,9 +60,17 @@ class ResidualStage(nn.Module):
 
 
 class WBCsNet(nn.Module):
-    """Three stages (`stage1`, `stage2`, `stage3`), FC1, dropout, FC2."""
+    """Three stages (`stage1`, `stage2`, `stage3`), FC1, dropout, FC2.
 
-    def __init__(self, config: ModelConfig) -> None:
+    For the attributes, see `wbcmodels.network.NetworkConfig`.
+    """
+
+    head = "fc2"
+    stages = ("stage1", "stage2", "stage3")
+    large_linear = "fc1"
+    cuda_graphs = True
+
+    def __init__(self, config: ModelConfig, n_classes: int) -> None:
         super().__init__()
         geometry = config.geometry()
         self.stage1, self.stage2, self.stage3 = (
@@ -70,33 +78,11 @@ class WBCsNet(nn.Module):
         )
         self.fc1 = nn.Linear(geometry[-1].out_channels * geometry[-1].out_px ** 2, FC1_UNITS)
         self.dropout = nn.Dropout(config.dropout)
-        self.fc2 = nn.Linear(FC1_UNITS, config.n_classes)
-        self.features_frozen = False
-
-    def freeze_features(self) -> None:
-        """Train FC2 only from now on; the norms keep their statistics."""
-        self.features_frozen = True
-        self.requires_grad_(False)
-        self.fc2.requires_grad_(True)
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> "WBCsNet":
-        """Set the mode as torch does, except that frozen stages stay in evaluation mode."""
-        super().train(mode)
-        if self.features_frozen:
-            for stage in (self.stage1, self.stage2, self.stage3):
-                stage.eval()
-        return self
-
-    def stage_outputs(self, images_NCHW: Tensor) -> dict[str, Tensor]:
-        """Feature maps by stage name, each (N, channels, side, side), after the stage's pooling."""
-        stage1 = self.stage1(images_NCHW)
-        stage2 = self.stage2(stage1)
-        return {"stage1": stage1, "stage2": stage2, "stage3": self.stage3(stage2)}
+        self.fc2 = nn.Linear(FC1_UNITS, n_classes)
 
     def features(self, images_NCHW: Tensor) -> Tensor:
         """Activations of FC1 before dropout, (N, 512)."""
-        stage3_NHWC = self.stage_outputs(images_NCHW)["stage3"].permute(0, 2, 3, 1)
+        stage3_NHWC = self.stage3(self.stage2(self.stage1(images_NCHW))).permute(0, 2, 3, 1)
         # Pixel by pixel is the order of channels-last memory: nothing is copied, and the gradient comes back in
         # the same order.
         return torch.relu(self.fc1(stage3_NHWC.flatten(1)))
@@ -106,7 +92,7 @@ class WBCsNet(nn.Module):
         return self.fc2(self.dropout(self.features(images_NCHW)))
 
 
-def build(config: ModelConfig, seed: int) -> WBCsNet:
+def build(config: ModelConfig, n_classes: int, seed: int) -> WBCsNet:
     """Build a network with He initialisation.
 
     With torch's default initialisation, networks without batch norm hardly learn more than the majority class.
@@ -117,7 +103,7 @@ def build(config: ModelConfig, seed: int) -> WBCsNet:
     Source: He et al. 2015, "Delving Deep into Rectifiers", fan-in mode.
     """
     with torch.random.fork_rng(devices=[]):
-        model = WBCsNet(config)
+        model = WBCsNet(config, n_classes)
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -127,15 +113,6 @@ def build(config: ModelConfig, seed: int) -> WBCsNet:
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     return model
-
-
-def replace_head(model: WBCsNet, n_classes: int, seed: int) -> None:
-    """Replace FC2 by a new one with n_classes outputs, its weights drawn from the seed."""
-    generator = torch.Generator().manual_seed(seed)
-    head = nn.Linear(FC1_UNITS, n_classes, device="meta").to_empty(device=model.fc2.weight.device)
-    nn.init.kaiming_normal_(head.weight, nonlinearity="linear", generator=generator)
-    nn.init.zeros_(head.bias)
-    model.fc2 = head
 
 
 def _relu_pooled(x_NCHW: Tensor, pool: nn.Module) -> Tensor:

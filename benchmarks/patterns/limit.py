@@ -32,11 +32,10 @@ def train(workload: Workload, trial: int) -> None:
         dropout=point.dropout,
         input_px=workload.side,
         width=workload.width,
-        n_classes=workload.n_classes,
     )
     training = TrainingConfig(epochs=workload.epochs, lr=point.lr, batch_size=workload.batch_size)
     normalisation = measure(pixels, train)
-    model = on_device(build(config, seed=trial), device)
+    model = on_device(build(config, workload.n_classes, seed=trial), device)
     optimizer = SGD(model, training)
     for epoch in fit(
         model,

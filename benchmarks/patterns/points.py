@@ -34,7 +34,6 @@ def space_of(folder: Path) -> Space:
             dropout=suggest.suggest_float("dropout", 0.0, HIGHEST_DROPOUT),
             input_px=workload.side,
             width=workload.width,
-            n_classes=workload.n_classes,
         )
         lr = suggest.suggest_float("lr", LOWEST_LR, HIGHEST_LR, log=True)
         training = TrainingConfig(epochs=workload.epochs, lr=lr, batch_size=workload.batch_size)

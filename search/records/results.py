@@ -13,6 +13,7 @@ from search.records.ledger import read_table
 from search.records.schema import Phase
 from search.records.studyfolder import StudyFolder
 from search.space import PAPER_LEVELS
+from search.training.rebuild import UntrustedCodeError
 from search.training.trainedmodel import WEIGHTS, TrainedModel, load_model
 
 
@@ -36,11 +37,13 @@ class Results:
         path: of the folder.
         tables: table name -> frame with all columns of `search.records.schema.TABLES`; no rows where the study has
             not come that far, and null columns where it was written before there were such columns.
+        trusted: code that came with the study may run, to build its network.
     """
 
     path: Path
     description: Description
     tables: Mapping[str, pd.DataFrame]
+    trusted: bool = False
 
     @property
     def trials(self) -> pd.DataFrame:
@@ -150,23 +153,32 @@ class Results:
 
     @cached_property
     def model(self) -> TrainedModel | None:
-        """The winner's network; None where there is none yet, or its weights were removed.
+        """The winner's network; None where there is none, its weights were removed, or its code is not trusted.
 
         Raises:
             InputError: a file of it is damaged.
         """
         folder = StudyFolder(self.path, {}).model
-        return load_model(folder) if (folder / WEIGHTS).exists() else None
+        if not (folder / WEIGHTS).exists():
+            return None
+        try:
+            return load_model(folder, trusted=self.trusted)
+        except UntrustedCodeError:
+            return None
 
 
-def read_results(path: Path) -> Results:
+def read_results(path: Path, *, trusted: bool = False) -> Results:
     """Open a study's folder, finished or not; a table is read when it is first used.
+
+    Args:
+        trusted: code that came with the study may run, to build its network.
 
     Raises:
         InputError: no study in the folder, or its description is damaged; names the file.
     """
     folder = StudyFolder.open(path)
-    return Results(path, parse_description(folder.description, folder.description_file), _TablesOnDisk(path))
+    description = parse_description(folder.description, folder.description_file)
+    return Results(path, description, _TablesOnDisk(path), trusted)
 
 
 def best_configuration(comparison: pd.DataFrame, metric: str) -> pd.Series | None:

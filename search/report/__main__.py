@@ -12,19 +12,28 @@ from search.records.results import read_results
 from search.report.figures.draw import draw_all
 from search.report.page.build import build_page
 from search.report.page.figurefiles import read_figures
+from search.training.rebuild import SOURCE
 
 app = make_app("search.report")
 
 
 @app.default
-def main(study: Path, /) -> None:
+def main(study: Path, /, *, trust: bool = False) -> None:
     """Draw the figures of a study, finished or not, and its page, report.html, in its folder.
 
     Args:
         study: Folder of a study.
+        trust: Run the Python file in the study's folder that defines its network, to draw what the network sees.
     """
     console = make_console()
-    results = read_results(study)
+    results = read_results(study, trusted=trust)
+    source = study / "model" / SOURCE
+    if source.exists() and not trust:
+        console.print(
+            f"[yellow]note[/yellow]  what the network sees is not drawn: {escape(str(source))} defines it; "
+            "--trust runs that file",
+            soft_wrap=True,
+        )
     found = verdict(results)
     for file in draw_all(results, found):
         console.print(escape(str(file)), soft_wrap=True)

@@ -17,7 +17,7 @@ from search.study.plan import disk_mb, image_cost, largest_configurations, typic
 from search.study.session import Session
 from search.tuning.cluster import Cluster
 from search.tuning.pool import probed_speed
-from wbcmodels.cost import macs, n_parameters
+from wbcmodels.network import model_size
 
 if TYPE_CHECKING:
     from search.analysis.power import Power
@@ -64,8 +64,9 @@ def print_plan(session: Session, path: Path | None) -> None:
 
 def print_estimate(session: Session) -> None:
     """Print an upper bound on time and disk, at the speed that the probe measured in every slot."""
-    typical = typical_configuration(session.space, session.plan.profile)
-    estimate_s = session.plan.cost / (probed_speed(session.probe) * image_cost(typical))
+    n_classes = session.request.n_classes
+    typical = typical_configuration(session.space, session.plan.profile, n_classes)
+    estimate_s = session.plan.cost / (probed_speed(session.probe) * image_cost(typical, n_classes))
     disk = disk_mb(session.plan, session.request)
     session.console.print(
         f"at most about {duration(estimate_s)} and {disk:.0f} MB of disk, estimated from a short probe\n"
@@ -77,9 +78,10 @@ def print_networks(session: Session) -> None:
     table = Table(box=None, header_style="dim")
     for column in ("level", "parameters", "MACs", "input px", "epochs"):
         table.add_column(column, justify="left" if column == "level" else "right")
-    for level, configuration in largest_configurations(session.space, session.plan.profile).items():
-        model = configuration.model
-        numbers = (f"{n_parameters(model):,}", f"{macs(model):,}", str(model.input_px))
+    n_classes = session.request.n_classes
+    for level, configuration in largest_configurations(session.space, session.plan.profile, n_classes).items():
+        size = model_size(configuration.model, n_classes)
+        numbers = (f"{size.n_parameters:,}", f"{size.macs:,}", str(configuration.model.input_px))
         table.add_row(escape(level), *numbers, str(configuration.training.epochs))
     session.console.print("largest network of each level")
     session.console.print(table)

@@ -22,9 +22,9 @@ from search.data.imageset import ImageSet
 from search.records.results import best_configuration
 from search.records.schema import Key, Phase
 from search.space import CONTROL_LEVEL, PAPER_LEVELS, Configuration, Params
-from search.study.context import Network, Study, sized
+from search.study.context import Network, Study
 from search.study.plan import level_configuration
-from wbcmodels.cost import model_size
+from wbcmodels.network import model_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class Candidate:
             **asdict(key),
             **{f"params_{name}": value for name, value in self.params.items()},
             **scores,
-            **model_size(self.configuration.model, len(data.classes)),
+            **model_size(self.configuration.model, len(data.classes))._asdict(),
             "latency_ms": latency_ms,
         }
 
@@ -70,7 +70,7 @@ def candidates(study: Study) -> list[Candidate]:
             trained = space.reference if level == CONTROL_LEVEL else level
             configuration = level_configuration(space, trained, profile, params)
             found.append(Candidate(level=level, setting=setting, params=params, configuration=configuration))
-    for level in PAPER_LEVELS:
+    for level in space.paper_levels:
         configuration = level_configuration(space, level, profile, {})
         found.append(Candidate(level=level, setting=None, params={}, configuration=configuration))
     return found
@@ -87,7 +87,7 @@ def compare(study: Study) -> None:
     study.reporter.phase(Phase.COMPARE, _announced(study, len(settings)))
     study.renew([candidate.network(Phase.COMPARE, study.source) for candidate in everyone])
     _forget_other_runs(study, settings)
-    latencies = study.workers.latencies([sized(c.configuration, study.source).model for c in everyone])
+    latencies = study.workers.latencies([c.configuration.model for c in everyone], len(study.source.classes))
     latency_of = {(c.level, c.setting): latency for c, latency in zip(everyone, latencies, strict=True)}
     budget_s = study.arguments.settling_budget_s
     deadline = float("inf") if budget_s is None else time.monotonic() + budget_s
@@ -181,7 +181,7 @@ def _look(
         for frame in (study.frame("folds", Phase.COMPARE), study.frame("predictions", Phase.COMPARE))
     )
     costs = {
-        (c.level, c.setting): model_size(c.configuration.model, len(study.source.classes))["macs"]
+        (c.level, c.setting): model_size(c.configuration.model, len(study.source.classes)).macs
         for c in everyone
         if c.setting is not None
     }

@@ -228,11 +228,6 @@ def params_of(row: dict[str, Any]) -> Params:
     }
 
 
-def sized(configuration: Configuration, data: ImageSet) -> Configuration:
-    """The configuration with as many outputs as the data have classes."""
-    return replace(configuration, model=replace(configuration.model, n_classes=len(data.classes)))
-
-
 # The seed follows from the rest.
 _IDENTITY = ["phase", "number", "level", "setting", "way", "data", "repeat", "fold"]
 
@@ -244,11 +239,11 @@ def _identity(row: dict[str, Any]) -> tuple[Any, ...]:
 def _training(key: Key, job: Job, data: ImageSet) -> Training:
     """A training of a phase after the search, for the recorder."""
     task, configuration = job.task, job.task.configuration
-    cost = training_cost(sized(configuration, data), len(task.train), len(task.val))
+    cost = training_cost(configuration, len(data.classes), len(task.train), len(task.val))
     return Training(
         key=key,
         title=title_of(key),
-        params={**asdict(configuration.model), **asdict(configuration.training)},
+        params=configuration.fields(),
         n_train=len(task.train),
         epochs=configuration.training.epochs,
         validation=(task.val,),

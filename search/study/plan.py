@@ -15,7 +15,7 @@ from search.records.description import Plan, PlannedPhase
 from search.records.schema import Phase
 from search.space import PAPER_LEVELS, Configuration, FixedSuggester, Profile, Space, TrainingConfig, sample
 from wbcmodels.config import PAPER_WBCSNET, PAPER_WBCSNET2
-from wbcmodels.cost import macs, n_parameters
+from wbcmodels.network import model_size
 
 # The paper gives SGD, 40 epochs, mini-batches of 32 and an initial learning rate of 0.001; MATLAB's `sgdm` keeps
 # that rate by default.
@@ -26,7 +26,7 @@ PAPER_TRAINING = TrainingConfig(epochs=40, lr=0.001, schedule="constant")
 MACS_PER_PARAMETER = 14
 # Validation does no backward pass and no update.
 VALIDATION_SHARE = 0.3
-# A network with frozen stages and FC1 does neither, except for its small FC2.
+# A network with frozen features does neither, except for its small head.
 FROZEN_SHARE = 0.33
 # One such core alone does 1.0e11 of that cost per second; two at once do less than twice as much.
 QUICK_COST_PER_S = 1.7e11
@@ -43,6 +43,7 @@ class Request:
     """What a plan is made for; None leaves a value to the profile.
 
     Attributes:
+        n_classes: of the source.
         n_target: number of target images; None without a transfer.
         most_runs: of the comparison; None repeats every kept setting `repeats` times.
         profile: of a resumed study; None chooses one.
@@ -51,6 +52,7 @@ class Request:
     profile_name: Literal["quick", "paper"]
     synthetic: bool
     n_images: int
+    n_classes: int
     n_target: int | None
     n_trials: int | None
     search_folds: int | None
@@ -101,14 +103,16 @@ def for_transfer(configuration: Configuration, profile: Profile) -> Configuratio
     return replace(configuration, training=replace(configuration.training, epochs=profile.transfer_epochs))
 
 
-def image_cost(configuration: Configuration) -> float:
+def image_cost(configuration: Configuration, n_classes: int) -> float:
     """Cost of training on one image, in MACs of a forward pass."""
-    return macs(configuration.model) + MACS_PER_PARAMETER * n_parameters(configuration.model)
+    size = model_size(configuration.model, n_classes)
+    whole = size.macs + MACS_PER_PARAMETER * size.n_parameters
+    return whole * FROZEN_SHARE if configuration.training.trained == "head" else whole
 
 
-def training_cost(configuration: Configuration, n_train: float, n_val: float) -> float:
+def training_cost(configuration: Configuration, n_classes: int, n_train: float, n_val: float) -> float:
     """Cost of one training with a validation after every epoch, in MACs of a forward pass."""
-    per_image = image_cost(configuration)
+    per_image = image_cost(configuration, n_classes)
     return configuration.training.epochs * per_image * (n_train + VALIDATION_SHARE * n_val)
 
 
@@ -130,16 +134,16 @@ def _plan(space: Space, profile: Profile, request: Request) -> Plan:
     compare_settings = min(request.compare_settings, n_settings)
     most_runs = request.most_runs or compare_settings * request.repeats
     looks = (most_runs,) if request.most_runs is None else _looks(most_runs, compare_settings)
-    development = request.n_images * (1 - TEST_SHARE)
-    paper = [paper_configuration(level, profile) for level in PAPER_LEVELS]
-    largest = [_largest(space, level, profile) for level in space.levels]
-    winner = max(largest, key=image_cost)
+    development, n_classes = request.n_images * (1 - TEST_SHARE), request.n_classes
+    paper = [paper_configuration(level, profile) for level in space.paper_levels]
+    largest = [_largest(space, level, profile, n_classes) for level in space.levels]
+    winner = max(largest, key=lambda c: image_cost(c, n_classes))
     tested = [winner, *paper] if request.n_target else [winner]
 
     def cross_validated(
         name: str, networks: Sequence[Configuration], n: float, folds: int, splits: int
     ) -> PlannedPhase:
-        costs = (training_cost(c, n * (folds - 1) / folds, n / folds) for c in networks)
+        costs = (training_cost(c, n_classes, n * (folds - 1) / folds, n / folds) for c in networks)
         return PlannedPhase(
             name=name,
             trainings=splits * len(networks),
@@ -161,7 +165,7 @@ def _plan(space: Space, profile: Profile, request: Request) -> Plan:
         name=Phase.TEST,
         trainings=len(tested),
         epochs=sum(c.training.epochs for c in tested),
-        cost=sum(training_cost(c, development, 0) for c in tested),
+        cost=sum(training_cost(c, n_classes, development, 0) for c in tested),
     )
     phases.append(test)
     if request.n_target:
@@ -213,9 +217,9 @@ def _sum(a: PlannedPhase, b: PlannedPhase) -> PlannedPhase:
     return replace(a, trainings=a.trainings + b.trainings, epochs=a.epochs + b.epochs, cost=a.cost + b.cost)
 
 
-def _largest(space: Space, level: str, profile: Profile) -> Configuration:
+def _largest(space: Space, level: str, profile: Profile, n_classes: int) -> Configuration:
     """The most expensive of many configurations of a level."""
-    return max(_candidates(space, level, profile), key=lambda c: image_cost(c) * c.training.epochs)
+    return max(_candidates(space, level, profile), key=lambda c: training_cost(c, n_classes, 1, 0))
 
 
 def _candidates(space: Space, level: str, profile: Profile) -> Iterator[Configuration]:
@@ -224,16 +228,16 @@ def _candidates(space: Space, level: str, profile: Profile) -> Iterator[Configur
         yield space.configure(FixedSuggester(params), level, profile)
 
 
-def typical_configuration(space: Space, profile: Profile) -> Configuration:
+def typical_configuration(space: Space, profile: Profile, n_classes: int) -> Configuration:
     """The configuration of median cost among samples of all levels."""
     candidates = [c for level in space.levels for c in _candidates(space, level, profile)]
-    return sorted(candidates, key=image_cost)[len(candidates) // 2]
+    return sorted(candidates, key=lambda c: image_cost(c, n_classes))[len(candidates) // 2]
 
 
-def largest_configurations(space: Space, profile: Profile) -> dict[str, Configuration]:
+def largest_configurations(space: Space, profile: Profile, n_classes: int) -> dict[str, Configuration]:
     """The most expensive configuration of each level and of each of the paper's networks."""
-    own = {level: _largest(space, level, profile) for level in space.levels}
-    return own | {level: paper_configuration(level, profile) for level in PAPER_LEVELS}
+    own = {level: _largest(space, level, profile, n_classes) for level in space.levels}
+    return own | {level: paper_configuration(level, profile) for level in space.paper_levels}
 
 
 def disk_mb(plan: Plan, request: Request) -> float:

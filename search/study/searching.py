@@ -18,14 +18,14 @@ from search.records.arguments import METRICS
 from search.records.observers import Training
 from search.records.schema import KEY_COLUMNS, TABLES, Key, Phase
 from search.space import Configuration, Params
-from search.study.context import Study, params_of, sized
+from search.study.context import Study, params_of
 from search.study.plan import search_partition, training_cost
 from search.training.types import Step
 from search.tuning.optuna_journal import journal_storage
 from search.tuning.rules import Direction, RecordedTrial, Rules, State, Then
 from search.tuning.trials import EndedTrial, OpenTrial, Trials
 from search.tuning.tune import run_search
-from wbcmodels.cost import model_size
+from wbcmodels.network import model_size
 
 
 def search(study: Study) -> None:
@@ -225,7 +225,8 @@ class Search:
 
     def _objectives(self, configuration: Configuration, metrics: Metrics) -> tuple[float, ...]:
         """A finished configuration's scores and costs, as the objectives name them."""
-        found = {**asdict(metrics), **model_size(configuration.model, len(self._study.source.classes))}
+        size = model_size(configuration.model, len(self._study.source.classes))
+        found = {**asdict(metrics), **size._asdict()}
         return tuple(float(found[name]) for name in self._study.arguments.objective_names)
 
     def _key(self, number: int) -> Key:
@@ -242,7 +243,8 @@ class Search:
 
     def _training(self, trial: OpenTrial) -> Training:
         """A trial for the recorder."""
-        configuration, splits = sized(trial.configuration, self._study.source), self.splits[trial.level]
+        splits, n_classes = self.splits[trial.level], len(self._study.source.classes)
+        costs = (training_cost(trial.configuration, n_classes, len(s.train), len(s.val)) for s in splits)
         return Training(
             key=self._key(trial.number),
             title=trial.title,
@@ -250,7 +252,7 @@ class Search:
             n_train=round(_mean_size(splits)),
             epochs=trial.configuration.training.epochs,
             validation=tuple(split.val for split in splits),
-            cost=sum(training_cost(configuration, len(split.train), len(split.val)) for split in splits),
+            cost=sum(costs),
         )
 
 
@@ -285,7 +287,7 @@ def trial_row(ended: EndedTrial, n_train: float, n_classes: int) -> dict[str, An
         "epochs": trial.epochs,
         "folds_done": trial.folds_done,
         **pooled,
-        **model_size(trial.configuration.model, n_classes),
+        **model_size(trial.configuration.model, n_classes)._asdict(),
         "train_s": trial.train_s,
         "images_per_s": n_train * trial.epochs / trial.train_s if trial.train_s else None,
         "error": ended.error,

@@ -81,10 +81,11 @@ def open_session(
         request = _request(arguments, source, target, profile, gpu=cluster.gpus > 0)
         plan = make_plan(space, request)
         check_sampler(arguments.sampler, space, plan.profile, len(arguments.objective_names))
-        typical = typical_configuration(space, plan.profile)
+        typical = typical_configuration(space, plan.profile, request.n_classes)
         if resources.gpus_per_trial == "auto" and cluster.gpus:
-            largest = max(largest_configurations(space, plan.profile).values(), key=image_cost)
-            cluster = packed(cluster, typical, largest)
+            every = largest_configurations(space, plan.profile, request.n_classes).values()
+            largest = max(every, key=lambda c: image_cost(c, request.n_classes))
+            cluster = packed(cluster, typical, largest, request.n_classes)
         yield Session(
             arguments=arguments,
             resources=resources,
@@ -94,7 +95,7 @@ def open_session(
             cluster=cluster,
             request=request,
             plan=plan,
-            probe=start_probe(typical, cluster),
+            probe=start_probe(typical, request.n_classes, cluster),
             console=make_console(),
         )
 
@@ -126,6 +127,7 @@ def _request(
         profile_name="quick" if quick else "paper",
         synthetic=synthetic,
         n_images=len(source.listing.labels),
+        n_classes=len(source.listing.classes),
         n_target=None if target is None else len(target.listing.labels),
         n_trials=arguments.trials,
         search_folds=arguments.search_folds,

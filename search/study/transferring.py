@@ -16,7 +16,7 @@ from search.data.imageset import ImageSet
 from search.records.schema import Key, Phase
 from search.space import PAPER_LEVELS
 from search.study.comparing import Candidate, candidates, enter_effects, question
-from search.study.context import Network, Study, sized
+from search.study.context import Network, Study
 from search.study.examples import keep_examples
 from search.study.plan import for_transfer
 from search.training.trainedmodel import TrainedModel, read_weights, save_model
@@ -107,7 +107,7 @@ def _results(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Rows of the transfer and effects tables: each network's ways, against its own training from scratch."""
     folds, predictions = study.frame("folds", Phase.TRANSFER), study.frame("predictions", Phase.TRANSFER)
-    latencies = study.workers.latencies([sized(c.configuration, target).model for c in chosen])
+    latencies = study.workers.latencies([c.configuration.model for c in chosen], len(target.classes))
     n_folds, rows = study.plan.folds * study.plan.repeats, []
     groups = None if target.groups is None else dict(zip(target.names, target.groups, strict=True))
     for candidate, latency_ms in zip(chosen, latencies, strict=True):
@@ -128,7 +128,7 @@ def _save(study: Study, chosen: Sequence[Candidate], key: Key, score: FoldScore)
     candidate = next(candidate for candidate in chosen if candidate.level == key.level)
     assert score.weights is not None  # the task asked for them
     model = TrainedModel(
-        config=sized(candidate.configuration, study.source).model,
+        config=candidate.configuration.model,
         normalisation=score.normalisation,
         classes=study.source.classes,
         weights=score.weights,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-_WEIGHTS, _MOMENTUM, _FINISHED = "weights.", "momentum.", "finished."
+_WEIGHTS, _OPTIMIZER, _AVERAGE, _FINISHED = "weights.", "optimizer.", "average.", "finished."
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
@@ -21,14 +21,16 @@ class Checkpoint:
         epoch: finished epochs of the current fold; 0 between two folds, where there are no weights.
         train_s: seconds trained in this fold so far.
         weights: the network's state by name.
-        momentum: the optimizer's momentum by parameter name.
+        optimizer: the optimizer's state by parameter name and entry.
+        average: the averaged weights' state by name; empty where none is kept.
         finished: probabilities (n_val, n_classes) of the finished folds; empty outside a search.
     """
 
     epoch: int
     train_s: float = 0.0
     weights: Arrays = field(default_factory=dict)
-    momentum: Arrays = field(default_factory=dict)
+    optimizer: Arrays = field(default_factory=dict)
+    average: Arrays = field(default_factory=dict)
     finished: tuple[NDArray[np.float64], ...] = ()
 
     def to_bytes(self) -> bytes:
@@ -37,7 +39,8 @@ class Checkpoint:
             "epoch": np.array(self.epoch),
             "train_s": np.array(self.train_s),
             **{_WEIGHTS + name: value for name, value in self.weights.items()},
-            **{_MOMENTUM + name: value for name, value in self.momentum.items()},
+            **{_OPTIMIZER + name: value for name, value in self.optimizer.items()},
+            **{_AVERAGE + name: value for name, value in self.average.items()},
             **{f"{_FINISHED}{fold:04d}": found for fold, found in enumerate(self.finished)},
         }
         # save() writes an array's memory as it is, so it must be in C order.
@@ -62,7 +65,8 @@ class Checkpoint:
             epoch=int(epoch),
             train_s=float(train_s),
             weights=_under(_WEIGHTS, arrays),
-            momentum=_under(_MOMENTUM, arrays),
+            optimizer=_under(_OPTIMIZER, arrays),
+            average=_under(_AVERAGE, arrays),
             finished=tuple(arrays[name] for name in finished),
         )
 

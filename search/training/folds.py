@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,19 +10,19 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load as load_weights
 from safetensors.torch import save as save_weights
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from search.common.metrics import score
 from search.common.seeds import derive_seed
 from search.data.splits import Split
-from search.space import Configuration
+from search.space import Configuration, TrainingConfig
 from search.training.batches import measure
 from search.training.checkpoint import Checkpoint
 from search.training.device import Device
 from search.training.fit import evaluate, fit, on_device
-from search.training.sgd import SGD
-from search.training.types import EpochScore, FoldScore, Images, Step, Task
-from wbcmodels.cost import n_parameters
-from wbcmodels.family import WBCsNet, build, replace_head
+from search.training.optimizers import Optimizer, is_plain_sgd, make_optimizer
+from search.training.types import EpochScore, FoldScore, Images, Normalisation, Step, Task
+from wbcmodels.network import build_network, expected_normalisation, head_name, initialise
 
 # A checkpoint above 4 MB is taken only if it costs little compared with the training since the last one: for a
 # network of a quarter of the paper's width (20 MB with its momentum) every 5 seconds, for the paper's (600 MB)
@@ -41,29 +41,36 @@ def run_task(
 
     Args:
         weights: safetensors bytes to start from, of a network that differs from the task's at most in its
-            classes; FC2 is replaced.
+            classes; its head is not taken over.
         checkpoint: of the same task; the epochs before it are not yielded again.
     Raises:
         DivergedError: a loss or an output is not finite.
         ValueError: the images were not decoded at the network's input side.
     """
-    model_config = replace(task.configuration.model, n_classes=images.n_classes)
+    model_config, training = task.configuration.model, task.configuration.training
     if model_config.input_px not in images.pixels:
         raise ValueError(f"the images were decoded at {sorted(images.pixels)} px, not at {model_config.input_px}")
     pixels = shared_tensor(images.pixels[model_config.input_px]).to(device.device)
     labels = shared_tensor(images.labels).to(device.device)
     train, val = (shared_tensor(indices).to(device.device) for indices in (task.train, task.val))
-    normalisation = measure(pixels, train)
-    model = on_device(_starting_model(task, images.n_classes, weights), device)
-    optimizer = SGD(model, task.configuration.training)
+    expected = expected_normalisation(model_config)
+    normalisation = measure(pixels, train) if expected is None else Normalisation(*expected)
+    frozen = task.way == "frozen" or (task.way == "scratch" and training.trained == "head")
+    network = starting_network(task, images.n_classes, weights)
+    if frozen:
+        freeze_features(network)
+    model = on_device(network, device, halve=is_plain_sgd(training))
+    optimizer = make_optimizer(model, training)
+    average = averaged(model, training)
     checkpoint = checkpoint or Checkpoint(epoch=0)
     if checkpoint.epoch:
-        restore(checkpoint, model, optimizer)
+        restore(checkpoint, model, optimizer, average)
+    scored = model if average is None else average.module
 
     train_s, metrics = checkpoint.train_s, None
     probabilities = np.empty((0, images.n_classes))
     saved_at = time.monotonic()
-    size = 8 * n_parameters(model_config)  # weights and momentum, 4 bytes each
+    size = checkpoint_bytes(model, training)
     pause_s = size / CHECKPOINT_BYTES_PER_S if size > SMALL_CHECKPOINT_BYTES else 0.0
     for epoch in fit(
         model,
@@ -71,18 +78,20 @@ def run_task(
         pixels,
         labels,
         train,
-        task.configuration.training,
+        training,
         normalisation,
         n_classes=images.n_classes,
         seed=task.seed,
         device=device,
         epochs_done=checkpoint.epoch,
+        frozen=frozen,
+        average=average,
     ):
         train_s += epoch.train_s
-        last = epoch.epoch == task.configuration.training.epochs
+        last = epoch.epoch == training.epochs
         validated_from = time.perf_counter()
         if len(task.val) and (last or not task.validate_once):
-            probabilities = evaluate(model, pixels, val, normalisation, device)
+            probabilities = evaluate(scored, pixels, val, normalisation, device)
             metrics = score(images.labels[task.val], probabilities)
         epoch_score = EpochScore(training=epoch, validation=metrics, val_s=time.perf_counter() - validated_from)
         if last:
@@ -95,16 +104,14 @@ def run_task(
                     probabilities=probabilities,
                     normalisation=normalisation,
                     train_s=train_s,
-                    weights=save_weights(_portable(model)) if task.keep_weights else None,
+                    weights=save_weights(_portable(scored)) if task.keep_weights else None,
                 ),
             )
         elif time.monotonic() - saved_at < pause_s:
             yield Step(epoch=epoch_score)
         else:
-            state = replace(
-                state_of(model, optimizer, epoch=epoch.epoch, train_s=train_s), finished=checkpoint.finished
-            )
-            yield Step(epoch=epoch_score, checkpoint=state.to_bytes())
+            state = state_of(model, optimizer, average, epoch=epoch.epoch, train_s=train_s)
+            yield Step(epoch=epoch_score, checkpoint=replace(state, finished=checkpoint.finished).to_bytes())
             saved_at = time.monotonic()
 
 
@@ -147,24 +154,56 @@ def run_trial(
                 yield replace(step, fold=fold, checkpoint=checkpoint.to_bytes())
 
 
-def state_of(model: torch.nn.Module, optimizer: SGD, *, epoch: int, train_s: float) -> Checkpoint:
+def state_of(
+    model: torch.nn.Module,
+    optimizer: Optimizer,
+    average: AveragedModel | None = None,
+    *,
+    epoch: int,
+    train_s: float,
+) -> Checkpoint:
     """The state of a training after an epoch. It shares the network's memory: save it before the next step."""
-    momentum = {name: _as_array(value) for name, value in optimizer.momentum.items()}
-    weights = {name: _as_array(value) for name, value in model.state_dict().items()}
-    return Checkpoint(epoch=epoch, train_s=train_s, weights=weights, momentum=momentum)
+    return Checkpoint(
+        epoch=epoch,
+        train_s=train_s,
+        weights=_arrays(model.state_dict()),
+        optimizer=_arrays(optimizer.state()),
+        average={} if average is None else _arrays(average.state_dict()),
+    )
 
 
-def restore(checkpoint: Checkpoint, model: torch.nn.Module, optimizer: SGD) -> None:
-    """Load a checkpoint into a new network and its optimizer.
+def restore(
+    checkpoint: Checkpoint, model: torch.nn.Module, optimizer: Optimizer, average: AveragedModel | None = None
+) -> None:
+    """Load a checkpoint into a new network, its optimizer and its averaged weights.
 
     Raises:
-        RuntimeError: the checkpoint is of a different network.
+        RuntimeError, KeyError: the checkpoint is of a different network.
     """
-    model.load_state_dict({name: torch.from_numpy(value) for name, value in checkpoint.weights.items()})
-    parameters = dict(model.named_parameters())
-    for name, value in checkpoint.momentum.items():
-        buffer = torch.empty_like(parameters[name])  # on the parameter's device, in its memory order
-        optimizer.momentum[name] = buffer.copy_(torch.from_numpy(value))
+    model.load_state_dict(_tensors(checkpoint.weights))
+    optimizer.load(_tensors(checkpoint.optimizer))
+    if average is not None:
+        average.load_state_dict(_tensors(checkpoint.average))
+
+
+def checkpoint_bytes(model: torch.nn.Module, training: TrainingConfig) -> int:
+    """Size of a checkpoint: weights, what the optimizer keeps of each trained one, and averaged weights."""
+    kept = {"sgd": 1, "adamw": 2, "muon": 1}[training.optimizer]
+    n_copies = 1 if training.ema_decay is None else 2
+    return 4 * sum(p.numel() * (n_copies + kept * p.requires_grad) for p in model.parameters())
+
+
+def averaged(model: torch.nn.Module, training: TrainingConfig) -> AveragedModel | None:
+    """The average of a network's weights, if the training keeps one; its norms have the last statistics."""
+    if training.ema_decay is None:
+        return None
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(training.ema_decay))
+
+
+def freeze_features(network: torch.nn.Module) -> None:
+    """Train the head only from now on."""
+    network.requires_grad_(False)
+    network.get_submodule(_head(network)).requires_grad_(True)
 
 
 def shared_tensor(array: NDArray[np.generic]) -> torch.Tensor:
@@ -175,28 +214,45 @@ def shared_tensor(array: NDArray[np.generic]) -> torch.Tensor:
         return torch.from_numpy(array)
 
 
-def _starting_model(task: Task, n_classes: int, weights: bytes | None) -> WBCsNet:
+def starting_network(task: Task, n_classes: int, weights: bytes | None) -> torch.nn.Module:
+    """The network that a training starts from, on the CPU.
+
+    Raises:
+        ValueError: weights are given from scratch, missing otherwise, or of a different network.
+    """
     if (weights is None) != (task.way == "scratch"):
         raise ValueError(
             f"training {task.way} takes {'no ' if task.way == 'scratch' else ''}weights to start from"
         )
-    seed = derive_seed(task.seed, "weights")
+    config = task.configuration.model
+    network = build_network(config, n_classes, derive_seed(task.seed, "weights"))
     if weights is None:
-        return build(replace(task.configuration.model, n_classes=n_classes), seed)
-    state = load_weights(weights)
-    model = build(replace(task.configuration.model, n_classes=len(state["fc2.bias"])), seed)
-    model.load_state_dict(state)
-    replace_head(model, n_classes, seed)
-    if task.way == "frozen":
-        model.freeze_features()
-    return model
+        initialise(config, network)
+        return network
+    head = _head(network) + "."
+    state = {name: value for name, value in load_weights(weights).items() if not name.startswith(head)}
+    missing, unexpected = network.load_state_dict(state, strict=False)
+    wrong = [*(name for name in missing if not name.startswith(head)), *unexpected]
+    if wrong:
+        raise ValueError(f"the weights are of a different network: {wrong[0]}")
+    return network
 
 
-def _as_array(tensor: torch.Tensor) -> NDArray[np.generic]:
-    array: NDArray[np.generic] = tensor.detach().cpu().numpy()
-    return array
+def _head(network: torch.nn.Module) -> str:
+    name = head_name(network)
+    if name is None:
+        raise ValueError("the network has no linear layer; name its head in the attribute `head`")
+    return name
 
 
-def _portable(model: WBCsNet) -> dict[str, torch.Tensor]:
+def _arrays(tensors: Mapping[str, torch.Tensor]) -> dict[str, NDArray[np.generic]]:
+    return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+
+
+def _tensors(arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(value) for name, value in arrays.items()}
+
+
+def _portable(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """The weights in C order on the CPU, whatever the device and memory format of the training."""
     return {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}

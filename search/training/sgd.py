@@ -1,5 +1,6 @@
 """SGD with momentum, and a linear layer in bfloat16 whose float32 weights it updates piece by piece."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -98,15 +99,31 @@ class SGD:
         """Update all parameters from their gradients."""
         if not self.momentum:
             self.momentum = {name: torch.zeros_like(value) for name, value in self._parameters.items()}
-        whole = [name for name, value in self._parameters.items() if value not in self._halved]
+        gradients = {name: value.grad for name, value in self._parameters.items() if value not in self._halved}
+        whole = [(name, gradient) for name, gradient in gradients.items() if gradient is not None]
         self._update(
-            [self._parameters[name] for name in whole],
-            [_gradient(self._parameters[name]) for name in whole],
-            [self.momentum[name] for name in whole],
+            [self._parameters[name] for name, _ in whole],
+            [gradient for _, gradient in whole],
+            [self.momentum[name] for name, _ in whole],
         )
         for name, parameter in self._parameters.items():
             if parameter in self._halved:
                 self._update_halved(self._halved[parameter], self.momentum[name])
+
+    def state(self) -> dict[str, Tensor]:
+        """The momentum, by parameter."""
+        return {f"{name}.momentum": value for name, value in self.momentum.items()}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Take up the momentum of another optimizer of the same network.
+
+        Raises:
+            KeyError: it is of a different network; contains the parameter's name.
+        """
+        for name, value in state.items():
+            parameter = name.removesuffix(".momentum")
+            buffer = torch.empty_like(self._parameters[parameter])  # on its device, in its memory order
+            self.momentum[parameter] = buffer.copy_(value)
 
     def _update_halved(self, layer: HalvedLinear, momentum: Tensor) -> None:
         """Update a layer's weights in float32 and bfloat16, piece by piece."""
@@ -135,11 +152,6 @@ class SGD:
             is_first_step=False,  # the buffers start at zero, which gives the same
             found_inf=self.found_inf,
         )
-
-
-def _gradient(parameter: Tensor) -> Tensor:
-    assert parameter.grad is not None  # every parameter contributes to the output
-    return parameter.grad
 
 
 def _unfused_sgd_(

@@ -10,46 +10,51 @@ from search.space import Configuration
 from search.training.batches import normalise
 from search.training.device import Device
 from search.training.fit import fit, on_device
-from search.training.sgd import SGD
+from search.training.folds import freeze_features
+from search.training.optimizers import is_plain_sgd, make_optimizer
 from search.training.step import forward
 from search.training.types import Normalisation
-from wbcmodels.config import ModelConfig
-from wbcmodels.family import build
+from wbcmodels.network import NetworkConfig, build_network
 
 PROBE_BATCHES, WARM_UP_BATCHES = 8, 3
 LATENCY_RUNS, LATENCY_WARM_UP = 30, 5
 NORMALISATION = Normalisation(mean=(128.0, 128.0, 128.0), std=(64.0, 64.0, 64.0))
 
 
-def training_speed(configuration: Configuration, device: Device) -> float:
+def training_speed(configuration: Configuration, n_classes: int, device: Device) -> float:
     """Images trained per second, measured over a few batches after a warm-up."""
-    side, batch_size = configuration.model.input_px, configuration.training.batch_size
-    model = on_device(build(configuration.model, seed=0), device)
+    config, side = configuration.training, configuration.model.input_px
+    network = build_network(configuration.model, n_classes, seed=0)
+    frozen = config.trained == "head"
+    if frozen:
+        freeze_features(network)
+    model = on_device(network, device, halve=is_plain_sgd(config))
     # The speed does not depend on the learning rate, and a high one may diverge on noise.
-    slow_learner = replace(configuration.training, lr=1e-6)
+    slow_learner = replace(config, lr=1e-6)
     rates = []
     for n_batches in (WARM_UP_BATCHES, PROBE_BATCHES):
-        n_images = n_batches * batch_size
+        n_images = n_batches * config.batch_size
         images = torch.randint(256, (n_images, side, side, 3), dtype=torch.uint8, device=device.device)
         epochs = fit(
             model,
-            SGD(model, slow_learner),
+            make_optimizer(model, slow_learner),
             images,
-            torch.arange(n_images, device=device.device) % configuration.model.n_classes,
+            torch.arange(n_images, device=device.device) % n_classes,
             torch.arange(n_images, device=device.device),
             slow_learner,
             NORMALISATION,
-            n_classes=configuration.model.n_classes,
+            n_classes=n_classes,
             seed=0,
             device=device,
+            frozen=frozen,
         )
         rates.append(n_images / next(epochs).train_s)
     return rates[-1]
 
 
-def memory_share(configuration: Configuration, device: Device) -> float:
+def memory_share(configuration: Configuration, n_classes: int, device: Device) -> float:
     """Share of the GPU's memory in use, by all processes, after a configuration was trained; 0 on a CPU."""
-    training_speed(configuration, device)
+    training_speed(configuration, n_classes, device)
     if device.device.type != "cuda":
         return 0.0
     free, total = torch.cuda.mem_get_info()
@@ -57,9 +62,9 @@ def memory_share(configuration: Configuration, device: Device) -> float:
 
 
 @torch.inference_mode()
-def latency_ms(config: ModelConfig, device: Device) -> float:
+def latency_ms(config: NetworkConfig, n_classes: int, device: Device) -> float:
     """Median time of one image's forward pass, in ms."""
-    model = on_device(build(config, seed=0), device).eval()
+    model = on_device(build_network(config, n_classes, seed=0), device).eval()
     image = torch.zeros((1, config.input_px, config.input_px, 3), dtype=torch.uint8, device=device.device)
     times = []
     for _ in range(LATENCY_WARM_UP + LATENCY_RUNS):

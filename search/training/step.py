@@ -5,14 +5,16 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
+from search.space import TrainingConfig
 from search.training.device import Device
+from search.training.optimizers import Optimizer, is_plain_sgd
 from search.training.sgd import SGD
-from wbcmodels.family import WBCsNet
 
 Work = Callable[..., None]
+Loss = Callable[[Tensor, Tensor], Tensor]
 # The first steps allocate buffers and choose algorithms; the next one is recorded.
 STEPS_BEFORE_RECORDING = 3
 
@@ -26,12 +28,24 @@ class TrainingStep:
 
     Args:
         model: on the device; trained in place.
-        class_weights: (n_classes,), on the device; None weights all classes equally.
+        loss: logits (N, n_classes) and labels (N,) -> mean over the images.
+        clip_norm: largest norm of all gradients together; None sets no limit.
+        average: of the network's weights, updated after every step; None keeps none.
     """
 
-    def __init__(self, model: WBCsNet, optimizer: SGD, class_weights: Tensor | None, device: Device) -> None:
-        self._model, self._optimizer, self._class_weights = model, optimizer, class_weights
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        loss: Loss,
+        device: Device,
+        *,
+        clip_norm: float | None = None,
+        average: AveragedModel | None = None,
+    ) -> None:
+        self._model, self._optimizer, self._loss = model, optimizer, loss
         self._device, self._epoch = device, 0
+        self._clip_norm, self._average = clip_norm, average
         self._loss_sum = torch.zeros((), device=device.device)
         self._n_correct = torch.zeros((), dtype=torch.int64, device=device.device)
 
@@ -50,7 +64,11 @@ class TrainingStep:
         self._optimizer.set_rate(lr)
         loss = self._backward(images_NCHW, labels)
         self._check(loss)
+        if self._clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._model.parameters(), self._clip_norm)
         self._optimizer.step()
+        if self._average is not None:
+            self._average.update_parameters(self._model)
 
     def finish(self) -> tuple[float, int]:
         """Sum of the loss over the epoch's images, and the number of correct predictions.
@@ -63,7 +81,7 @@ class TrainingStep:
 
     def _backward(self, images_NCHW: Tensor, labels: Tensor) -> Tensor:
         logits = forward(self._model, images_NCHW, self._device)
-        loss = F.cross_entropy(logits, labels, weight=self._class_weights)
+        loss = self._loss(logits, labels)
         self._optimizer.zero_grad()
         loss.backward()
         with torch.no_grad():
@@ -115,12 +133,10 @@ class RecordedStep(TrainingStep):
         graphs: what records the step.
     """
 
-    def __init__(
-        self, model: WBCsNet, optimizer: SGD, class_weights: Tensor | None, device: Device, graphs: CUDAGraphs
-    ) -> None:
-        super().__init__(model, optimizer, class_weights, device)
+    def __init__(self, model: nn.Module, optimizer: SGD, loss: Loss, device: Device, graphs: CUDAGraphs) -> None:
+        super().__init__(model, optimizer, loss, device)
         optimizer.keep_rate_on(device.device)
-        self._graphs = graphs
+        self._sgd, self._graphs = optimizer, graphs
         self._n_steps = 0
         self._replays: dict[int, Work] = {}  # by batch size
 
@@ -138,18 +154,26 @@ class RecordedStep(TrainingStep):
 
     def _whole(self, images_NCHW: Tensor, labels: Tensor) -> None:
         loss = self._backward(images_NCHW, labels)
-        self._optimizer.found_inf = (~torch.isfinite(loss)).float()
+        self._sgd.found_inf = (~torch.isfinite(loss)).float()
         self._optimizer.step()
 
 
-def training_step(model: WBCsNet, optimizer: SGD, class_weights: Tensor | None, device: Device) -> TrainingStep:
-    """Create the fastest step for the device."""
-    if device.device.type == "cuda":
-        return RecordedStep(model, optimizer, class_weights, device, CUDAGraphs(device.device))
-    return TrainingStep(model, optimizer, class_weights, device)
+def training_step(
+    model: nn.Module,
+    optimizer: Optimizer,
+    loss: Loss,
+    device: Device,
+    config: TrainingConfig,
+    average: AveragedModel | None = None,
+) -> TrainingStep:
+    """Create the fastest step for network, training and device."""
+    can_record = device.device.type == "cuda" and getattr(model, "cuda_graphs", False) and is_plain_sgd(config)
+    if can_record and isinstance(optimizer, SGD):
+        return RecordedStep(model, optimizer, loss, device, CUDAGraphs(device.device))
+    return TrainingStep(model, optimizer, loss, device, clip_norm=config.clip_norm, average=average)
 
 
-def forward(model: WBCsNet, images_NCHW: Tensor, device: Device) -> Tensor:
+def forward(model: nn.Module, images_NCHW: Tensor, device: Device) -> Tensor:
     """Logits in float32, (N, n_classes), with the convolutions in the device's precision."""
     # With the cache, a graph would record one conversion of the weights and miss all their updates.
     with torch.autocast(device.device.type, dtype=torch.bfloat16, enabled=device.bf16, cache_enabled=False):

@@ -13,11 +13,13 @@ from safetensors import SafetensorError, deserialize
 
 from search.common.errors import InputError
 from search.common.files import replace_file, write_text
+from search.training.rebuild import SOURCE, from_json, source_of, to_json
 from search.training.types import Normalisation
 from wbcmodels.config import ModelConfig
+from wbcmodels.network import NetworkConfig, build_network
 
 if TYPE_CHECKING:  # a study's driver writes these files without torch
-    from wbcmodels.family import WBCsNet
+    from torch import nn
 
 WEIGHTS, CONFIG = "weights.safetensors", "config.json"
 # The order of FC1's inputs. Weights in another order have the same shape and would silently give wrong classes.
@@ -28,18 +30,16 @@ FC1_READS = "height, width, channel"
 class TrainedModel:
     """A network, with the normalisation of its input and the classes of its outputs."""
 
-    config: ModelConfig
+    config: NetworkConfig
     normalisation: Normalisation
     classes: tuple[str, ...]
     weights: bytes
 
-    def build(self) -> "WBCsNet":
+    def build(self) -> "nn.Module":
         """Build the network on the CPU and load its weights."""
         from safetensors.torch import load
 
-        from wbcmodels.family import build
-
-        model = build(self.config, seed=0)
+        model = build_network(self.config, len(self.classes), seed=0)
         model.load_state_dict(load(self.weights))
         return model
 
@@ -64,9 +64,12 @@ def save_model(folder: Path, model: TrainedModel, about: dict[str, Any]) -> None
     """
     folder.mkdir(parents=True, exist_ok=True)
     replace_file(folder / WEIGHTS, lambda partial: partial.write_bytes(model.weights))
+    source = source_of(model.config)
+    if source is not None:
+        write_text(folder / SOURCE, source.read_text(encoding="utf-8"))
     description = {
-        "architecture": asdict(model.config),
-        "fc1_reads": FC1_READS,
+        **to_json(model.config),
+        **({"fc1_reads": FC1_READS} if isinstance(model.config, ModelConfig) else {}),
         "input_px": model.config.input_px,
         "normalisation": asdict(model.normalisation),
         "classes": model.classes,
@@ -75,24 +78,25 @@ def save_model(folder: Path, model: TrainedModel, about: dict[str, Any]) -> None
     write_text(folder / CONFIG, json.dumps(description, indent=2) + "\n")
 
 
-def load_model(folder: Path) -> TrainedModel:
+def load_model(folder: Path, *, trusted: bool = False) -> TrainedModel:
     """Read a network.
 
+    Args:
+        trusted: code that came with it may run.
     Raises:
+        UntrustedCodeError: it is defined by such code, which is not trusted.
         InputError: a file is missing or damaged; names it.
     """
     path = folder / CONFIG
     with _named(path):
         description = json.loads(path.read_text(encoding="utf-8"))
         mean, std = description["normalisation"]["mean"], description["normalisation"]["std"]
-        # Earlier versions could also build networks without padding, and wrote the padding of every network.
-        entries = dict(description["architecture"]).items()
-        config = ModelConfig(**{name: value for name, value in entries if (name, value) != ("padding", "same")})
+        config = from_json(description, folder, trusted=trusted)
         classes = tuple(description["classes"])
-        if len(classes) != config.n_classes or len(mean) != 3 or len(std) != 3:
+        if len(classes) < 2 or len(mean) != 3 or len(std) != 3:
             raise ValueError(f"{len(classes)} classes, {len(mean)} means and {len(std)} standard deviations")
         normalisation = Normalisation(mean=tuple(mean), std=tuple(std))
-        if description.get("fc1_reads") != FC1_READS:
+        if isinstance(config, ModelConfig) and description.get("fc1_reads") != FC1_READS:
             raise InputError(f"{path}: an earlier version wrote this network, with FC1's inputs in another order")
     weights = read_weights(folder)
     model = TrainedModel(config=config, normalisation=normalisation, classes=classes, weights=weights)

@@ -34,7 +34,7 @@ class Task:
     Attributes:
         train, val: image indices; if `val` is empty, the result has no scores.
         seed: determines the initial weights, batch order, augmentation and dropout.
-        way: "frozen" trains a new FC2 on given weights, "fine_tuned" the whole network, starting from them.
+        way: "frozen" trains a new head on given weights, "fine_tuned" the whole network, starting from them.
         validate_once: score `val` after the last epoch only, instead of every epoch.
         keep_weights: return the trained weights.
     """
@@ -64,7 +64,7 @@ class EpochResult:
     data_s: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Normalisation:
     """Mean and standard deviation of red, green and blue, on the scale 0..255."""
 

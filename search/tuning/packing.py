@@ -11,7 +11,7 @@ SHARES = (1.0, 0.5, 0.25, 0.125)
 WORTH = 1.05
 
 
-def packed(cluster: Cluster, typical: Configuration, largest: Configuration) -> Cluster:
+def packed(cluster: Cluster, typical: Configuration, largest: Configuration, n_classes: int) -> Cluster:
     """The cluster with the share of a GPU per trial that trains the most images per second.
 
     Args:
@@ -20,9 +20,9 @@ def packed(cluster: Cluster, typical: Configuration, largest: Configuration) -> 
     """
 
     def rate(share: float) -> float:
-        return probed_speed(start_probe(typical, cluster.sharing(share)))
+        return probed_speed(start_probe(typical, n_classes, cluster.sharing(share)))
 
-    return cluster.sharing(best_share(rate, memory_share(largest, cluster)))
+    return cluster.sharing(best_share(rate, memory_share(largest, n_classes, cluster)))
 
 
 def best_share(rate: Callable[[float], float], least: float) -> float:

@@ -14,7 +14,7 @@ from search.training.types import Images, Step, Task
 from search.tuning.cluster import Cluster
 from search.tuning.failures import Failure, Retries, failure_of, lost_worker
 from search.tuning.worker import Worker
-from wbcmodels.config import ModelConfig
+from wbcmodels.network import NetworkConfig
 
 POLL_S = 0.5
 MAX_LOSSES = 5
@@ -114,7 +114,7 @@ class Workers:
             for worker, _, _ in running.values():  # the study stops here
                 ray.kill(worker)
 
-    def latencies(self, models: Sequence[ModelConfig]) -> list[float]:
+    def latencies(self, models: Sequence[NetworkConfig], n_classes: int) -> list[float]:
         """Median time of one image's forward pass through each network, in ms, measured in one worker alone."""
         while True:
             self._start(0)
@@ -122,7 +122,7 @@ class Workers:
                 self._started(reference)
             if self._idle:
                 worker = self._idle.pop()
-                result = self._result(worker.latencies.remote(list(models)), time.monotonic())
+                result = self._result(worker.latencies.remote(list(models), n_classes), time.monotonic())
                 self._put_back(worker, result)
                 if not isinstance(result, Failure):
                     return result
@@ -172,11 +172,11 @@ class Workers:
             self._idle.append(worker)
 
 
-def start_probe(configuration: Configuration, cluster: Cluster) -> list[Any]:
+def start_probe(configuration: Configuration, n_classes: int, cluster: Cluster) -> list[Any]:
     """Start training a few steps in every slot, to measure their speed; `probed_speed` waits for the result."""
     remote = _speed.options(num_cpus=cluster.cpus_per_trial, num_gpus=cluster.gpus_per_trial)
     share_of_each = (cluster.cpus_per_trial, cluster.gpus_per_trial)
-    return [remote.remote(configuration, *share_of_each) for _ in range(cluster.slots)]
+    return [remote.remote(configuration, n_classes, *share_of_each) for _ in range(cluster.slots)]
 
 
 def probed_speed(probe: Sequence[Any]) -> float:
@@ -184,10 +184,10 @@ def probed_speed(probe: Sequence[Any]) -> float:
     return sum(ray.get(list(probe)))
 
 
-def memory_share(configuration: Configuration, cluster: Cluster) -> float:
+def memory_share(configuration: Configuration, n_classes: int, cluster: Cluster) -> float:
     """Share of a GPU's memory that a training takes, as measured; 0 where workers cannot use a GPU."""
     share: float = ray.get(
-        _memory_share.options(num_cpus=cluster.cpus_per_trial, num_gpus=1).remote(configuration)
+        _memory_share.options(num_cpus=cluster.cpus_per_trial, num_gpus=1).remote(configuration, n_classes)
     )
     return share
 
@@ -196,16 +196,16 @@ _RemoteWorker: Any = ray.remote(Worker)
 
 
 @ray.remote
-def _speed(configuration: Configuration, n_threads: int, gpu_share: float) -> float:
+def _speed(configuration: Configuration, n_classes: int, n_threads: int, gpu_share: float) -> float:
     from search.training.device import prepare_worker
     from search.training.speed import training_speed
 
-    return training_speed(configuration, prepare_worker(n_threads, gpu_share=gpu_share))
+    return training_speed(configuration, n_classes, prepare_worker(n_threads, gpu_share=gpu_share))
 
 
 @ray.remote
-def _memory_share(configuration: Configuration) -> float:
+def _memory_share(configuration: Configuration, n_classes: int) -> float:
     from search.training.device import prepare_worker
     from search.training.speed import memory_share
 
-    return memory_share(configuration, prepare_worker(1, gpu_share=1.0))
+    return memory_share(configuration, n_classes, prepare_worker(1, gpu_share=1.0))

@@ -12,7 +12,7 @@ from search.training.checkpoint import Checkpoint
 from search.training.types import Images, Step, Task
 from search.tuning.failures import Failure, failure_of
 from search.tuning.gauges import MemoryGauge
-from wbcmodels.config import ModelConfig
+from wbcmodels.network import NetworkConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +91,11 @@ class Worker:
         self.begin(task, images, weights, checkpoint)
         return self.step()
 
-    def latencies(self, models: Sequence[ModelConfig]) -> list[float]:
+    def latencies(self, models: Sequence[NetworkConfig], n_classes: int) -> list[float]:
         """Median time of one image's forward pass through each network, in ms."""
         from search.training.speed import latency_ms
 
-        return [latency_ms(model, self._device) for model in models]
+        return [latency_ms(model, n_classes, self._device) for model in models]
 
 
 class Watch:

@@ -11,7 +11,7 @@ from benchmarks.patterns.frozen import FrozenNet
 from benchmarks.throughput import PATTERNS
 from benchmarks.throughput_measures import Event, images_per_s, lost_per_trial_s, memory_mb
 from wbcmodels.config import PLACEMENTS, ModelConfig
-from wbcmodels.cost import n_parameters
+from wbcmodels.network import model_size
 
 ROOT = Path(__file__).parents[2]
 MEASURES = ["images_per_s", "ratio_to_limit", "first_result_s", "lost_per_trial_s", "peak_memory_mb"]
@@ -61,7 +61,7 @@ def test_memory_is_that_of_a_process_and_all_below_it():
 def test_the_frozen_network_is_of_the_family(placement):
     config = ModelConfig(placement=placement, input_px=12, width=0.125)
     model = FrozenNet(placement=placement, side=12, width=0.125, n_classes=5, dropout=0.5)
-    assert sum(parameter.numel() for parameter in model.parameters()) == n_parameters(config)
+    assert sum(parameter.numel() for parameter in model.parameters()) == model_size(config, 5).n_parameters
 
 
 @pytest.mark.ray

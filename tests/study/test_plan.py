@@ -45,6 +45,7 @@ def request(**changes):
             profile_name="quick",
             synthetic=True,
             n_images=1000,
+            n_classes=5,
             n_target=None,
             n_trials=None,
             search_folds=None,
@@ -278,23 +279,23 @@ def test_cost_is_positive_and_adds_up(seed):
     space = SPACES[NAMES[seed % len(NAMES)]]
     configuration = sample(space, space.levels[-1], space.quick[0], seed + 1)[-1]
     a, b, v, w = rng.integers(1, 10**4, 4)
-    assert image_cost(configuration) > 0
-    whole = training_cost(configuration, a + b, v + w)
-    assert whole == pytest.approx(training_cost(configuration, a, v) + training_cost(configuration, b, w))
-    assert training_cost(configuration, a, v) > training_cost(configuration, a, 0) > 0
+    assert image_cost(configuration, 5) > 0
+    whole = training_cost(configuration, 5, a + b, v + w)
+    assert whole == pytest.approx(training_cost(configuration, 5, a, v) + training_cost(configuration, 5, b, w))
+    assert training_cost(configuration, 5, a, v) > training_cost(configuration, 5, a, 0) > 0
     twice = replace(configuration, training=replace(configuration.training, epochs=2 * space.quick[0].epochs))
-    assert training_cost(twice, a, v) == pytest.approx(2 * training_cost(configuration, a, v))
+    assert training_cost(twice, 5, a, v) == pytest.approx(2 * training_cost(configuration, 5, a, v))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_largest_configuration_is_no_smaller_than_any_other(name):
     space, profile = SPACES[name], SPACES[name].quick[0]
-    largest = largest_configurations(space, profile)
+    largest = largest_configurations(space, profile, 5)
     assert list(largest) == [*space.levels, *PAPER_LEVELS]
     for level in space.levels:
-        assert all(image_cost(c) <= image_cost(largest[level]) for c in sample(space, level, profile, 40))
-    costs = sorted(image_cost(largest[level]) for level in space.levels)
-    assert image_cost(typical_configuration(space, profile)) <= costs[-1]
+        assert all(image_cost(c, 5) <= image_cost(largest[level], 5) for c in sample(space, level, profile, 40))
+    costs = sorted(image_cost(largest[level], 5) for level in space.levels)
+    assert image_cost(typical_configuration(space, profile, 5), 5) <= costs[-1]
 
 
 @pytest.mark.parametrize("name", NAMES)

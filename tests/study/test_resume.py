@@ -57,6 +57,7 @@ def plan_of(arguments, profile=None):
             profile_name="paper" if arguments.profile == "paper" else "quick",
             synthetic=True,
             n_images=400,
+            n_classes=5,
             n_target=None,
             n_trials=arguments.trials,
             search_folds=arguments.search_folds,

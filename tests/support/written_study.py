@@ -36,8 +36,8 @@ from search.training.trainedmodel import TrainedModel, save_model
 from search.training.types import Normalisation
 from spaces.residual_placement import SPACE
 from wbcmodels.config import PLACEMENTS, ModelConfig
-from wbcmodels.cost import model_size
 from wbcmodels.family import build
+from wbcmodels.network import model_size
 
 CLASSES = ("basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil")
 SHARES = (0.10, 0.12, 0.26, 0.14, 0.38)
@@ -242,7 +242,7 @@ class MadeUp:
             started, spent_s = BEGAN + timedelta(seconds=10 * number), 1.5 * EPOCHS * n_done
             self.rows["trials"].append({
                 **key, **{f"params_{name}": value for name, value in asked.params.items()}, **means,
-                **model_size(network.model, len(self.source.classes)), "trial_id": f"trial-{number:04d}",
+                **model_size(network.model, len(self.source.classes))._asdict(), "trial_id": f"trial-{number:04d}",
                 "state": state, "value": value, "datetime_start": started,
                 "datetime_complete": started + timedelta(seconds=spent_s + 1), "duration_s": spent_s + 1,
                 "epochs": EPOCHS * n_done, "folds_done": n_done, "train_s": spent_s, "images_per_s": 100.0,
@@ -274,7 +274,7 @@ class MadeUp:
             pd.DataFrame([row for row in self.rows[name] if row["phase"] == "compare"])
             for name in ("folds", "predictions")
         )
-        macs = {(n.level, n.setting): model_size(n.model, len(self.source.classes))["macs"] for n in networks}
+        macs = {(n.level, n.setting): model_size(n.model, len(self.source.classes)).macs for n in networks}
         found = analyse(predictions, question, macs)
         self.add_effects(found.rows, self.source)
         self.recommendation = found.recommendation
@@ -331,7 +331,7 @@ class MadeUp:
             config=self.winner.model,
             normalisation=Normalisation(mean=(200.0, 180.0, 200.0), std=(30.0, 40.0, 20.0)),
             classes=self.source.classes,
-            weights=save(build(self.winner.model, seed=0).state_dict()),
+            weights=save(build(self.winner.model, len(self.source.classes), seed=0).state_dict()),
         )
         save_model(self.folder / "model", model, {"level": self.winner.level})
         own = [row for row in self.rows["predictions"] if row["level"] == self.winner.level]
@@ -382,7 +382,7 @@ class MadeUp:
 
     def train(self, key, network, images, val, seed):
         """Add the epochs, the fold and the predictions of one training."""
-        rng = np.random.default_rng([seed, crc32(repr((network.model, *key.values())).encode())])
+        rng = np.random.default_rng([seed, crc32(repr((*asdict(network.model).values(), *key.values())).encode())])
         labels, names = images.labels[val], images.classes
         logits = images.hardness[val] + rng.normal(0, 0.8, (len(val), len(names)))
         if network.ability is None:
@@ -428,7 +428,7 @@ class MadeUp:
         params = {f"params_{name}": value for name, value in network.params.items()}
         size = model_size(network.model, len(images.classes))
         latency_ms = 0.5 + 0.4 * len(network.model.residual_stages)
-        return {**key, **params, **score_columns(*own, images.classes), **size, "latency_ms": latency_ms}
+        return {**key, **params, **score_columns(*own, images.classes), **size._asdict(), "latency_ms": latency_ms}
 
 
 def picture(name):

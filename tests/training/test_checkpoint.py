@@ -18,12 +18,20 @@ from search.space import Configuration, TrainingConfig
 from search.training.checkpoint import Checkpoint
 from search.training.device import Device
 from search.training.fit import on_device
-from search.training.folds import CHECKPOINT_BYTES_PER_S, restore, run_task, run_trial, state_of
+from search.training.folds import (
+    CHECKPOINT_BYTES_PER_S,
+    checkpoint_bytes,
+    freeze_features,
+    restore,
+    run_task,
+    run_trial,
+    state_of,
+)
 from search.training.sgd import SGD
 from search.training.types import Images, Task
 from wbcmodels.config import PAPER_WBCSNET, PAPER_WBCSNET2, ModelConfig
-from wbcmodels.cost import n_parameters
 from wbcmodels.family import build
+from wbcmodels.network import model_size
 
 CPU = Device(torch.device("cpu"), bf16=False)
 SIDE, N_IMAGES, N_CLASSES, EPOCHS = 12, 40, 3, 4
@@ -106,14 +114,14 @@ def test_so_does_a_task_with_any_network(changes):
     assert all_values(rest) == all_values(steps)[2:]
 
 
-@pytest.mark.parametrize("lost", ["weights", "momentum", "statistics", "epoch"])
+@pytest.mark.parametrize("lost", ["weights", "optimizer", "statistics", "epoch"])
 def test_every_part_of_a_checkpoint_matters(lost):
     # Otherwise the tests above would prove nothing.
     steps = list(run_task(task(), IMAGES, CPU))
     checkpoint = loaded(steps[1])
     changed = {
         "weights": {"weights": {name: np.asarray(value * 1.01) for name, value in checkpoint.weights.items()}},
-        "momentum": {"momentum": {}},
+        "optimizer": {"optimizer": {}},
         "statistics": {
             "weights": {n: value + 1 if "running" in n else value for n, value in checkpoint.weights.items()}
         },
@@ -150,7 +158,7 @@ def test_a_trial_carries_the_probabilities_of_its_finished_folds():
         assert all(map(np.array_equal, checkpoint.finished, finished))
         assert all(probabilities.dtype == np.float64 for probabilities in checkpoint.finished)
         # Between folds there is no network.
-        assert bool(checkpoint.weights) == bool(checkpoint.momentum) == (step.score is None)
+        assert bool(checkpoint.weights) == bool(checkpoint.optimizer) == (step.score is None)
     labels = np.concatenate([IMAGES.labels[split.val] for split in SPLITS])
     assert last.pooled == score(labels, np.concatenate([*finished, last.score.probabilities]))
 
@@ -207,7 +215,7 @@ def every_network_is_small(monkeypatch):
 @pytest.fixture
 def twelve_s(monkeypatch):
     """Limits by which the task's network is large and is saved every 12 seconds."""
-    taken = 2 * 4 * n_parameters(replace(task().configuration.model, n_classes=N_CLASSES))
+    taken = 2 * 4 * model_size(task().configuration.model, N_CLASSES).n_parameters
     monkeypatch.setattr(search.training.folds, "SMALL_CHECKPOINT_BYTES", taken - 1)
     monkeypatch.setattr(search.training.folds, "CHECKPOINT_BYTES_PER_S", taken / 12)
     return taken
@@ -236,10 +244,15 @@ def test_small_networks_are_saved_after_every_epoch(twelve_s, monkeypatch, every
     assert twelve_s < len(steps[0].checkpoint) < 1.05 * twelve_s
 
 
+def bytes_of(config):
+    with torch.device("meta"):
+        return checkpoint_bytes(config.build(5, seed=0), task().configuration.training)
+
+
 def test_the_papers_networks_are_saved_every_few_minutes():
     for network in (PAPER_WBCSNET, PAPER_WBCSNET2):
-        assert 120 < 8 * n_parameters(replace(network, input_px=70)) / CHECKPOINT_BYTES_PER_S < 180
-        assert 8 * n_parameters(replace(network, width=0.25, input_px=28)) / CHECKPOINT_BYTES_PER_S < 10
+        assert 120 < bytes_of(replace(network, input_px=70)) / CHECKPOINT_BYTES_PER_S < 180
+        assert bytes_of(replace(network, width=0.25, input_px=28)) / CHECKPOINT_BYTES_PER_S < 10
 
 
 # Bytes
@@ -255,14 +268,14 @@ def checkpoint(seed=0, folds=2):
             "norm.num_batches_tracked": np.array(7),
             "fc.bias": rng.random(3, np.float32),
         },
-        momentum={"conv.weight": rng.random((4, 3, 5, 5), np.float32)},
+        optimizer={"conv.weight": rng.random((4, 3, 5, 5), np.float32)},
         finished=tuple(rng.random((n, 3)) for n in range(folds)),  # the first has no images
     )
 
 
 def is_same(one, other):
     assert (one.epoch, one.train_s, one.position) == (other.epoch, other.train_s, other.position)
-    for name in ("weights", "momentum"):
+    for name in ("weights", "optimizer"):
         arrays, others = getattr(one, name), getattr(other, name)
         assert set(arrays) == set(others)
         for key in arrays:
@@ -281,9 +294,9 @@ def test_bytes_hold_the_whole_checkpoint(folds):
 
 
 def test_names_in_a_network_cannot_collide_with_those_of_the_checkpoint():
-    names = ("epoch", "train_s", "weights.x", "momentum.x", "finished.0000")
+    names = ("epoch", "train_s", "weights.x", "optimizer.x", "finished.0000")
     weights, momentum = ({name: np.random.default_rng(k).random(1) for name in names} for k in range(2))
-    one = Checkpoint(epoch=3, weights=weights, momentum=momentum)
+    one = Checkpoint(epoch=3, weights=weights, optimizer=momentum)
     assert is_same(one, Checkpoint.from_bytes(one.to_bytes()))
 
 
@@ -339,10 +352,10 @@ def test_a_pickle_is_refused_and_not_executed(tmp_path, write):
 # Networks
 
 
-def network(seed=0, **changes):
+def network(seed=0, n_classes=N_CLASSES, **changes):
     """A network and its optimizer after one step."""
-    config = configuration(**{"n_classes": N_CLASSES} | changes)
-    model = on_device(build(config.model, seed), CPU)
+    config = configuration(**changes)
+    model = on_device(build(config.model, n_classes, seed), CPU)
     optimizer = SGD(model, config.training)
     model(torch.randn(4, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(seed))).sum().backward()
     optimizer.step()
@@ -355,19 +368,20 @@ def test_a_restored_network_is_the_same_in_the_same_memory_order():
     restore(state_of(model, optimizer, epoch=1, train_s=0.5), other, other_optimizer)
     one, again = (state_of(*pair, epoch=1, train_s=0.5) for pair in ((model, optimizer), (other, other_optimizer)))
     assert is_same(one, again)
-    assert set(one.momentum) == {name for name, _ in model.named_parameters()}
+    assert set(one.optimizer) == {f"{name}.momentum" for name, _ in model.named_parameters()}
     for name, parameter in other.named_parameters():
         assert other_optimizer.momentum[name].stride() == parameter.stride()
 
 
 def test_a_frozen_network_has_momentum_only_for_its_head():
-    config = configuration(n_classes=N_CLASSES)
-    model = build(config.model, 0)
-    model.freeze_features()
+    config = configuration()
+    model = build(config.model, N_CLASSES, 0)
+    freeze_features(model)
     optimizer = SGD(model, config.training)
     model(torch.zeros(2, 3, SIDE, SIDE)).sum().backward()
     optimizer.step()
-    assert set(state_of(model, optimizer, epoch=1, train_s=0.0).momentum) == {"fc2.weight", "fc2.bias"}
+    kept = state_of(model, optimizer, epoch=1, train_s=0.0).optimizer
+    assert set(kept) == {"fc2.weight.momentum", "fc2.bias.momentum"}
 
 
 @pytest.mark.parametrize(

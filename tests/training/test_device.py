@@ -85,8 +85,8 @@ def page_faults():
 
 faults, accepted = page_faults(), keep_freed_memory()
 device = choose_device(gpu=False)
-model = on_device(build(ModelConfig(width=0.125, input_px=12), 0), device)
-step = TrainingStep(model, SGD(model, TrainingConfig(epochs=1, lr=0.1)), None, device)
+model = on_device(build(ModelConfig(width=0.125, input_px=12), 5, 0), device)
+step = TrainingStep(model, SGD(model, TrainingConfig(epochs=1, lr=0.1)), torch.nn.functional.cross_entropy, device)
 step(torch.randn(4, 3, 12, 12), torch.arange(4), 0.1)
 print(json.dumps({
     "accepted": accepted, "faults": faults, "faults_after": page_faults(),

@@ -14,9 +14,9 @@ from wbcmodels.family import build
 
 
 def trained(placement):
-    config = ModelConfig(placement=placement, norm="batch", dropout=0.3, input_px=20, width=0.125, n_classes=3)
+    config = ModelConfig(placement=placement, norm="batch", dropout=0.3, input_px=20, width=0.125)
     normalisation = Normalisation(mean=(120.0, 100.0, 140.0), std=(50.0, 40.0, 60.0))
-    weights = save(build(config, seed=1).state_dict())
+    weights = save(build(config, 3, seed=1).state_dict())
     return TrainedModel(config=config, normalisation=normalisation, classes=("a", "b", "c"), weights=weights)
 
 
@@ -46,7 +46,9 @@ def test_activation_is_grad_cam(images, placement):
     assert found.min() >= 0
     assert found.max() == pytest.approx(1)
     for image, heat in zip(images, found, strict=True):
-        maps = network.stage_outputs(normalise(torch.from_numpy(image[None]), model.normalisation))["stage3"]
+        maps = normalise(torch.from_numpy(image[None]), model.normalisation)
+        for stage in (network.stage1, network.stage2, network.stage3):
+            maps = stage(maps)
         maps = maps.detach().requires_grad_()
         logits = network.fc2(torch.relu(network.fc1(maps.permute(0, 2, 3, 1).flatten(1))))[0]
         (slope,) = torch.autograd.grad(logits.max(), maps)

@@ -30,7 +30,7 @@ from wbcmodels.family import build
 GOLDEN = Path(__file__).parent / "golden" / "first_losses.json"
 CPU = Device(torch.device("cpu"), bf16=False)
 SIDE, N_IMAGES, N_CLASSES = 12, 40, 3
-TINY = ModelConfig(width=0.125, input_px=SIDE, n_classes=N_CLASSES, dropout=0.0)
+TINY = ModelConfig(width=0.125, input_px=SIDE, dropout=0.0)
 TRAINING = TrainingConfig(epochs=2, lr=0.01, batch_size=8)
 AS_THEY_ARE = Normalisation(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 ALL = torch.arange(N_IMAGES)
@@ -48,7 +48,7 @@ def plain_colours(values):
 
 
 def new_model(config=TINY, seed=0):
-    return on_device(build(config, seed), CPU)
+    return on_device(build(config, N_CLASSES, seed), CPU)
 
 
 def fit_all(model, images, labels=LABELS, indices=ALL, training=TRAINING, normalisation=None, seed=0):
@@ -328,7 +328,7 @@ def test_evaluation_between_epochs_and_resuming_do_not_change_the_training():
         if len(losses) == 2:
             break
     resumed.load_state_dict(state_of(broken))
-    other_optimizer.momentum = copy.deepcopy(optimizer.momentum)
+    other_optimizer.load(optimizer.state())
     torch.rand(7)  # something else draws in between
     assert losses + list(train(resumed, other_optimizer, 2)) == expected
     assert is_same(state_of(unbroken), state_of(resumed))

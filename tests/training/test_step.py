@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from search.space import TrainingConfig
 from search.training.device import Device
@@ -38,15 +39,15 @@ class Graphs:
 
 
 def network():
-    return build(ModelConfig(placement="1", width=0.125, input_px=SIDE, n_classes=N_CLASSES), seed=0).train()
+    return build(ModelConfig(placement="1", width=0.125, input_px=SIDE), N_CLASSES, seed=0).train()
 
 
 def plain_step(model):
-    return TrainingStep(model, SGD(model, CONFIG), None, CPU)
+    return TrainingStep(model, SGD(model, CONFIG), F.cross_entropy, CPU)
 
 
 def recorded_step(model):
-    return RecordedStep(model, SGD(model, CONFIG), None, CPU, Graphs())
+    return RecordedStep(model, SGD(model, CONFIG), F.cross_entropy, CPU, Graphs())
 
 
 def batch(n, seed):
@@ -64,11 +65,11 @@ def run(step, sizes=SIZES, lr=0.01):
 
 def test_a_recorded_step_does_what_a_plain_one_does():
     plain, other, graphs = network(), network(), Graphs()
-    step = RecordedStep(other, SGD(other, CONFIG), None, CPU, graphs)
+    step = RecordedStep(other, SGD(other, CONFIG), F.cross_entropy, CPU, graphs)
     assert run(step, SIZES[:STEPS_BEFORE_RECORDING]) == run(plain_step(plain), SIZES[:STEPS_BEFORE_RECORDING])
     assert graphs.n_recorded == 0
     plain, other = network(), network()
-    assert run(RecordedStep(other, SGD(other, CONFIG), None, CPU, graphs)) == run(plain_step(plain))
+    assert run(RecordedStep(other, SGD(other, CONFIG), F.cross_entropy, CPU, graphs)) == run(plain_step(plain))
     assert graphs.n_recorded == len(set(SIZES))
     for name, value in plain.state_dict().items():
         assert torch.equal(value, other.state_dict()[name]), name
@@ -102,4 +103,4 @@ def test_a_loss_that_is_not_finite_updates_nothing_and_is_an_error(make_step):
 
 def test_a_cpu_takes_the_plain_step():
     model = network()
-    assert type(training_step(model, SGD(model, CONFIG), None, CPU)) is TrainingStep
+    assert type(training_step(model, SGD(model, CONFIG), F.cross_entropy, CPU, CONFIG)) is TrainingStep

@@ -15,7 +15,6 @@ from wbcmodels.config import FULL_CHANNELS, KERNELS, PAPER_WBCSNET, PAPER_WBCSNE
         ("residual_relu", "both"),
         *(("dropout", value) for value in (-0.1, 1.0, 1.5, math.nan)),
         *(("width", value) for value in (0.0, -1.0, math.inf, math.nan)),
-        *(("n_classes", value) for value in (1, 0, -3, 5.0)),
         *(("input_px", value) for value in (3, 0, -70, 32.0)),
     ],
 )
@@ -75,4 +74,4 @@ def test_the_papers_networks():
     assert PAPER_WBCSNET2.dropout > 0
     assert PAPER_WBCSNET2.shortcut == "identity"
     for config in (PAPER_WBCSNET, PAPER_WBCSNET2):
-        assert (config.width, config.input_px, config.n_classes) == (1.0, 70, 5)
+        assert (config.width, config.input_px) == (1.0, 70)

@@ -32,7 +32,7 @@ from search.report.figures.parameters import draw_importance, draw_parallel
 from search.report.figures.style import STYLE
 from search.report.figures.transfer import draw_transfer
 from search.report.format import setting_name
-from search.training.featuremaps import class_activation, feature_maps
+from search.training.featuremaps import class_activation, feature_maps, stages
 
 # Without a date in the file, the same study gives the same files.
 _METADATA: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}}
@@ -112,6 +112,9 @@ def _of_winner(results: Results, winner: str) -> Iterator[tuple[str, Figure | No
 def _of_network(results: Results) -> Iterator[tuple[str, Figure | None]]:
     """Figures of the winner's network, on images of the test set; none where its weights are missing."""
     if results.model is None:
+        return
+    if not stages(results.model.build()):
+        yield from dict.fromkeys(("features", "attention")).items()
         return
     cells = results.tables["cells"]
     examples = read_examples(cells[cells["phase"] == Phase.TEST], results.tested())

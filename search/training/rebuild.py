@@ -1,0 +1,79 @@
+"""Configurations of networks as JSON, and back: how a saved network is built again.
+
+A network of `wbcmodels` is built by this program. Any other is defined by Python code of its own, which is kept
+beside its weights as a file and runs only if the caller trusts it.
+"""
+
+import importlib
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, cast
+
+from search.common.errors import InputError
+from search.space import import_file, is_space_module
+from wbcmodels.network import NetworkConfig
+
+OUR_PACKAGE = "wbcmodels"
+SOURCE = "network.py"
+
+
+class UntrustedCodeError(InputError):
+    """A network that is defined by code which the caller has not said to trust."""
+
+
+def to_json(config: NetworkConfig) -> dict[str, Any]:
+    """What `from_json` builds the same configuration from; see also `source_of`."""
+    kind = type(config)
+    module = SOURCE if is_space_module(kind.__module__) else kind.__module__
+    return {"architecture": asdict(cast(Any, config)), "class": [module, kind.__qualname__]}
+
+
+def source_of(config: NetworkConfig) -> Path | None:
+    """The space's file that defines a network; None for a network from an installed package."""
+    module = type(config).__module__
+    return Path(str(sys.modules[module].__file__)) if is_space_module(module) else None
+
+
+def from_json(description: Mapping[str, Any], folder: Path, *, trusted: bool) -> NetworkConfig:
+    """The configuration of a saved network.
+
+    Args:
+        description: content of its `config.json`.
+        folder: that holds it.
+        trusted: code that is not this program's may run.
+    Raises:
+        UntrustedCodeError: it needs such code; names the file.
+        InputError: the code cannot be imported; names the file or module.
+        ValueError, TypeError, KeyError: the description is damaged.
+    """
+    from pydantic import TypeAdapter  # 0.3 s
+
+    module, name = description.get("class", ["wbcmodels.config", "ModelConfig"])
+    given = description["architecture"]
+    if not isinstance(given, dict):
+        raise TypeError("the architecture must be an object")
+    if "class" not in description:  # written by an earlier version
+        given = {key: value for key, value in given.items() if key not in ("n_classes", "padding")}
+    if module.split(".")[0] != OUR_PACKAGE and not trusted:
+        where = folder / SOURCE if module == SOURCE else f"the package {module.split('.')[0]}"
+        raise UntrustedCodeError(f"{folder}: the network is defined by Python code of its own, {where}")
+    kind = _imported(module, name, folder)
+    names = [field.name for field in fields(kind)]
+    if sorted(given) != sorted(names):
+        raise ValueError(f"the architecture must give {', '.join(names)}, not {', '.join(given)}")
+    config: NetworkConfig = TypeAdapter(kind).validate_python(given)
+    return config
+
+
+def _imported(module: str, name: str, folder: Path) -> Any:
+    """The class of a name in an installed module, or in the file kept in a folder."""
+    try:
+        found: Any = import_file(folder / SOURCE) if module == SOURCE else importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except Exception as error:  # the file may raise anything
+        where = folder / SOURCE if module == SOURCE else module
+        raise InputError(f"{where}: {name} cannot be imported: {type(error).__name__}: {error}") from error
+    return found
