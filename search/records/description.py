@@ -1,6 +1,6 @@
 """The typed content of `study.json`: what a study asks, plans and has found."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -97,6 +97,9 @@ class Description:
     """A study, finished or not; an entry that an older study lacks has its default.
 
     Attributes:
+        widths: of the family's networks in the space; None in older studies, all of whose networks had the
+            profile's width.
+        sides_px: of the inputs of all networks in the space; None in older studies.
         data: name -> data set; the source first, then the target if there is one.
         effects: that the space asks about, name -> the levels that have it.
         origin: digests of the space's file (`space`) and of the code (`code`), and versions of libraries.
@@ -119,6 +122,8 @@ class Description:
     levels: tuple[str, ...]
     reference: str
     effects: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    widths: tuple[float, ...] | None = None
+    sides_px: tuple[int, ...] | None = None
     plan: Plan
     origin: dict[str, str]
     data: dict[str, DataSet]
@@ -142,6 +147,14 @@ class Description:
         return self.arguments.metric
 
     @property
+    def networks(self) -> str:
+        """Widths, sides and epochs of the networks, as in a sentence."""
+        profile = self.plan.profile
+        used = (profile.width,) if self.widths is None else self.widths
+        width = [f"{_or(used)} times the paper's width"] if used else []
+        return ", ".join([*width, f"{_or(self.sides_px or profile.input_px)} px", f"{profile.epochs} epochs"])
+
+    @property
     def is_older(self) -> bool:
         """Whether the study compared tuned and equal settings, as earlier versions did."""
         return self.plan.compare_settings == 0
@@ -160,6 +173,10 @@ class Description:
     def is_drawn(self) -> bool:
         """Whether any of the images are synthetic."""
         return any(name.startswith("synthetic") for name in self.data)
+
+
+def _or(values: Sequence[float]) -> str:
+    return " or ".join(f"{value:g}" for value in values)
 
 
 def parse_description(content: Mapping[str, Any], file: Path) -> Description:

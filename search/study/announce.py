@@ -13,7 +13,14 @@ from search.data.splits import TEST_SHARE
 from search.records.arguments import Arguments
 from search.records.description import Plan
 from search.space import CONTROL_LEVEL
-from search.study.plan import disk_mb, image_cost, largest_configurations, typical_configuration
+from search.study.plan import (
+    disk_mb,
+    image_cost,
+    input_sides,
+    largest_configurations,
+    typical_configuration,
+    widths,
+)
 from search.study.session import Session
 from search.tuning.cluster import Cluster
 from search.tuning.pool import probed_speed
@@ -35,14 +42,13 @@ def print_plan(session: Session, path: Path | None) -> None:
         trials = f"{plan.n_trials} trials, {plan.n_trials // n_levels} for each of {n_levels} levels"
     if session.arguments.trials not in (None, plan.n_trials):
         trials += f" (rounded up from {session.arguments.trials})"
-    sides = "/".join(str(side) for side in profile.input_px)
     n_test = round(TEST_SHARE * session.request.n_images)
     folds = f"{plan.search_folds} fold{'' if plan.search_folds == 1 else 's'}"
     confirm = f"the {plan.finalists} best of each level, on {folds} of their own"
     facts = [
         ("data", _described(session.source.listing)),
         *([] if session.target is None else [("transfer to", _described(session.target.listing))]),
-        ("networks", f"{plan.profile_name} profile: width {profile.width:g}, {sides} px, {profile.epochs} epochs"),
+        ("networks", f"{plan.profile_name} profile: {_sizes(session)}, {profile.epochs} epochs"),
         ("search", f"{trials}, on {folds}; {_strategy(session.arguments)}"),
         *([("confirm", confirm)] if plan.finalists > 1 else []),
         ("compare", _compared(plan)),
@@ -57,7 +63,7 @@ def print_plan(session: Session, path: Path | None) -> None:
         facts.append(("folder", str(path)))
     print_header(session.console, session.space.question, facts)
     notes = [note for source in (session.source, session.target) if source for note in source.listing.notes]
-    notes += _weak_classes(session)
+    notes += [*session.notes, *_weak_classes(session)]
     for note in dict.fromkeys(notes):
         session.console.print(f"[yellow]note[/yellow]  {escape(note)}")
 
@@ -85,6 +91,13 @@ def print_networks(session: Session) -> None:
         table.add_row(escape(level), *numbers, str(configuration.training.epochs))
     session.console.print("largest network of each level")
     session.console.print(table)
+
+
+def _sizes(session: Session) -> str:
+    """Widths and sides that the space uses."""
+    space, profile = session.space, session.plan.profile
+    found = [f"width {'/'.join(f'{width:g}' for width in used)}"] if (used := widths(space, profile)) else []
+    return ", ".join([*found, f"{'/'.join(map(str, input_sides(space, profile)))} px"])
 
 
 def _compared(plan: Plan) -> str:

@@ -140,9 +140,13 @@ def _kept(study: Study) -> dict[int, dict[str, Params]]:
 def _announced(study: Study, n_settings: int) -> str:
     plan = study.plan
     n_levels = len(study.space.levels) + plan.control
-    what = f"{n_levels} levels at {n_settings} settings" if n_levels > 1 else f"{n_settings} settings"
+    what = f"{n_settings} setting{'' if n_settings == 1 else 's'}"
+    if n_levels > 1:
+        what = f"{n_levels} levels at {what}"
+    beside = " and the paper's networks" if study.space.paper_networks else ""
     most = "at most " if len(plan.looks) > 1 else ""
-    return f"{what} and the paper's networks, {most}{plan.most_runs} runs of {plan.folds} folds"
+    runs = f"{plan.most_runs} run{'' if plan.most_runs == 1 else 's'}"
+    return f"{what}{beside}, {most}{runs} of {plan.folds} folds"
 
 
 def _setting_of(repeat: int, settings: Sequence[int]) -> int:

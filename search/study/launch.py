@@ -22,7 +22,7 @@ from search.records.schema import Phase
 from search.records.studyfolder import StudyFolder, now
 from search.records.timing import added, described
 from search.study.announce import print_estimate, print_networks, print_plan
-from search.study.plan import input_sides, search_partition
+from search.study.plan import input_sides, search_partition, widths
 from search.study.provenance import provenance, provenance_changes
 from search.study.resume import (
     Extension,
@@ -144,6 +144,8 @@ def describe(session: Session, source: ImageSet, target: ImageSet | None) -> dic
         "levels": session.space.levels,
         "reference": session.space.reference,
         "effects": {effect.name: effect.levels for effect in session.space.effects},
+        "widths": widths(session.space, session.plan.profile),
+        "sides_px": input_sides(session.space, session.plan.profile),
         "plan": asdict(session.plan),
         "origin": provenance(session.arguments.space),
         "data": {

@@ -14,7 +14,7 @@ from search.data.splits import TEST_SHARE
 from search.records.description import Plan, PlannedPhase
 from search.records.schema import Phase
 from search.space import PAPER_LEVELS, Configuration, FixedSuggester, Profile, Space, TrainingConfig, sample
-from wbcmodels.config import PAPER_WBCSNET, PAPER_WBCSNET2
+from wbcmodels.config import PAPER_WBCSNET, PAPER_WBCSNET2, ModelConfig
 from wbcmodels.network import model_size
 
 # The paper gives SGD, 40 epochs, mini-batches of 32 and an initial learning rate of 0.001; MATLAB's `sgdm` keeps
@@ -120,8 +120,14 @@ def input_sides(space: Space, profile: Profile) -> tuple[int, ...]:
     """Every input side, in px, that a study of this profile can use, ascending."""
     sides = set(profile.input_px)
     for level in space.levels:
-        sides |= {configuration.model.input_px for configuration in _candidates(space, level, profile)}
+        sides |= {configuration.model.input_px for configuration in candidates(space, level, profile)}
     return tuple(sorted(sides))
+
+
+def widths(space: Space, profile: Profile) -> tuple[float, ...]:
+    """Every width of the family's networks, see `ModelConfig.width`, that a study of this profile can use."""
+    models = (c.model for level in space.levels for c in candidates(space, level, profile))
+    return tuple(sorted({model.width for model in models if isinstance(model, ModelConfig)}))
 
 
 def _plan(space: Space, profile: Profile, request: Request) -> Plan:
@@ -219,10 +225,11 @@ def _sum(a: PlannedPhase, b: PlannedPhase) -> PlannedPhase:
 
 def _largest(space: Space, level: str, profile: Profile, n_classes: int) -> Configuration:
     """The most expensive of many configurations of a level."""
-    return max(_candidates(space, level, profile), key=lambda c: training_cost(c, n_classes, 1, 0))
+    return max(candidates(space, level, profile), key=lambda c: training_cost(c, n_classes, 1, 0))
 
 
-def _candidates(space: Space, level: str, profile: Profile) -> Iterator[Configuration]:
+def candidates(space: Space, level: str, profile: Profile) -> Iterator[Configuration]:
+    """Many configurations of a level, drawn at random, and its first points."""
     yield from sample(space, level, profile, SAMPLES)
     for params in space.first_points(level, profile):
         yield space.configure(FixedSuggester(params), level, profile)
@@ -230,8 +237,8 @@ def _candidates(space: Space, level: str, profile: Profile) -> Iterator[Configur
 
 def typical_configuration(space: Space, profile: Profile, n_classes: int) -> Configuration:
     """The configuration of median cost among samples of all levels."""
-    candidates = [c for level in space.levels for c in _candidates(space, level, profile)]
-    return sorted(candidates, key=lambda c: image_cost(c, n_classes))[len(candidates) // 2]
+    everyone = [c for level in space.levels for c in candidates(space, level, profile)]
+    return sorted(everyone, key=lambda c: image_cost(c, n_classes))[len(everyone) // 2]
 
 
 def largest_configurations(space: Space, profile: Profile, n_classes: int) -> dict[str, Configuration]:

@@ -15,9 +15,10 @@ from search.data.sources import SYNTHETIC, open_source
 from search.records.arguments import Arguments, Resources
 from search.records.description import Plan
 from search.space import Profile, Space, load_space
+from search.study.networks import check_networks
 from search.study.plan import Request, image_cost, largest_configurations, make_plan, typical_configuration
 from search.study.resume import planned_profile
-from search.tuning.cluster import Cluster, ray_cluster
+from search.tuning.cluster import Cluster, carry_code, ray_cluster
 from search.tuning.packing import packed
 from search.tuning.pool import start_probe
 from search.tuning.samplers import check_sampler
@@ -28,6 +29,7 @@ class Session:
     """A study's space, data, machine and plan.
 
     Attributes:
+        notes: about the networks, for the user.
         probe: measures the training speed, in every slot; see `search.tuning.pool.probed_speed`.
     """
 
@@ -41,6 +43,7 @@ class Session:
     plan: Plan
     probe: list[Any]
     console: Console
+    notes: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -68,6 +71,13 @@ def open_session(
         groups=arguments.groups,
     )
     target = _open_target(arguments)
+    notes = check_networks(
+        arguments.space,
+        space,
+        (space.paper,) if arguments.profile == "paper" else (space.quick if profile is None else (profile,)),
+        len(source.listing.classes),
+        transfers=target is not None,
+    )
     Thread(target=_import_libraries).start()
     with ray_cluster(
         address=resources.address,
@@ -78,6 +88,7 @@ def open_session(
         profile_trace=resources.profile_trace,
         study=name,
     ) as cluster:
+        carry_code(space.configure.__module__)
         request = _request(arguments, source, target, profile, gpu=cluster.gpus > 0)
         plan = make_plan(space, request)
         check_sampler(arguments.sampler, space, plan.profile, len(arguments.objective_names))
@@ -97,6 +108,7 @@ def open_session(
             plan=plan,
             probe=start_probe(typical, request.n_classes, cluster),
             console=make_console(),
+            notes=tuple(notes),
         )
 
 

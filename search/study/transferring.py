@@ -72,7 +72,8 @@ def transfer(study: Study, winner: Candidate, target: ImageSet) -> None:
     plan, chosen = study.plan, _transferred(study, winner)
     study.reporter.phase(
         Phase.TRANSFER,
-        f"{len(chosen)} networks to {target.source}, {len(WAYS)} ways each, on the same {plan.folds} folds",
+        f"{len(chosen)} network{'' if len(chosen) == 1 else 's'} to {target.source}, {len(WAYS)} ways each, "
+        f"on the same {plan.folds} folds",
     )
     networks = []
     for candidate in chosen:

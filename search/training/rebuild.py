@@ -24,8 +24,14 @@ class UntrustedCodeError(InputError):
 
 
 def to_json(config: NetworkConfig) -> dict[str, Any]:
-    """What `from_json` builds the same configuration from; see also `source_of`."""
+    """What `from_json` builds the same configuration from; see also `source_of`.
+
+    Raises:
+        ValueError: its class is defined inside a function, where nothing can find it again.
+    """
     kind = type(config)
+    if "<locals>" in kind.__qualname__:
+        raise ValueError(f"the class {kind.__qualname__} must be defined at the top of its file")
     module = SOURCE if is_space_module(kind.__module__) else kind.__module__
     return {"architecture": asdict(cast(Any, config)), "class": [module, kind.__qualname__]}
 
@@ -48,8 +54,6 @@ def from_json(description: Mapping[str, Any], folder: Path, *, trusted: bool) ->
         InputError: the code cannot be imported; names the file or module.
         ValueError, TypeError, KeyError: the description is damaged.
     """
-    from pydantic import TypeAdapter  # 0.3 s
-
     module, name = description.get("class", ["wbcmodels.config", "ModelConfig"])
     given = description["architecture"]
     if not isinstance(given, dict):
@@ -59,7 +63,17 @@ def from_json(description: Mapping[str, Any], folder: Path, *, trusted: bool) ->
     if module.split(".")[0] != OUR_PACKAGE and not trusted:
         where = folder / SOURCE if module == SOURCE else f"the package {module.split('.')[0]}"
         raise UntrustedCodeError(f"{folder}: the network is defined by Python code of its own, {where}")
-    kind = _imported(module, name, folder)
+    return from_fields(_imported(module, name, folder), given)
+
+
+def from_fields(kind: type, given: Mapping[str, Any]) -> NetworkConfig:
+    """The configuration of a class with the given fields, as JSON has them.
+
+    Raises:
+        ValueError: a field is missing, unknown or of the wrong type.
+    """
+    from pydantic import TypeAdapter  # 0.3 s
+
     names = [field.name for field in fields(kind)]
     if sorted(given) != sorted(names):
         raise ValueError(f"the architecture must give {', '.join(names)}, not {', '.join(given)}")

@@ -3,12 +3,14 @@
 import logging
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from search.common.errors import InputError, StudyFailedError
+from search.space import is_space_module
 
 # Read by Ray when it is imported or starts. For Tune's settings, see `search.tuning.tune`.
 _SETTINGS = {
@@ -116,6 +118,14 @@ def ray_cluster(
         ).sharing(gpus_per_trial)
     finally:
         ray.shutdown()
+
+
+def carry_code(module: str) -> None:
+    """Send the code of a space's file to workers with what refers to it: other machines do not have the file."""
+    import ray
+
+    if is_space_module(module):
+        ray.cloudpickle.register_pickle_by_value(sys.modules[module])
 
 
 def _slots(cpus: float, gpus: float, cpus_per_trial: int, gpus_per_trial: float) -> int:

@@ -52,8 +52,7 @@ def caveats(results: Results, found: Verdict | None) -> list[str]:
     )
     if plan.profile_name == "quick":
         lines.append(
-            f"The quick profile trains networks of {plan.profile.width:g} times the paper's width for "
-            f"{plan.profile.epochs} epochs: at full size the levels may rank differently."
+            f"The quick profile is small ({description.networks}): at full size the levels may rank differently."
         )
     return lines
 

@@ -11,7 +11,7 @@ from search.report.format import day, listed
 def provenance(description: Description) -> list[tuple[str, str]]:
     """Facts about a study and the machine that it ran on, as (name, value)."""
     arguments, plan, environment = description.arguments, description.plan, description.environment
-    profile, versions = plan.profile, environment.versions
+    versions = environment.versions
     facts = [("command", command) for command in description.commands]
     facts += [
         ("started", day(description.started)),
@@ -21,8 +21,7 @@ def provenance(description: Description) -> list[tuple[str, str]]:
         (
             "plan",
             f"profile {plan.profile_name}: {plan.n_trials} trials on {plan.search_folds} search folds, then "
-            f"{_compared(plan)}; "
-            f"{profile.width:g} times the paper's width, {profile.epochs} epochs",
+            f"{_compared(plan)}; {description.networks}",
         ),
         *(
             (("looked at", f"after {listed(map(str, description.looked_at))} runs"),)

@@ -127,13 +127,15 @@ def levels_table(results: Results, recommended: str | None) -> Table:
         entry, folds = share(at.get((level, setting))), collapsed.get((level, setting))
         return Entry(f"{entry.text} (collapsed in {folds} folds)", entry.order) if folds else entry
 
+    of_paper = "" if results.paper.empty else ". The paper's networks have settings of their own"
+
     def best(row: pd.Series) -> Entry:
         name = "" if missing(row["best_setting"]) else f" ({setting_name(description, row['best_setting'])})"
         return Entry(f"{share(row['best_value']).text}{name}", row["best_value"]) if name else EMPTY
 
     return Table(
         name="levels",
-        caption=f"Levels: {metric} over all settings and at each. The paper's networks have settings of their own",
+        caption=f"Levels: {metric} over all settings and at each{of_paper}",
         columns=(
             Column("level", numeric=False),
             Column(f"{metric}, all settings", COLUMNS[first][1]),

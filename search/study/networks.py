@@ -1,0 +1,96 @@
+"""The check of a space's networks before a study starts: each is built, and tried on a few random images."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from search.common.errors import InputError
+from search.space import Configuration, Profile, Space
+from search.study.plan import candidates
+from search.training.rebuild import from_fields, to_json
+from wbcmodels.config import ModelConfig
+from wbcmodels.network import NetworkConfig, build_network, head_name, initialise, model_size
+
+if TYPE_CHECKING:
+    from torch import nn
+
+TRIED_IMAGES = 4
+
+
+def check_networks(
+    name: str, space: Space, profiles: Sequence[Profile], n_classes: int, *, transfers: bool
+) -> list[str]:
+    """Check that every level's networks can be built, trained, saved and transferred.
+
+    The WBCsNet family is left out: it needs no torch to be sure of.
+
+    Args:
+        name: of the space, for messages.
+        profiles: that the study may use.
+        transfers: whether the winner is transferred, which needs a head to replace.
+    Returns:
+        Notes for the user.
+    Raises:
+        InputError: a network fails; names space, level and reason.
+    """
+    notes: list[str] = []
+    for level in space.levels:
+        try:
+            notes += _check_level(level, list(_foreign(space, level, profiles)), n_classes, transfers=transfers)
+        except Exception as error:  # the networks are anybody's code
+            reason = (
+                str(error) if isinstance(error, InputError | ValueError) else f"{type(error).__name__}: {error}"
+            )
+            raise InputError(f"--space {name}, level {level}: {reason}") from error
+    return notes
+
+
+def _foreign(space: Space, level: str, profiles: Sequence[Profile]) -> Iterator[NetworkConfig]:
+    """The distinct networks of a level that are not of the family."""
+    configurations: list[Configuration] = [c for profile in profiles for c in candidates(space, level, profile)]
+    for config in dict.fromkeys(configuration.model for configuration in configurations):
+        if not isinstance(config, ModelConfig):
+            yield config
+
+
+def _check_level(
+    level: str, configs: Sequence[NetworkConfig], n_classes: int, *, transfers: bool
+) -> Iterator[str]:
+    for config in configs:
+        model_size(config, n_classes)
+    if not configs:
+        return
+    config = min(configs, key=lambda config: config.input_px)
+    if from_fields(type(config), json.loads(json.dumps(to_json(config)["architecture"]))) != config:
+        raise ValueError(f"the fields of {type(config).__name__} change when they are written as JSON")
+    network = build_network(config, n_classes, seed=0)
+    initialise(config, network)
+    _try(network, config, n_classes)
+    head = head_name(network)
+    if transfers and head is None:
+        raise ValueError("the network has no linear layer to replace; name its head in the attribute `head`")
+    if transfers and not isinstance(getattr(network, "head", None), str):
+        yield f"{level}: a transfer replaces the network's last linear layer, {head}"
+
+
+def _try(network: "nn.Module", config: NetworkConfig, n_classes: int) -> None:
+    """Compute logits and gradients of a few random images, as a training does.
+
+    Raises:
+        ValueError: something is wrong with them; says what.
+    """
+    import torch
+
+    shape = (TRIED_IMAGES, 3, config.input_px, config.input_px)
+    images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    logits: Any = network.train()(images)
+    if not isinstance(logits, torch.Tensor) or logits.shape != (TRIED_IMAGES, n_classes):
+        found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise ValueError(
+            f"the network must turn images {shape} into logits {(TRIED_IMAGES, n_classes)}, not {found}"
+        )
+    if not any(value.requires_grad for value in network.parameters()):
+        raise ValueError("the network has no parameter that can be trained")
+    if not torch.isfinite(logits).all():
+        raise ValueError("the network's output is not finite before any training")
+    logits.sum().backward()
