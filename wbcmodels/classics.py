@@ -14,8 +14,8 @@ NETWORKS = (
 )
 PUBLISHED_DROPOUT = {name: 0.5 for name in NETWORKS[:5]} | {"googlenet": 0.2}
 
-# From SMALL_PX on, random networks are as published for 224 px. Below, all but vgg halve the side once less often, and
-# below TINY_PX twice less, so that the last map has at least 3x3 pixels.
+# From SMALL_PX on, random networks are as published for 224 px. Below, all but vgg halve the side once less often,
+# and below TINY_PX twice less, so that the last map has at least 3x3 pixels.
 SMALL_PX = 112
 TINY_PX = 48
 LEAST_PX = 32
@@ -43,11 +43,12 @@ class Classic:
     googlenet: As resnet. There are no auxiliary classifiers. torchvision's network has batch norm, and 3x3
         convolutions where Szegedy et al. 2014 have 5x5.
     resnet18, resnet50, resnet101: The first convolution is 3x3 with stride 1, as for CIFAR in He et al. 2015,
-        "Deep Residual Learning for Image Recognition". Below 48 px the max-pool after it is left out as well, as in
-        Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations", B.9.
+        "Deep Residual Learning for Image Recognition". Below 48 px the max-pool after it is left out as well, as
+        in Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations", B.9.
 
-    Without pretrained weights, alexnet and vgg do not enlarge a last map that is smaller than published. Their random
-    weights follow He et al. 2015, "Delving Deep into Rectifiers"; those of googlenet and resnet follow torchvision.
+    Without pretrained weights, alexnet and vgg do not enlarge a last map that is smaller than published. Their
+    random weights follow He et al. 2015, "Delving Deep into Rectifiers"; those of googlenet and resnet follow
+    torchvision.
 
     Attributes:
         name: one of NETWORKS.

@@ -1,7 +1,7 @@
 """Configuration of EfficientNet-Lite0.
 
-Sources: Tan & Le 2019, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks"; for Lite (ReLU6,
-no squeeze-and-excitation) tensorflow/tpu, models/official/efficientnet/lite.
+Sources: Tan & Le 2019, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks"; for Lite
+(ReLU6, no squeeze-and-excitation) tensorflow/tpu, models/official/efficientnet/lite.
 """
 
 from dataclasses import dataclass

@@ -77,8 +77,8 @@ class TableConvolution(nn.Module):
 class LeNet5Network(nn.Module):
     """C1, S2, C3, S4, C5 and F6, each followed by the scaled tanh, and a linear layer of logits.
 
-    The published output layer measures distances to fixed drawings of the digits; cell types have none. Weights start
-    with standard deviation fan_in ** -1/2, biases at 0.
+    The published output layer measures distances to fixed drawings of the digits; cell types have none. Weights
+    start with standard deviation fan_in ** -1/2, biases at 0.
 
     Source of the initialisation: LeCun, Bottou, Orr & Müller 1998, "Efficient BackProp", for this tanh.
     """

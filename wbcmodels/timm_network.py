@@ -141,7 +141,7 @@ def _cached_file(name: str) -> Path:
         if isinstance(found, str):
             return Path(found)
     raise ValueError(
-        f"the pretrained weights of {name} are missing: run `hf download {repository} {safe_name}`, which puts them "
-        f"in {hub.constants.HF_HUB_CACHE}, or download https://huggingface.co/{repository}/blob/main/{safe_name} "
+        f"the pretrained weights of {name} are missing: run `hf download {repository} {safe_name}`, which puts "
+        f"them in {hub.constants.HF_HUB_CACHE}, or download {safe_name} from https://huggingface.co/{repository} "
         "and give its path as weights"
     )
