@@ -28,9 +28,9 @@ GOOGLENET_MEAN_STD = ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
 
 @dataclass(frozen=True, kw_only=True)
 class Classic:
-    """A network from torchvision. From 112 px on, and with pretrained weights at any side, it is as there.
+    """A network from torchvision: unchanged with pretrained weights, adapted to small images without.
 
-    Below 112 px without pretrained weights, what changes is:
+    Below 112 px without pretrained weights, this changes:
 
     alexnet: The first convolution is 7x7 with stride 2 (Zeiler & Fergus 2014, "Visualizing and Understanding
         Convolutional Networks"); below 48 px it is 5x5 with stride 1, as in Krizhevsky's networks for CIFAR-10.
@@ -40,13 +40,14 @@ class Classic:
         units instead of 4096, as is usual for CIFAR (Liu & Deng 2015, "Very deep convolutional neural network
         based image classification using small training sample size"). Simonyan & Zisserman 2014 publish them
         without batch norm; `_bn` has one after each convolution, and is the one to train from random weights.
-    googlenet: As resnet. There are no auxiliary classifiers. torchvision's network has batch norm, and 3x3
-        convolutions where Szegedy et al. 2014 have 5x5.
+    googlenet: The first convolution and max-pool, as in resnet. At any side there are no auxiliary classifiers.
+        torchvision's network has batch norm, and 3x3 convolutions where Szegedy et al. 2014 have 5x5.
     resnet18, resnet50, resnet101: The first convolution is 3x3 with stride 1, as for CIFAR in He et al. 2015,
         "Deep Residual Learning for Image Recognition". Below 48 px the max-pool after it is left out as well, as
         in Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations", B.9.
+        torchvision's resnet50 and resnet101 halve the side in 3x3 convolutions, the published ones in 1x1.
 
-    Without pretrained weights, alexnet and vgg do not enlarge a last map that is smaller than published. Their
+    At any side without pretrained weights, alexnet and vgg do not enlarge a last map that is smaller than published. Their
     random weights follow He et al. 2015, "Delving Deep into Rectifiers"; those of googlenet and resnet follow
     torchvision.
 

@@ -3,6 +3,7 @@
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -71,7 +72,8 @@ def initialise(config: Timm, network: nn.Module) -> None:
                 config, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=overlay["num_classes"]
             )
     except (RuntimeError, KeyError) as error:
-        raise ValueError(f"the weights file {path} is not of {config.name}: {error}") from error
+        reason = shorten(str(error), 300, placeholder=" …")  # the error lists every name
+        raise ValueError(f"the weights file {path} is not of {config.name}: {reason}") from error
     load_all_but_head(network, {f"network.{name}": value for name, value in donor.state_dict().items()}, path)
 
 
