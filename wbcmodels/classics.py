@@ -47,9 +47,9 @@ class Classic:
         in Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations", B.9.
         torchvision's resnet50 and resnet101 halve the side in 3x3 convolutions, the published ones in 1x1.
 
-    At any side without pretrained weights, alexnet and vgg do not enlarge a last map that is smaller than published. Their
-    random weights follow He et al. 2015, "Delving Deep into Rectifiers"; those of googlenet and resnet follow
-    torchvision.
+    At any side without pretrained weights, alexnet and vgg do not enlarge a last map that is smaller than
+    published. Their random weights follow He et al. 2015, "Delving Deep into Rectifiers"; those of googlenet and
+    resnet follow torchvision.
 
     Attributes:
         name: one of NETWORKS.

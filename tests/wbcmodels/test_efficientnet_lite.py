@@ -114,6 +114,15 @@ def test_weights_depend_on_the_seed_only():
             assert not torch.equal(first[name], other[name])
 
 
+def test_mixed_precision_gives_nearly_the_same_logits():
+    network = EfficientNetLite0(input_px=64).build(5, seed=0).eval()
+    wanted = network(images(64))
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = network(images(64))
+    assert logits.dtype == torch.bfloat16
+    assert (logits - wanted).abs().max() < 0.05 * wanted.abs().max()
+
+
 def test_drop_path_skips_blocks_in_training_only():
     torch.manual_seed(0)
     block = Block(8, 8, 3, 1, 6, drop_path=0.5)
