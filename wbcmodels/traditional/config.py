@@ -1,0 +1,89 @@
+"""Configurations of the traditional system, checked when they are created."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from wbcmodels.traditional.classify import TwoStepClassifier
+
+StainSpace = Literal["red_saturation", "hed", "lab"]
+Segmentation = Literal["otsu", "kmeans"]
+FeatureSet = Literal["shape", "shape+colour", "shape+colour+texture"]
+Classifier = Literal["svm", "random_forest", "gradient_boosting"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traditional:
+    """One traditional system: how it finds the nucleus, what it measures and how it classifies.
+
+    Attributes:
+        input_px: side of the square RGB input, at least 16.
+        stain_space: colours in which the nucleus is found: saturation and red, haematoxylin-eosin-DAB, or Lab.
+        segmentation: the nucleus is the upper class of Otsu's thresholds or of k-means clusters.
+        feature_set: what is measured.
+        classifier: the classifier in both steps.
+        n_groups: groups of classes that the first step tells apart; 1 is a classifier in a single step.
+        balanced: give all classes the same weight, instead of all images.
+        C: how much an error costs the SVM, above 0.
+        n_estimators: trees of the forest, or rounds of boosting, at least 1.
+    Raises:
+        ValueError: a value that is not allowed; names the field and the value.
+    """
+
+    input_px: int = 64
+    stain_space: StainSpace = "red_saturation"
+    segmentation: Segmentation = "otsu"
+    feature_set: FeatureSet = "shape+colour+texture"
+    classifier: Classifier = "svm"
+    n_groups: int = 2
+    balanced: bool = True
+    C: float = 10.0
+    n_estimators: int = 200
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        _check_choice("stain_space", self.stain_space, get_args(StainSpace))
+        _check_choice("segmentation", self.segmentation, get_args(Segmentation))
+        _check_choice("feature_set", self.feature_set, get_args(FeatureSet))
+        _check_choice("classifier", self.classifier, get_args(Classifier))
+        _check_whole_number("input_px", self.input_px, at_least=16)
+        _check_whole_number("n_groups", self.n_groups, at_least=1)
+        _check_whole_number("n_estimators", self.n_estimators, at_least=1)
+        if not isinstance(self.balanced, bool):
+            raise ValueError(f"balanced must be True or False, not {self.balanced!r}")
+        if not (math.isfinite(self.C) and self.C > 0):
+            raise ValueError(f"C must be above 0, not {self.C}")
+
+    def features(self, images_NHWC: "np.ndarray") -> "np.ndarray":
+        """Measure images (n, input_px, input_px, 3), uint8, as float32 (n, features), all finite."""
+        from wbcmodels.traditional.features import measure_all
+
+        shape = (self.input_px, self.input_px, 3)
+        if images_NHWC.shape[1:] != shape or images_NHWC.dtype != "uint8":
+            raise ValueError(f"images must be uint8 (n, {shape}), not {images_NHWC.dtype} {images_NHWC.shape}")
+        return measure_all(images_NHWC, self)
+
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the columns of `features`."""
+        from wbcmodels.traditional.features import names
+
+        return names(self)
+
+    def estimator(self, seed: int) -> "TwoStepClassifier":
+        """Return an unfitted classifier of features; the same seed and data give the same classifier."""
+        from wbcmodels.traditional.classify import build
+
+        return build(self, seed)
+
+
+def _check_choice(field: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{field} must be one of {', '.join(choices)}, not {value!r}")
+
+
+def _check_whole_number(field: str, value: object, *, at_least: int) -> None:
+    if not isinstance(value, int) or value < at_least:
+        raise ValueError(f"{field} must be a whole number of at least {at_least}, not {value!r}")
