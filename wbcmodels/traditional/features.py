@@ -1,27 +1,26 @@
 """Named measurements of a segmented cell: shape, colour and texture of its nucleus and cytoplasm.
 
-Lengths are shares of the image's side and areas shares of its area. A quarter turn of the image changes no feature.
-What is measured in an empty region is 0.
+Lengths are shares of the image's side and areas shares of its area. A quarter turn of the image changes no
+feature. What is measured in an empty region is 0.
 
-Sources: Haralick et al., "Textural Features for Image Classification"; Ojala et al., "Multiresolution Gray-Scale and
-Rotation Invariant Texture Classification with Local Binary Patterns"; Maragos, "Pattern Spectrum and Multiscale Shape
-Representation".
+Sources: Haralick et al., "Textural Features for Image Classification"; Ojala et al., "Multiresolution Gray-Scale
+and Rotation Invariant Texture Classification with Local Binary Patterns"; Maragos, "Pattern Spectrum and
+Multiscale Shape Representation".
 """
 
 import math
 
 import numpy as np
-from scipy import ndimage
 from skimage.color import rgb2hed, rgb2hsv, rgb2lab
-from skimage.feature import graycomatrix, graycoprops, local_binary_pattern, peak_local_max
-from skimage.filters import gaussian
+from skimage.feature import graycomatrix, graycoprops, local_binary_pattern
 from skimage.measure import euler_number, label, regionprops
-from skimage.morphology import black_tophat, disk, white_tophat
+from skimage.morphology import black_tophat, disk, h_maxima, white_tophat
 
 from wbcmodels.traditional.config import Traditional
-from wbcmodels.traditional.segment import Masks, segment, white_balanced
+from wbcmodels.traditional.segment import Masks, depth_in, segment, white_balanced
 
 CHANNELS = ("lightness", "a", "b", "saturation", "haematoxylin", "eosin")
+LOBE_DEPTH = 64  # of a side: how much deeper a lobe is than its necks
 GREY_LEVELS = 16
 GLCM_DISTANCES = (1, 2)
 GLCM_ANGLES = tuple(math.pi * quarter / 4 for quarter in range(4))
@@ -64,48 +63,44 @@ def shape(masks: Masks) -> dict[str, float]:
         "nucleus_offset": _offset(nucleus, cell),
         "nucleus_pieces": float(label(nucleus).max()),
         "nucleus_holes": float(label(nucleus, connectivity=1).max() - euler_number(nucleus, connectivity=1)),
-        "nucleus_depth": _depth(nucleus).max() / len(nucleus),
+        "nucleus_depth": float(depth_in(nucleus).max() / len(nucleus)),
         "lobes": float(lobes(nucleus)),
     }
 
 
 def lobes(nucleus: np.ndarray) -> int:
-    """Count the lobes of a nucleus (side, side): peaks of the smoothed distance from its edge."""
+    """Count the lobes of a nucleus (side, side): peaks of the distance from its edge."""
     side = len(nucleus)
-    depth = gaussian(_depth(nucleus), sigma=side / 64)
-    peaks = peak_local_max(
-        depth, min_distance=side // 16, threshold_abs=side / 40, labels=label(nucleus), exclude_border=False
-    )
-    return len(peaks)
+    return int(label(h_maxima(depth_in(nucleus), side / LOBE_DEPTH)).max()) if nucleus.any() else 0
 
 
 def colour(balanced: np.ndarray, masks: Masks) -> dict[str, float]:
-    """Measure means and spreads of the colours of a white-balanced image (side, side, 3), and their differences."""
-    planes = _planes(balanced)
-    features = {}
-    for channel, plane in zip(CHANNELS, planes, strict=True):
+    """Measure means, spreads and differences of the colours of a white-balanced image (side, side, 3)."""
+    features: dict[str, float] = {}
+    for channel, plane in zip(CHANNELS, _planes(balanced), strict=True):
         inside, outside = _values(plane, masks.nucleus), _values(plane, masks.cytoplasm)
         features |= {
-            f"nucleus_{channel}_mean": inside.mean(),
-            f"nucleus_{channel}_std": inside.std(),
-            f"cytoplasm_{channel}_mean": outside.mean(),
-            f"cytoplasm_{channel}_std": outside.std(),
-            f"difference_{channel}": inside.mean() - outside.mean(),
+            f"nucleus_{channel}_mean": float(inside.mean()),
+            f"nucleus_{channel}_std": float(inside.std()),
+            f"cytoplasm_{channel}_mean": float(outside.mean()),
+            f"cytoplasm_{channel}_std": float(outside.std()),
+            f"difference_{channel}": float(inside.mean() - outside.mean()),
         }
-    return {name: float(value) for name, value in features.items()}
+    return features
 
 
 def texture(balanced: np.ndarray, masks: Masks) -> dict[str, float]:
     """Measure grains, co-occurring grey levels and local patterns in a white-balanced image (side, side, 3)."""
     lightness = rgb2lab(balanced)[..., 0] / 100
     regions = {"nucleus": masks.nucleus, "cytoplasm": masks.cytoplasm}
-    features = _grains(lightness, regions)
+    features = _grains(lightness, regions) | _patterns(lightness, regions)
     for name, mask in regions.items():
-        features |= _cooccurrence(name, lightness, mask) | _patterns(name, lightness, mask)
+        features |= _cooccurrence(name, lightness, mask)
     return features
 
 
 def _form(name: str, mask: np.ndarray) -> dict[str, float]:
+    """Size and form of all pieces of the mask together."""
     keys = ("area", "solidity", "eccentricity", "form_factor", "extent", "elongation")
     values = [0.0] * len(keys)
     for region in regionprops(mask.astype(np.uint8)):
@@ -126,11 +121,6 @@ def _offset(nucleus: np.ndarray, cell: np.ndarray) -> float:
         return 0.0
     centres = [np.argwhere(mask).mean(axis=0) for mask in (nucleus, cell)]
     return float(np.linalg.norm(centres[0] - centres[1]) / len(cell))
-
-
-def _depth(mask: np.ndarray) -> np.ndarray:
-    """Distance of each pixel (side, side) from the edge of the mask; what is outside the image is not in it."""
-    return ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
 
 
 def _planes(balanced: np.ndarray) -> np.ndarray:
@@ -170,12 +160,13 @@ def _cooccurrence(name: str, lightness: np.ndarray, mask: np.ndarray) -> dict[st
     }
 
 
-def _patterns(name: str, lightness: np.ndarray, mask: np.ndarray) -> dict[str, float]:
+def _patterns(lightness: np.ndarray, regions: dict[str, np.ndarray]) -> dict[str, float]:
     """Shares of the uniform local binary patterns."""
-    features = {}
-    n_patterns = LBP_POINTS + 2
+    grey = np.rint(255 * lightness).astype(np.uint8)
+    features: dict[str, float] = {}
     for radius in LBP_RADII:
-        patterns = local_binary_pattern(np.rint(255 * lightness).astype(np.uint8), LBP_POINTS, radius, "uniform")
-        counts = np.bincount(patterns[mask].astype(int), minlength=n_patterns) / max(mask.sum(), 1)
-        features |= {f"{name}_pattern_{radius}_{number}": float(share) for number, share in enumerate(counts)}
+        patterns = local_binary_pattern(grey, LBP_POINTS, radius, "uniform").astype(int)
+        for name, mask in regions.items():
+            shares = np.bincount(patterns[mask], minlength=LBP_POINTS + 2) / max(mask.sum(), 1)
+            features |= {f"{name}_pattern_{radius}_{number}": float(share) for number, share in enumerate(shares)}
     return features
