@@ -9,8 +9,10 @@ Multiscale Shape Representation".
 """
 
 import math
+from functools import cache
 
 import numpy as np
+from scipy import ndimage
 from skimage.color import rgb2hed, rgb2hsv, rgb2lab
 from skimage.feature import graycomatrix, graycoprops, local_binary_pattern
 from skimage.measure import euler_number, label, regionprops
@@ -36,6 +38,7 @@ def measure_all(images_NHWC: np.ndarray, config: Traditional) -> np.ndarray:
     return np.array(rows, np.float32).reshape(len(images_NHWC), len(names(config)))
 
 
+@cache
 def names(config: Traditional) -> tuple[str, ...]:
     """Names of the features, in the order of `measure_all`."""
     return tuple(measure(np.zeros((config.input_px, config.input_px, 3), np.uint8), config))
@@ -70,8 +73,10 @@ def shape(masks: Masks) -> dict[str, float]:
 
 def lobes(nucleus: np.ndarray) -> int:
     """Count the lobes of a nucleus (side, side): peaks of the distance from its edge."""
-    side = len(nucleus)
-    return int(label(h_maxima(depth_in(nucleus), side / LOBE_DEPTH)).max()) if nucleus.any() else 0
+    if not nucleus.any():
+        return 0
+    box = ndimage.find_objects(nucleus.astype(int))[0]  # the peaks of a small image take less time
+    return int(label(h_maxima(depth_in(nucleus)[box], len(nucleus) / LOBE_DEPTH)).max())
 
 
 def colour(balanced: np.ndarray, masks: Masks) -> dict[str, float]:
