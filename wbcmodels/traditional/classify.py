@@ -30,7 +30,7 @@ class TwoStepClassifier(ClassifierMixin, BaseEstimator):
     Args:
         estimator: classifier with `predict_proba` and sample weights, copied for every step.
         n_groups: groups of classes; with 1 group, or no more classes than groups, there is one step.
-        balanced: weight images so that classes count the same.
+        balanced: weight images so that the labels of a step, groups or classes, count the same.
         min_images: repeat the images of rarer classes up to this number, for estimators that split their data.
         random_state: seed of every copy of the estimator that takes one.
     Attributes:

@@ -26,7 +26,7 @@ class Traditional:
         feature_set: what is measured.
         classifier: the classifier in both steps.
         n_groups: groups of classes that the first step tells apart; 1 is a classifier in a single step.
-        balanced: give all classes the same weight, instead of all images.
+        balanced: give the labels of each step, groups or classes, the same weight, instead of all images.
         C: how much an error costs the SVM, above 0.
         n_estimators: trees of the forest, or rounds of boosting, at least 1.
     Raises:
