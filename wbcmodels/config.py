@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
+from wbcmodels.checks import check_choice, check_probability, check_whole_number
 from wbcmodels.network import Size
 
 if TYPE_CHECKING:
@@ -52,15 +53,14 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Check every field."""
-        _check_choice("placement", self.placement, PLACEMENTS)
-        _check_choice("norm", self.norm, get_args(Norm))
-        _check_choice("shortcut", self.shortcut, get_args(Shortcut))
-        _check_choice("residual_relu", self.residual_relu, get_args(ResidualRelu))
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be at least 0 and below 1, not {self.dropout}")
+        check_choice("placement", self.placement, PLACEMENTS)
+        check_choice("norm", self.norm, get_args(Norm))
+        check_choice("shortcut", self.shortcut, get_args(Shortcut))
+        check_choice("residual_relu", self.residual_relu, get_args(ResidualRelu))
+        check_probability("dropout", self.dropout)
         if not (math.isfinite(self.width) and self.width > 0):
             raise ValueError(f"width must be above 0, not {self.width}")
-        _check_whole_number("input_px", self.input_px, at_least=2 ** sum(POOLED))
+        check_whole_number("input_px", self.input_px, at_least=2 ** sum(POOLED))
 
     def build(self, n_classes: int, seed: int) -> "WBCsNet":
         """Build the network, see `wbcmodels.family.build`."""
@@ -109,16 +109,6 @@ class StageGeometry:
     pooled: bool
     in_px: int
     out_px: int
-
-
-def _check_choice(field: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{field} must be one of {', '.join(choices)}, not {value!r}")
-
-
-def _check_whole_number(field: str, value: object, *, at_least: int) -> None:
-    if not isinstance(value, int) or value < at_least:
-        raise ValueError(f"{field} must be a whole number of at least {at_least}, not {value!r}")
 
 
 # The paper's two networks. The crops of its first data set have 70 x 70 px.

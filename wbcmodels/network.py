@@ -3,8 +3,6 @@
 Only the functions that build or look into a network import torch.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -67,7 +65,9 @@ class NetworkConfig(Protocol):
 
 def build_network(config: NetworkConfig, n_classes: int, seed: int) -> "nn.Module":
     """Build a network; torch's global generator is left as it was."""
-    with _seeded(seed):
+    from wbcmodels.building import seeded
+
+    with seeded(seed):
         return config.build(n_classes, seed)
 
 
@@ -124,12 +124,3 @@ def _without_memory(config: NetworkConfig, n_classes: int) -> "nn.Module":
             return build_network(config, n_classes, seed=0)
     except Exception:  # such as a build that computes with its weights; one that cannot build at all raises again
         return build_network(config, n_classes, seed=0).to("meta")
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield

@@ -10,6 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from wbcmodels.network import head_name
+
 # Files from before torch 0.4.1 lack it; batch norm starts it at 0 then.
 COUNTER = ".num_batches_tracked"
 
@@ -51,23 +53,23 @@ def check_digest(path: str | Path, sha256_prefix: str) -> None:
 
 
 def load_all_but_head(network: nn.Module, state: dict[str, Tensor], source: str | Path) -> None:
-    """Copy all weights and statistics into a network, except those of its last layer, `network.head`.
+    """Copy all weights and statistics into a network, except those of its head, see `network.head_name`.
 
     Args:
-        network: has a `head`, the dotted name of its last layer, which stays as it is.
+        network: has a head, which stays as it is.
         state: the weights by name; a head among them is ignored, whatever its shape.
         source: where they come from, for the message.
     Raises:
         ValueError: names or shapes differ; names the source. The network is unchanged then.
     """
-    head = f"{network.head}."
+    head = f"{head_name(network)}."
     wanted = {name: value.shape for name, value in network.state_dict().items() if not name.startswith(head)}
     given = {name: value for name, value in state.items() if not name.startswith(head)}
     missing = [name for name in wanted.keys() - given.keys() if not name.endswith(COUNTER)]
     unexpected = given.keys() - wanted.keys()
     misshapen = [name for name in wanted.keys() & given.keys() if given[name].shape != wanted[name]]
-    for problem, names in (("lacks", missing), ("has too many", unexpected), ("has other shapes of", misshapen)):
+    for problem, names in (("without", missing), ("with", unexpected), ("of other shape in", misshapen)):
         if names:
             shown = ", ".join(sorted(names)[:3]) + (", …" if len(names) > 3 else "")
-            raise ValueError(f"the weights file {source} is not of this network: it {problem} {shown}")
+            raise ValueError(f"{source}: weights of another network, {problem} {shown}")
     network.load_state_dict(given, strict=False)

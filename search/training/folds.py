@@ -23,6 +23,7 @@ from search.training.fit import evaluate, fit, on_device
 from search.training.optimizers import Optimizer, is_plain_sgd, make_optimizer
 from search.training.types import EpochScore, FoldScore, Images, Normalisation, Step, Task
 from wbcmodels.network import build_network, expected_normalisation, head_name, initialise
+from wbcmodels.pretrained import load_all_but_head
 
 # A checkpoint above 4 MB is taken only if it costs little compared with the training since the last one: for a
 # network of a quarter of the paper's width (20 MB with its momentum) every 5 seconds, for the paper's (600 MB)
@@ -229,12 +230,7 @@ def starting_network(task: Task, n_classes: int, weights: bytes | None) -> torch
     if weights is None:
         initialise(config, network)
         return network
-    head = _head(network) + "."
-    state = {name: value for name, value in load_weights(weights).items() if not name.startswith(head)}
-    missing, unexpected = network.load_state_dict(state, strict=False)
-    wrong = [*(name for name in missing if not name.startswith(head)), *unexpected]
-    if wrong:
-        raise ValueError(f"the weights are of a different network: {wrong[0]}")
+    load_all_but_head(network, load_weights(weights), "the network to start from")
     return network
 
 

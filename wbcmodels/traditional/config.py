@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
+from wbcmodels.checks import check_choice, check_whole_number
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -45,13 +47,13 @@ class Traditional:
 
     def __post_init__(self) -> None:
         """Check every field."""
-        _check_choice("stain_space", self.stain_space, get_args(StainSpace))
-        _check_choice("segmentation", self.segmentation, get_args(Segmentation))
-        _check_choice("feature_set", self.feature_set, get_args(FeatureSet))
-        _check_choice("classifier", self.classifier, get_args(Classifier))
-        _check_whole_number("input_px", self.input_px, at_least=16)
-        _check_whole_number("n_groups", self.n_groups, at_least=1)
-        _check_whole_number("n_estimators", self.n_estimators, at_least=1)
+        check_choice("stain_space", self.stain_space, get_args(StainSpace))
+        check_choice("segmentation", self.segmentation, get_args(Segmentation))
+        check_choice("feature_set", self.feature_set, get_args(FeatureSet))
+        check_choice("classifier", self.classifier, get_args(Classifier))
+        check_whole_number("input_px", self.input_px, at_least=16)
+        check_whole_number("n_groups", self.n_groups, at_least=1)
+        check_whole_number("n_estimators", self.n_estimators, at_least=1)
         if not isinstance(self.balanced, bool):
             raise ValueError(f"balanced must be True or False, not {self.balanced!r}")
         if not (math.isfinite(self.C) and self.C > 0):
@@ -77,13 +79,3 @@ class Traditional:
         from wbcmodels.traditional.classify import build
 
         return build(self, seed)
-
-
-def _check_choice(field: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{field} must be one of {', '.join(choices)}, not {value!r}")
-
-
-def _check_whole_number(field: str, value: object, *, at_least: int) -> None:
-    if not isinstance(value, int) or value < at_least:
-        raise ValueError(f"{field} must be a whole number of at least {at_least}, not {value!r}")
