@@ -44,7 +44,7 @@ from typing import Any, Literal, Protocol, cast, get_args
 
 from search.common.errors import InputError
 from search.common.installation import SPACES
-from wbcmodels.network import NetworkConfig
+from wbcmodels.network import EstimatorConfig, Model
 
 # Levels that a comparison adds to those of the space: the paper's networks at the paper's settings.
 PAPER_LEVELS = ("paper_plain", "paper_wbcsnet2")
@@ -125,23 +125,30 @@ class TrainingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """A network and its training.
+    """A network, or a classifier of measured features, and its training.
+
+    Of the training, such a classifier takes `epochs` alone, which must be 1: it is fitted at once.
 
     Raises:
-        TypeError: the network is described by something else than a `wbcmodels.network.NetworkConfig`.
+        TypeError: the model is not described as `wbcmodels.network` says.
+        ValueError: more than one epoch for a classifier of measured features.
     """
 
-    model: NetworkConfig
+    model: Model
     training: TrainingConfig
 
     def __post_init__(self) -> None:
-        """Check what describes the network."""
+        """Check what describes the model."""
         kind = type(self.model)
         parameters = getattr(kind, "__dataclass_params__", None)
-        if parameters is None or not parameters.frozen or not callable(getattr(self.model, "build", None)):
+        fitted_at_once = isinstance(self.model, EstimatorConfig)
+        builds = fitted_at_once or callable(getattr(self.model, "build", None))
+        if parameters is None or not parameters.frozen or not builds:
             raise TypeError(
                 f"model must be a frozen dataclass with a method build(n_classes, seed), not {kind.__name__}"
             )
+        if fitted_at_once and self.training.epochs != 1:
+            raise ValueError(f"{kind.__name__} is fitted at once: epochs must be 1, not {self.training.epochs}")
         if not isinstance(getattr(self.model, "input_px", None), int):
             raise TypeError(f"{kind.__name__}.input_px must be a whole number of px")
         hash(self.model)

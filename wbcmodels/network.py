@@ -1,12 +1,17 @@
-"""Networks: what a configuration's `model` must offer, what it may offer, and how it is asked for it.
+"""What a configuration's `model` must offer, what it may offer, and how it is asked for it.
+
+It is a network, or an estimator: a classifier of measured features that is fitted at once.
 
 Only the functions that build or look into a network import torch.
 """
 
+from collections.abc import Callable, Hashable
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import nn
 
 Triple = tuple[float, float, float]
@@ -63,6 +68,51 @@ class NetworkConfig(Protocol):
         ...
 
 
+@runtime_checkable
+class EstimatorConfig(Protocol):
+    """A frozen dataclass that describes a classifier of measured features, as scikit-learn has them.
+
+    Its fields must be hashable and, for `config.json`, of types that JSON has.
+    """
+
+    def __hash__(self) -> int:
+        """Equal configurations build equal classifiers."""
+        ...
+
+    @property
+    def input_px(self) -> int:
+        """Side of the square RGB input."""
+        ...
+
+    @property
+    def measurement(self) -> Hashable:
+        """What decides the features: configurations that agree in it measure the same."""
+        ...
+
+    def features(self, images_NHWC: "NDArray[np.uint8]") -> "NDArray[np.float32]":
+        """Measure images (N, input_px, input_px, 3): (N, n_features), all finite."""
+        ...
+
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the features, in order."""
+        ...
+
+    def estimator(self, seed: int) -> Any:
+        """A new classifier with `fit`, `predict_proba` and `classes_`; seed and data determine what it learns."""
+        ...
+
+    def size(self, n_classes: int) -> Size:
+        """Its cost, in the terms of networks."""
+        ...
+
+    def drawn(self, image_HWC: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
+        """An image with what is measured in it drawn over it."""
+        ...
+
+
+Model = NetworkConfig | EstimatorConfig
+
+
 def build_network(config: NetworkConfig, n_classes: int, seed: int) -> "nn.Module":
     """Build a network; torch's global generator is left as it was."""
     from wbcmodels.building import seeded
@@ -88,10 +138,13 @@ def expected_normalisation(config: NetworkConfig) -> tuple[Triple, Triple] | Non
 
 
 @lru_cache(maxsize=4096)
-def model_size(config: NetworkConfig, n_classes: int) -> Size:
+def model_size(config: Model, n_classes: int) -> Size:
     """The cost of a network, by its formula if it has one, else counted without computing anything."""
-    by_formula = getattr(config, "size", None)
-    return _counted(config, n_classes) if by_formula is None else by_formula(n_classes)
+    by_formula: Callable[[int], Size] | None = getattr(config, "size", None)
+    if by_formula is not None:
+        return by_formula(n_classes)
+    assert not isinstance(config, EstimatorConfig)  # which has a formula
+    return _counted(config, n_classes)
 
 
 def head_name(network: "nn.Module") -> str | None:

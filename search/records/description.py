@@ -109,6 +109,7 @@ class Description:
         looked_at: runs of the comparison at each time that it was looked at.
         beyond_plan: the study was extended after it had been looked at for the last time that it planned, so the
             error rate of its intervals is no longer guaranteed.
+        estimators: level -> how its classifier of measured features is made, see `search.training.rebuild`.
         recommendation: see `search.analysis.recommendation`.
         winner: level, setting and parameters of the network that was scored on the test set.
         test: its scores there, by metric.
@@ -135,6 +136,7 @@ class Description:
     forced: tuple[str, ...] = ()
     looked_at: tuple[int, ...] = ()
     beyond_plan: bool = False
+    estimators: dict[str, dict[str, Any]] = field(default_factory=dict)
     recommendation: dict[str, Any] | None = None
     winner: dict[str, Any] | None = None
     test: dict[str, float] | None = None

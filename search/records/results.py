@@ -1,6 +1,7 @@
 """The one reader of a study's folder, for the terminal, the page, the figures and comparisons of studies."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +14,9 @@ from search.records.ledger import read_table
 from search.records.schema import Phase
 from search.records.studyfolder import StudyFolder
 from search.space import PAPER_LEVELS
-from search.training.rebuild import UntrustedCodeError
+from search.training.rebuild import UntrustedCodeError, from_json
 from search.training.trainedmodel import WEIGHTS, TrainedModel, load_model
+from wbcmodels.network import EstimatorConfig
 
 
 class _TablesOnDisk(dict[str, pd.DataFrame]):
@@ -165,6 +167,16 @@ class Results:
             return load_model(folder, trusted=self.trusted)
         except UntrustedCodeError:
             return None
+
+    def estimators(self) -> dict[str, EstimatorConfig]:
+        """The classifiers of measured features that were compared, by level; those whose code is trusted."""
+        found = {}
+        for level, description in self.description.estimators.items():
+            with suppress(UntrustedCodeError):
+                config = from_json(description, self.path / "model", trusted=self.trusted)
+                assert isinstance(config, EstimatorConfig)  # as it was written
+                found[level] = config
+        return found
 
 
 def read_results(path: Path, *, trusted: bool = False) -> Results:

@@ -222,6 +222,12 @@ def field_of(name: str) -> pa.Field | None:
     return pa.field(name, type_, metadata={"description": meaning, "unit": unit})
 
 
+def feature_field(name: str) -> pa.Field:
+    """The column of a measured feature."""
+    metadata = {"description": f"feature {name} of the segmented cell", "unit": ""}
+    return pa.field(f"feature_{name}", pa.float32(), metadata=metadata)
+
+
 def params_field(name: str, values: Sequence[Any]) -> pa.Field:
     """The column of a parameter: text, unless all values are of one simpler type."""
     kinds = {type(value) for value in values if value is not None} or {type(None)}

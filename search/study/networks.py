@@ -4,12 +4,22 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from search.common.errors import InputError
 from search.space import Configuration, Profile, Space
 from search.study.plan import candidates
 from search.training.rebuild import from_fields, to_json
 from wbcmodels.config import ModelConfig
-from wbcmodels.network import NetworkConfig, build_network, head_name, initialise, model_size
+from wbcmodels.network import (
+    EstimatorConfig,
+    Model,
+    NetworkConfig,
+    build_network,
+    head_name,
+    initialise,
+    model_size,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,17 +55,15 @@ def check_networks(
     return notes
 
 
-def _foreign(space: Space, level: str, profiles: Sequence[Profile]) -> Iterator[NetworkConfig]:
-    """The distinct networks of a level that are not of the family."""
+def _foreign(space: Space, level: str, profiles: Sequence[Profile]) -> Iterator[Model]:
+    """The distinct models of a level that are not of the family."""
     configurations: list[Configuration] = [c for profile in profiles for c in candidates(space, level, profile)]
     for config in dict.fromkeys(configuration.model for configuration in configurations):
         if not isinstance(config, ModelConfig):
             yield config
 
 
-def _check_level(
-    level: str, configs: Sequence[NetworkConfig], n_classes: int, *, transfers: bool
-) -> Iterator[str]:
+def _check_level(level: str, configs: Sequence[Model], n_classes: int, *, transfers: bool) -> Iterator[str]:
     for config in configs:
         model_size(config, n_classes)
     if not configs:
@@ -63,6 +71,9 @@ def _check_level(
     config = min(configs, key=lambda config: config.input_px)
     if from_fields(type(config), json.loads(json.dumps(to_json(config)["architecture"]))) != config:
         raise ValueError(f"the fields of {type(config).__name__} change when they are written as JSON")
+    if isinstance(config, EstimatorConfig):
+        _try_estimator(config, n_classes)
+        return
     network = build_network(config, n_classes, seed=0)
     initialise(config, network)
     _try(network, config, n_classes)
@@ -94,3 +105,19 @@ def _try(network: "nn.Module", config: NetworkConfig, n_classes: int) -> None:
     if not torch.isfinite(logits).all():
         raise ValueError("the network's output is not finite before any training")
     logits.sum().backward()
+
+
+def _try_estimator(config: EstimatorConfig, n_classes: int) -> None:
+    """Measure a few random images, and fit the classifier to them.
+
+    Raises:
+        ValueError: something is wrong with what it gives; says what.
+    """
+    n_images = TRIED_IMAGES * n_classes
+    pixels = np.random.default_rng(0).integers(0, 256, (n_images, config.input_px, config.input_px, 3), np.uint8)
+    features = config.features(pixels)
+    if features.shape != (n_images, len(config.feature_names())) or not np.isfinite(features).all():
+        raise ValueError(f"features must be finite, one for each of {len(config.feature_names())} names")
+    found = config.estimator(seed=0).fit(features, np.arange(n_images) % n_classes).predict_proba(features)
+    if found.shape != (n_images, n_classes):
+        raise ValueError(f"the classifier must give probabilities {(n_images, n_classes)}, not {found.shape}")

@@ -15,7 +15,7 @@ from search.records.description import Plan, PlannedPhase
 from search.records.schema import Phase
 from search.space import PAPER_LEVELS, Configuration, FixedSuggester, Profile, Space, TrainingConfig, sample
 from wbcmodels.config import PAPER_WBCSNET, PAPER_WBCSNET2, ModelConfig
-from wbcmodels.network import model_size
+from wbcmodels.network import EstimatorConfig, model_size
 
 # The paper gives SGD, 40 epochs, mini-batches of 32 and an initial learning rate of 0.001; MATLAB's `sgdm` keeps
 # that rate by default.
@@ -100,6 +100,8 @@ def level_configuration(space: Space, level: str, profile: Profile, params: dict
 
 def for_transfer(configuration: Configuration, profile: Profile) -> Configuration:
     """The configuration with the number of epochs for the target."""
+    if isinstance(configuration.model, EstimatorConfig):  # which is fitted at once
+        return configuration
     return replace(configuration, training=replace(configuration.training, epochs=profile.transfer_epochs))
 
 

@@ -10,9 +10,10 @@ import numpy as np
 from search.data.splits import small_class_warnings
 from search.records.schema import Phase
 from search.records.studyfolder import now
-from search.study.comparing import compare, winner
+from search.study.comparing import candidates, compare, winner
 from search.study.confirming import confirm
 from search.study.context import Study
+from search.study.features import keep_features
 from search.study.plan import search_partition
 from search.study.searching import search
 from search.study.transferring import test, transfer
@@ -28,13 +29,18 @@ def run_study(study: Study) -> None:
     _run_phase(study, Phase.SEARCH, lambda: search(study))
     if study.plan.finalists > 1:
         _run_phase(study, Phase.CONFIRM, lambda: confirm(study))
-    _run_phase(study, Phase.COMPARE, lambda: compare(study))
+    _run_phase(study, Phase.COMPARE, lambda: _compare(study))
     best = winner(study)
     _run_phase(study, Phase.TEST, lambda: test(study, best))
     target = study.target
     if target is not None:
         _run_phase(study, Phase.TRANSFER, lambda: transfer(study, best, target))
     study.folder.update(finished=now())
+
+
+def _compare(study: Study) -> None:
+    compare(study)
+    keep_features(study, candidates(study))
 
 
 def small_classes(study: Study) -> list[str]:

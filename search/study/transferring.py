@@ -14,7 +14,7 @@ from search.common.metrics import METRIC_NAMES
 from search.common.seeds import derive_seed
 from search.data.imageset import ImageSet
 from search.records.schema import Key, Phase
-from search.space import PAPER_LEVELS
+from search.space import PAPER_LEVELS, Configuration
 from search.study.comparing import Candidate, candidates, enter_effects, question
 from search.study.context import Network, Study
 from search.study.examples import keep_examples
@@ -22,8 +22,14 @@ from search.study.plan import for_transfer
 from search.training.trainedmodel import TrainedModel, read_weights, save_model
 from search.training.types import FoldScore, Way
 from search.tuning.pool import share
+from wbcmodels.network import EstimatorConfig
 
 WAYS: tuple[Way, ...] = ("scratch", "frozen", "fine_tuned")
+
+
+def ways(configuration: Configuration) -> tuple[Way, ...]:
+    """Ways to the target: a classifier of measured features has no weights to start from."""
+    return ("scratch",) if isinstance(configuration.model, EstimatorConfig) else WAYS
 
 
 def test(study: Study, winner: Candidate) -> None:
@@ -72,7 +78,7 @@ def transfer(study: Study, winner: Candidate, target: ImageSet) -> None:
     plan, chosen = study.plan, _transferred(study, winner)
     study.reporter.phase(
         Phase.TRANSFER,
-        f"{len(chosen)} network{'' if len(chosen) == 1 else 's'} to {target.source}, {len(WAYS)} ways each, "
+        f"{len(chosen)} network{'' if len(chosen) == 1 else 's'} to {target.source}, up to {len(WAYS)} ways each, "
         f"on the same {plan.folds} folds",
     )
     networks = []
@@ -86,7 +92,7 @@ def transfer(study: Study, winner: Candidate, target: ImageSet) -> None:
                 configuration=for_transfer(candidate.configuration, plan.profile),
                 start_from=None if way == "scratch" else weights,
             )
-            for way in WAYS
+            for way in ways(candidate.configuration)
         ]
     study.renew(networks)
     everything = np.arange(len(target.labels))
@@ -113,7 +119,7 @@ def _results(
     groups = None if target.groups is None else dict(zip(target.names, target.groups, strict=True))
     for candidate, latency_ms in zip(chosen, latencies, strict=True):
         own_folds, own = (frame[frame["level"] == candidate.level] for frame in (folds, predictions))
-        for way in WAYS:
+        for way in ways(candidate.configuration):
             of_way = own_folds[own_folds["way"] == way]
             if len(of_way) < n_folds:
                 study.reporter.note(f"{candidate.level} {way}: not all its folds finished, so it is left out")

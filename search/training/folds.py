@@ -19,10 +19,18 @@ from search.space import Configuration, TrainingConfig
 from search.training.batches import measure
 from search.training.checkpoint import Checkpoint
 from search.training.device import Device
+from search.training.estimators import run_estimator
 from search.training.fit import evaluate, fit, on_device
 from search.training.optimizers import Optimizer, is_plain_sgd, make_optimizer
 from search.training.types import EpochScore, FoldScore, Images, Normalisation, Step, Task
-from wbcmodels.network import build_network, expected_normalisation, head_name, initialise
+from wbcmodels.network import (
+    EstimatorConfig,
+    NetworkConfig,
+    build_network,
+    expected_normalisation,
+    head_name,
+    initialise,
+)
 from wbcmodels.pretrained import load_all_but_head
 
 # A checkpoint above 4 MB is taken only if it costs little compared with the training since the last one: for a
@@ -51,13 +59,16 @@ def run_task(
     model_config, training = task.configuration.model, task.configuration.training
     if model_config.input_px not in images.pixels:
         raise ValueError(f"the images were decoded at {sorted(images.pixels)} px, not at {model_config.input_px}")
+    if isinstance(model_config, EstimatorConfig):
+        yield from run_estimator(task, images)
+        return
     pixels = shared_tensor(images.pixels[model_config.input_px]).to(device.device)
     labels = shared_tensor(images.labels).to(device.device)
     train, val = (shared_tensor(indices).to(device.device) for indices in (task.train, task.val))
     expected = expected_normalisation(model_config)
     normalisation = measure(pixels, train) if expected is None else Normalisation(*expected)
     frozen = task.way == "frozen" or (task.way == "scratch" and training.trained == "head")
-    network = starting_network(task, images.n_classes, weights)
+    network = starting_network(model_config, task, images.n_classes, weights)
     if frozen:
         freeze_features(network)
     model = on_device(network, device, halve=is_plain_sgd(training))
@@ -215,7 +226,7 @@ def shared_tensor(array: NDArray[np.generic]) -> torch.Tensor:
         return torch.from_numpy(array)
 
 
-def starting_network(task: Task, n_classes: int, weights: bytes | None) -> torch.nn.Module:
+def starting_network(config: NetworkConfig, task: Task, n_classes: int, weights: bytes | None) -> torch.nn.Module:
     """The network that a training starts from, on the CPU.
 
     Raises:
@@ -225,7 +236,6 @@ def starting_network(task: Task, n_classes: int, weights: bytes | None) -> torch
         raise ValueError(
             f"training {task.way} takes {'no ' if task.way == 'scratch' else ''}weights to start from"
         )
-    config = task.configuration.model
     network = build_network(config, n_classes, derive_seed(task.seed, "weights"))
     if weights is None:
         initialise(config, network)

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from search.common.errors import InputError
 from search.space import import_file, is_space_module
-from wbcmodels.network import NetworkConfig
+from wbcmodels.network import Model
 
 OUR_PACKAGE = "wbcmodels"
 SOURCE = "network.py"
@@ -23,7 +23,7 @@ class UntrustedCodeError(InputError):
     """A network that is defined by code which the caller has not said to trust."""
 
 
-def to_json(config: NetworkConfig) -> dict[str, Any]:
+def to_json(config: Model) -> dict[str, Any]:
     """What `from_json` builds the same configuration from; see also `source_of`.
 
     Raises:
@@ -36,13 +36,13 @@ def to_json(config: NetworkConfig) -> dict[str, Any]:
     return {"architecture": asdict(cast(Any, config)), "class": [module, kind.__qualname__]}
 
 
-def source_of(config: NetworkConfig) -> Path | None:
+def source_of(config: Model) -> Path | None:
     """The space's file that defines a network; None for a network from an installed package."""
     module = type(config).__module__
     return Path(str(sys.modules[module].__file__)) if is_space_module(module) else None
 
 
-def from_json(description: Mapping[str, Any], folder: Path, *, trusted: bool) -> NetworkConfig:
+def from_json(description: Mapping[str, Any], folder: Path, *, trusted: bool) -> Model:
     """The configuration of a saved network.
 
     Args:
@@ -66,7 +66,7 @@ def from_json(description: Mapping[str, Any], folder: Path, *, trusted: bool) ->
     return from_fields(_imported(module, name, folder), given)
 
 
-def from_fields(kind: type, given: Mapping[str, Any]) -> NetworkConfig:
+def from_fields(kind: type, given: Mapping[str, Any]) -> Model:
     """The configuration of a class with the given fields, as JSON has them.
 
     Raises:
@@ -77,7 +77,7 @@ def from_fields(kind: type, given: Mapping[str, Any]) -> NetworkConfig:
     names = [field.name for field in fields(kind)]
     if sorted(given) != sorted(names):
         raise ValueError(f"the architecture must give {', '.join(names)}, not {', '.join(given)}")
-    config: NetworkConfig = TypeAdapter(kind).validate_python(given)
+    config: Model = TypeAdapter(kind).validate_python(given)
     return config
 
 

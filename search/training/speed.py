@@ -4,7 +4,9 @@ import statistics
 import time
 from dataclasses import replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from search.space import Configuration
 from search.training.batches import normalise
@@ -14,7 +16,7 @@ from search.training.folds import freeze_features
 from search.training.optimizers import is_plain_sgd, make_optimizer
 from search.training.step import forward
 from search.training.types import Normalisation
-from wbcmodels.network import NetworkConfig, build_network
+from wbcmodels.network import EstimatorConfig, Model, build_network
 
 PROBE_BATCHES, WARM_UP_BATCHES = 8, 3
 LATENCY_RUNS, LATENCY_WARM_UP = 30, 5
@@ -24,6 +26,10 @@ NORMALISATION = Normalisation(mean=(128.0, 128.0, 128.0), std=(64.0, 64.0, 64.0)
 def training_speed(configuration: Configuration, n_classes: int, device: Device) -> float:
     """Images trained per second, measured over a few batches after a warm-up."""
     config, side = configuration.training, configuration.model.input_px
+    if isinstance(configuration.model, EstimatorConfig):
+        started = time.perf_counter()
+        configuration.model.features(_noise(PROBE_BATCHES, side))
+        return PROBE_BATCHES / (time.perf_counter() - started)
     network = build_network(configuration.model, n_classes, seed=0)
     frozen = config.trained == "head"
     if frozen:
@@ -62,8 +68,10 @@ def memory_share(configuration: Configuration, n_classes: int, device: Device) -
 
 
 @torch.inference_mode()
-def latency_ms(config: NetworkConfig, n_classes: int, device: Device) -> float:
-    """Median time of one image's forward pass, in ms."""
+def latency_ms(config: Model, n_classes: int, device: Device) -> float:
+    """Median time of one image's forward pass, or of its measurement and classification, in ms."""
+    if isinstance(config, EstimatorConfig):
+        return _classifier_latency_ms(config, n_classes)
     model = on_device(build_network(config, n_classes, seed=0), device).eval()
     image = torch.zeros((1, config.input_px, config.input_px, 3), dtype=torch.uint8, device=device.device)
     times = []
@@ -72,3 +80,18 @@ def latency_ms(config: NetworkConfig, n_classes: int, device: Device) -> float:
         forward(model, normalise(image, NORMALISATION), device).cpu()
         times.append(1000 * (time.perf_counter() - started))
     return statistics.median(times[LATENCY_WARM_UP:])
+
+
+def _classifier_latency_ms(config: EstimatorConfig, n_classes: int) -> float:
+    learned = config.features(_noise(LATENCY_RUNS, config.input_px))
+    fitted = config.estimator(seed=0).fit(learned, np.arange(LATENCY_RUNS) % n_classes)
+    times = []
+    for image in np.split(_noise(LATENCY_RUNS, config.input_px), LATENCY_RUNS):
+        started = time.perf_counter()
+        fitted.predict_proba(config.features(image))
+        times.append(1000 * (time.perf_counter() - started))
+    return statistics.median(times)
+
+
+def _noise(n_images: int, side: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (n_images, side, side, 3), dtype=np.uint8)

@@ -16,7 +16,7 @@ from search.common.files import replace_file, write_text
 from search.training.rebuild import SOURCE, from_json, source_of, to_json
 from search.training.types import Normalisation
 from wbcmodels.config import ModelConfig
-from wbcmodels.network import NetworkConfig, build_network
+from wbcmodels.network import EstimatorConfig, Model, build_network
 
 if TYPE_CHECKING:  # a study's driver writes these files without torch
     from torch import nn
@@ -28,23 +28,37 @@ FC1_READS = "height, width, channel"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedModel:
-    """A network, with the normalisation of its input and the classes of its outputs."""
+    """A network, with the normalisation of its input and the classes of its outputs.
 
-    config: NetworkConfig
+    Of a classifier of measured features, `weights` are what it was fitted to.
+    """
+
+    config: Model
     normalisation: Normalisation
     classes: tuple[str, ...]
     weights: bytes
 
     def build(self) -> "nn.Module":
-        """Build the network on the CPU and load its weights."""
+        """Build the network on the CPU and load its weights.
+
+        Raises:
+            TypeError: it is no network.
+        """
         from safetensors.torch import load
 
+        if isinstance(self.config, EstimatorConfig):
+            raise TypeError(f"{type(self.config).__name__} is no network")
         model = build_network(self.config, len(self.classes), seed=0)
         model.load_state_dict(load(self.weights))
         return model
 
     def predict(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Class probabilities, (N, n_classes), of images (N, input_px, input_px, 3), on the CPU."""
+        if isinstance(self.config, EstimatorConfig):
+            from search.training.estimators import predict
+
+            return predict(self.config, self.weights, pixels_NHWC, len(self.classes))
+
         import torch
 
         from search.training.device import choose_device
@@ -54,6 +68,15 @@ class TrainedModel:
         device = choose_device(gpu=False)
         network = on_device(self.build(), device)
         return evaluate(network, images, torch.arange(len(images)), self.normalisation, device)
+
+    def check(self) -> None:
+        """Raise an error of any type unless the weights are those of such a network or classifier."""
+        if isinstance(self.config, EstimatorConfig):
+            from search.training.estimators import fit_again
+
+            fit_again(self.config, self.weights)
+        else:
+            self.build()
 
 
 def save_model(folder: Path, model: TrainedModel, about: dict[str, Any]) -> None:
@@ -101,7 +124,7 @@ def load_model(folder: Path, *, trusted: bool = False) -> TrainedModel:
     weights = read_weights(folder)
     model = TrainedModel(config=config, normalisation=normalisation, classes=classes, weights=weights)
     with _named(folder / WEIGHTS):
-        model.build()
+        model.check()
     return model
 
 

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import ray
+from numpy.typing import NDArray
 
 from search.common.errors import StudyFailedError
 from search.space import Configuration
@@ -14,7 +16,7 @@ from search.training.types import Images, Step, Task
 from search.tuning.cluster import Cluster
 from search.tuning.failures import Failure, Retries, failure_of, lost_worker
 from search.tuning.worker import Worker
-from wbcmodels.network import NetworkConfig
+from wbcmodels.network import EstimatorConfig, Model
 
 POLL_S = 0.5
 MAX_LOSSES = 5
@@ -114,15 +116,33 @@ class Workers:
             for worker, _, _ in running.values():  # the study stops here
                 ray.kill(worker)
 
-    def latencies(self, models: Sequence[NetworkConfig], n_classes: int) -> list[float]:
+    def latencies(self, models: Sequence[Model], n_classes: int) -> list[float]:
         """Median time of one image's forward pass through each network, in ms, measured in one worker alone."""
+        result: list[float] = self._ask(lambda worker: worker.latencies.remote(list(models), n_classes))
+        return result
+
+    def features(self, model: EstimatorConfig, images: Any) -> NDArray[np.float32]:
+        """What a classifier measures in all images of a data set, (n_images, n_features).
+
+        Args:
+            images: reference to the data set, see `share`.
+        """
+        result: NDArray[np.float32] = self._ask(lambda worker: worker.features.remote(model, images))
+        return result
+
+    def _ask(self, question: Callable[[Any], Any]) -> Any:
+        """What one worker answers, alone; another one is asked if it dies.
+
+        Raises:
+            StudyFailedError: workers die again and again.
+        """
         while True:
             self._start(0)
             for reference in [] if self._idle else ray.wait(list(self._starting), timeout=POLL_S)[0]:
                 self._started(reference)
             if self._idle:
                 worker = self._idle.pop()
-                result = self._result(worker.latencies.remote(list(models), n_classes), time.monotonic())
+                result = self._result(question(worker), time.monotonic())
                 self._put_back(worker, result)
                 if not isinstance(result, Failure):
                     return result

@@ -6,13 +6,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from search.data.splits import Split
 from search.space import Configuration
 from search.training.checkpoint import Checkpoint
 from search.training.types import Images, Step, Task
 from search.tuning.failures import Failure, failure_of
 from search.tuning.gauges import MemoryGauge
-from wbcmodels.network import NetworkConfig
+from wbcmodels.network import EstimatorConfig, Model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +94,17 @@ class Worker:
         self.begin(task, images, weights, checkpoint)
         return self.step()
 
-    def latencies(self, models: Sequence[NetworkConfig], n_classes: int) -> list[float]:
+    def latencies(self, models: Sequence[Model], n_classes: int) -> list[float]:
         """Median time of one image's forward pass through each network, in ms."""
         from search.training.speed import latency_ms
 
         return [latency_ms(model, n_classes, self._device) for model in models]
+
+    def features(self, model: EstimatorConfig, images: Images) -> NDArray[np.float32]:
+        """What a classifier measures in all images, (n_images, n_features)."""
+        from search.training.estimators import measured
+
+        return measured(model, images.pixels[model.input_px])
 
 
 class Watch:

@@ -24,7 +24,9 @@ from search.report.figures.example_images import (
     draw_attention,
     draw_features,
     draw_mistakes,
+    draw_segmentation,
     read_examples,
+    read_pixels,
 )
 from search.report.figures.history import draw_history
 from search.report.figures.levels import draw_costs, draw_scores
@@ -33,6 +35,7 @@ from search.report.figures.style import STYLE
 from search.report.figures.transfer import draw_transfer
 from search.report.format import setting_name
 from search.training.featuremaps import class_activation, feature_maps, stages
+from wbcmodels.network import EstimatorConfig
 
 # Without a date in the file, the same study gives the same files.
 _METADATA: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}}
@@ -79,6 +82,7 @@ def _figures(results: Results, found: Verdict | None) -> Iterator[tuple[str, Fig
         yield from _of_comparison(results, found)
         yield from _of_winner(results, found.winner)
     yield "transfer", draw_transfer(results.transfer)
+    yield "segmentation", _segmentation(results)
     yield from _of_network(results)
 
 
@@ -109,11 +113,22 @@ def _of_winner(results: Results, winner: str) -> Iterator[tuple[str, Figure | No
     yield "mistakes", draw_mistakes(mistakes, int((once["label"] != once["predicted"]).sum()))
 
 
+def _segmentation(results: Results) -> Figure | None:
+    """What classifiers of measured features find in the example images."""
+    cells = results.tables["cells"].drop_duplicates("image")
+    images = [read_pixels(png) for png in cells["png"]]
+    drawn = {
+        level: [config.drawn(image) for image in _resized(images, config.input_px)]
+        for level, config in results.estimators().items()
+    }
+    return draw_segmentation(drawn)
+
+
 def _of_network(results: Results) -> Iterator[tuple[str, Figure | None]]:
     """Figures of the winner's network, on images of the test set; none where its weights are missing."""
     if results.model is None:
         return
-    if not stages(results.model.build()):
+    if isinstance(results.model.config, EstimatorConfig) or not stages(results.model.build()):
         yield from dict.fromkeys(("features", "attention")).items()
         return
     cells = results.tables["cells"]
@@ -126,8 +141,12 @@ def _of_network(results: Results) -> Iterator[tuple[str, Figure | None]]:
 
 def _inputs(examples: Sequence[Example], side_px: int) -> NDArray[np.uint8]:
     """The examples as a network takes them, shape (n_examples, side_px, side_px, 3)."""
-    images = [resize_square(example.pixels, side_px) for example in examples]
-    return np.stack(images) if images else np.empty((0, side_px, side_px, 3), np.uint8)
+    return _resized([example.pixels for example in examples], side_px)
+
+
+def _resized(images: Sequence[NDArray[np.uint8]], side_px: int) -> NDArray[np.uint8]:
+    squares = [resize_square(image, side_px) for image in images]
+    return np.stack(squares) if squares else np.empty((0, side_px, side_px, 3), np.uint8)
 
 
 def _save(figure: Figure, file: Path, kind: str, metadata: dict[str, Any]) -> None:

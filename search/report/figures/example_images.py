@@ -21,6 +21,7 @@ LARGEST_PX = 4096
 SHEET_COLUMNS = 6
 ATTENTION_COLUMNS = 5
 MAPS_PER_STAGE = 3
+MOST_SEGMENTED = 18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +114,31 @@ def draw_mistakes(mistakes: Sequence[Example], n_mistakes: int) -> Figure | None
     some = f"the {len(mistakes)} most confident of {n_mistakes} mistakes"
     shown = some if n_mistakes > len(mistakes) else "all mistakes"
     figure.suptitle(f"True class → predicted class, with probabilities:\n{shown} on the comparison's folds")
+    return figure
+
+
+@styled
+def draw_segmentation(drawn: Mapping[str, Sequence[NDArray[np.uint8]]]) -> Figure | None:
+    """Draw a contact sheet of segmented images.
+
+    Args:
+        drawn: level -> images with the outlines that its classifier has found.
+    Returns:
+        The figure; None without images.
+    """
+    shown = [(level, image) for level, images in drawn.items() for image in images[:MOST_SEGMENTED]]
+    if not shown:
+        return None
+    n_rows = math.ceil(len(shown) / SHEET_COLUMNS)
+    figure = new_figure(0.7 + 1.6 * n_rows)
+    grid = figure.subplots(n_rows, SHEET_COLUMNS, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, (level, image) in zip(grid.flat, shown, strict=False):
+        _show(axes, image)
+        if len(drawn) > 1:
+            axes.set_title(level, fontsize=7)
+    figure.suptitle("Outlines of the nucleus (green) and of the cell (yellow), as they are measured")
     return figure
 
 

@@ -47,6 +47,10 @@ CAPTIONS = {
     ),
     "curves": ("Accuracy and loss of the winner over the epochs", "Thin lines are folds, bold lines their mean."),
     "mistakes": ("Images that the winner misclassifies", "With the class it predicts and its confidence."),
+    "segmentation": (
+        "What the system without a network measures",
+        "The outlines that its segmentation finds in the example images.",
+    ),
     "features": (
         "Feature maps of the winner's stages",
         "Each row is a cell, one per class, followed by its feature maps after each stage.",
@@ -67,7 +71,7 @@ CAPTIONS = {
     ),
 }
 # Photographs keep their colours on a dark page.
-PHOTOGRAPHS = ("mistakes", "features", "attention")
+PHOTOGRAPHS = ("mistakes", "segmentation", "features", "attention")
 
 
 @dataclass(frozen=True, kw_only=True)
