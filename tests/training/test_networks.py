@@ -1,12 +1,15 @@
 """What holds for every network and optimizer: they train, resume exactly, and are saved and built again."""
 
 from dataclasses import dataclass, replace
+from itertools import cycle
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load
+from safetensors.torch import load, save
 from torch import nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 import search.training.folds
 from search.common.seeds import derive_seed
@@ -16,9 +19,14 @@ from search.training.checkpoint import Checkpoint
 from search.training.device import Device
 from search.training.folds import run_task, run_trial
 from search.training.trainedmodel import TrainedModel, load_model, save_model
-from search.training.types import Images, Task
+from search.training.types import Images, Normalisation, Task
+from wbcmodels.classics import NETWORKS as NAMES
+from wbcmodels.classics import Classic
 from wbcmodels.config import ModelConfig
+from wbcmodels.efficientnet_lite import EfficientNetLite0
+from wbcmodels.lenet import LeNet5
 from wbcmodels.network import build_network, head_name, initialise, model_size
+from wbcmodels.timm_models import Timm
 
 CPU = Device(torch.device("cpu"), bf16=False)
 N_CLASSES, N_IMAGES, TRAIN = 3, 24, 16
@@ -38,10 +46,19 @@ class Plain:
         )
 
 
-NETWORKS = {
+SMALL = {
     "family": ModelConfig(placement="1", width=0.125, input_px=16),
     "of a space": Plain(),
+    "lenet5": LeNet5(input_px=16),
+    "lenet5 in colour": LeNet5(colour=True, input_px=16),
 }
+LARGE = {
+    **{name: Classic(name=name, input_px=32) for name in NAMES},
+    "efficientnet_lite0": EfficientNetLite0(input_px=32, pretrained=False),
+    "efficientnet_lite0, pretrained": EfficientNetLite0(input_px=32),
+    "timm": Timm(name="test_resnet", input_px=32),
+}
+NETWORKS = SMALL | LARGE
 TRAININGS = {
     "sgd": {},
     "adamw": {"optimizer": "adamw", "weight_decay": 0.05},
@@ -54,7 +71,7 @@ TRAININGS = {
 
 
 def training(**changes):
-    return TrainingConfig(**{"epochs": 3, "lr": 0.01, "batch_size": 8} | changes)
+    return TrainingConfig(**{"epochs": 3, "lr": 0.003, "batch_size": 8} | changes)
 
 
 def images(side):
@@ -85,26 +102,37 @@ def every_epoch_has_a_checkpoint(monkeypatch):
 
 @pytest.fixture(params=NETWORKS.values(), ids=NETWORKS)
 def model(request):
-    torch.set_num_threads(1)
     return request.param
 
 
-def test_size_is_what_hooks_count(model):
+def pairs():
+    """Networks and how they are trained: every way for small ones, one for each large one."""
+    chosen = [(name, way) for name in SMALL for way in TRAININGS] + list(
+        zip(LARGE, cycle(TRAININGS), strict=False)
+    )
+    for name, way in chosen:
+        marks = [pytest.mark.slow] if name in ("vgg16", "vgg19", "vgg19_bn", "resnet50", "resnet101") else []
+        yield pytest.param(NETWORKS[name], TRAININGS[way], id=f"{name}-{way}", marks=marks)
+
+
+class CountedByHand(TorchFunctionMode):
     """Multiply-accumulates of every convolution and linear layer, from the shapes that pass through it."""
-    network, macs = build_network(model, N_CLASSES, seed=0).eval(), []
 
-    def count(layer, inputs, output):
-        if isinstance(layer, nn.Conv2d):
-            macs.append(output.numel() * layer.weight[0].numel())
-        elif isinstance(layer, nn.Linear):
-            macs.append(output.numel() * layer.in_features)
+    macs = 0
 
-    for layer in network.modules():
-        layer.register_forward_hook(count)
-    with torch.no_grad():
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        output = func(*args, **(kwargs or {}))
+        if func in (F.conv2d, F.linear):
+            self.macs += output.numel() * args[1][0].numel()
+        return output
+
+
+def test_size_is_what_its_layers_compute(model):
+    network = build_network(model, N_CLASSES, seed=0).eval()
+    with torch.no_grad(), CountedByHand() as counted:
         network(torch.zeros(1, 3, model.input_px, model.input_px))
     trained = sum(value.numel() for value in network.parameters() if value.requires_grad)
-    assert model_size(model, N_CLASSES) == (trained, sum(macs))
+    assert model_size(model, N_CLASSES) == (trained, counted.macs)
 
 
 def test_the_seed_decides_the_weights_and_nothing_else_is_drawn_from(model):
@@ -120,7 +148,7 @@ def test_the_head_gives_the_logits(model):
     assert network.get_submodule(head_name(network)).out_features == N_CLASSES
 
 
-@pytest.mark.parametrize("changes", TRAININGS.values(), ids=TRAININGS)
+@pytest.mark.parametrize(("model", "changes"), list(pairs()))
 def test_a_training_resumes_exactly_after_any_epoch(model, changes):
     one, data = task(model, **changes), images(model.input_px)
     *steps, last = run_task(one, data, CPU)
@@ -132,6 +160,7 @@ def test_a_training_resumes_exactly_after_any_epoch(model, changes):
 
 
 @pytest.mark.parametrize("changes", TRAININGS.values(), ids=TRAININGS)
+@pytest.mark.parametrize("model", SMALL.values(), ids=SMALL)
 def test_training_changes_what_it_should(model, changes):
     one = task(model, **changes)
     *_, last = run_task(one, images(model.input_px), CPU)
@@ -144,6 +173,7 @@ def test_training_changes_what_it_should(model, changes):
     assert changed == (of_head if changes.get("trained") == "head" else parameters)
 
 
+@pytest.mark.parametrize("model", SMALL.values(), ids=SMALL)
 def test_a_transfer_takes_over_all_but_the_head(model):
     *_, source = run_task(task(model), images(model.input_px), CPU)
     standing = replace(task(model, lr=0.0, weight_decay=0.0), way="fine_tuned")
@@ -155,6 +185,7 @@ def test_a_transfer_takes_over_all_but_the_head(model):
             assert torch.equal(value, after[name]) != name.startswith(head) or not value.any(), name
 
 
+@pytest.mark.parametrize("model", SMALL.values(), ids=SMALL)
 def test_the_folds_of_a_trial_resume_exactly(model):
     configuration, data = task(model, optimizer="adamw").configuration, images(model.input_px)
     everything = np.arange(N_IMAGES)
@@ -166,9 +197,12 @@ def test_the_folds_of_a_trial_resume_exactly(model):
 
 
 def test_a_saved_network_is_built_again_and_predicts_the_same(model, tmp_path):
-    *_, last = run_task(task(model), images(model.input_px), CPU)
+    state = build_network(model, N_CLASSES, seed=3).state_dict()
     saved = TrainedModel(
-        config=model, normalisation=last.score.normalisation, classes=("a", "b", "c"), weights=last.score.weights
+        config=model,
+        normalisation=Normalisation(mean=(120.0, 100.0, 130.0), std=(30.0, 40.0, 25.0)),
+        classes=("a", "b", "c"),
+        weights=save({name: value.contiguous() for name, value in state.items()}),
     )
     save_model(tmp_path, saved, {})
     loaded = load_model(tmp_path, trusted=True)

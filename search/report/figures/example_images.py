@@ -130,7 +130,7 @@ def draw_segmentation(drawn: Mapping[str, Sequence[NDArray[np.uint8]]]) -> Figur
     if not shown:
         return None
     n_rows = math.ceil(len(shown) / SHEET_COLUMNS)
-    figure = new_figure(0.7 + 1.6 * n_rows)
+    figure = new_figure(0.6 + 1.15 * n_rows)
     grid = figure.subplots(n_rows, SHEET_COLUMNS, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
