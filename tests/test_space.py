@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 import subprocess
 import sys
 import textwrap
@@ -11,7 +12,8 @@ import pytest
 
 import search.space
 from search.common.errors import InputError
-from search.space import Configuration, FixedSuggester, RandomSuggester, load_space, sample
+from search.space import Configuration, FixedSuggester, RandomSuggester, TrainingConfig, load_space, sample
+from wbcmodels.config import ModelConfig
 
 ROOT = Path(__file__).parent.parent
 NAMES = sorted(path.stem for path in (ROOT / "spaces").glob("*.py") if path.stem != "__init__")
@@ -41,6 +43,27 @@ SPACE = Space(
     configure=configure, paper=PROFILE, quick=(PROFILE,),
 )
 """
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("epochs", value) for value in (0, 2.0)),
+        ("batch_size", 0),
+        *(("lr", value) for value in (-0.1, math.inf, math.nan)),
+        ("weight_decay", -1e-4),
+        ("optimizer", "adam"),
+        ("schedule", "linear"),
+        ("class_weighting", "sqrt"),
+        ("trained", "tail"),
+        *((name, value) for name in ("momentum", "label_smoothing", "ema_decay") for value in (-0.1, 1.0)),
+        *(("clip_norm", value) for value in (0.0, -1.0, math.inf)),
+    ],
+)
+def test_a_wrong_value_of_a_training_is_refused_by_field_and_value(name, value):
+    with pytest.raises(ValueError, match=name) as caught:
+        TrainingConfig(**{"epochs": 1, "lr": 0.1} | {name: value})
+    assert str(value) in str(caught.value)
 
 
 def write(folder, text, name="own.py"):
@@ -90,10 +113,12 @@ def test_configurations_depend_on_the_parameters_only_and_fit_the_profile(space,
             suggester = Recorder(seed)
             configuration = space.configure(suggester, level, profile)
             assert isinstance(configuration, Configuration)
-            assert configuration.model.width == profile.width
-            assert configuration.model.input_px in profile.input_px
-            assert configuration.training.epochs == profile.epochs
-            assert profile.lr[0] <= configuration.training.lr <= profile.lr[1]
+            assert configuration.training.epochs <= profile.epochs
+            if isinstance(configuration.model, ModelConfig):
+                assert configuration.model.width == profile.width
+                assert configuration.model.input_px in profile.input_px
+                assert configuration.training.epochs == profile.epochs
+                assert profile.lr[0] <= configuration.training.lr <= profile.lr[1]
             assert space.configure(FixedSuggester(suggester.asked), level, profile) == configuration
         assert len({repr(configuration) for configuration in sample(space, level, profile, 5)}) > 1
         assert sample(space, level, profile, 7)[:5] == sample(space, level, profile, 5)

@@ -277,7 +277,7 @@ def test_level_configuration_needs_every_parameter(name):
 def test_cost_is_positive_and_adds_up(seed):
     rng = np.random.default_rng(seed)
     space = SPACES[NAMES[seed % len(NAMES)]]
-    configuration = sample(space, space.levels[-1], space.quick[0], seed + 1)[-1]
+    configuration = sample(space, space.levels[0], space.quick[0], seed + 1)[-1]
     a, b, v, w = rng.integers(1, 10**4, 4)
     assert image_cost(configuration, 5) > 0
     whole = training_cost(configuration, 5, a + b, v + w)

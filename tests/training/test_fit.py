@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 import search.training.fit
@@ -101,7 +102,21 @@ def test_the_cosine_schedule_warms_up_and_falls_to_zero_and_the_other_is_constan
         assert shares[-2] < 0.005
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+@pytest.mark.parametrize("n_steps", [4, 10, 57, 400])
+def test_one_cycle_is_torchs(n_steps):
+    (weight,) = nn.Linear(1, 1, bias=False).parameters()
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, total_steps=n_steps)
+    for step in range(n_steps):
+        assert learning_rate_share("one_cycle", step, n_steps) == pytest.approx(
+            schedule.get_last_lr()[0], abs=1e-9
+        )
+        optimizer.step()
+        if step < n_steps - 1:
+            schedule.step()
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "constant", "one_cycle"])
 def test_epochs_report_the_learning_rate_they_start_with(schedule):
     training = replace(TRAINING, epochs=5, schedule=schedule)
     epochs = fit_all(new_model(), noise(), training=training)
