@@ -42,6 +42,7 @@ class Plan:
         most_runs: runs of the comparison, at most.
         looks: runs of the comparison at each time that it is looked at to see whether it is settled; the last
             look is after `most_runs`.
+        costs: level -> cost of training its largest network on one image for all epochs; empty in older studies.
         phases: in order, each at its worst case: no trial stopped early, every level at its largest network.
     """
 
@@ -57,6 +58,7 @@ class Plan:
     repeats: int
     most_runs: int = 1
     looks: tuple[int, ...] = (1,)
+    costs: dict[str, float] = field(default_factory=dict)
     phases: tuple[PlannedPhase, ...]
 
     @property

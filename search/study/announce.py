@@ -80,16 +80,18 @@ def print_estimate(session: Session) -> None:
 
 
 def print_networks(session: Session) -> None:
-    """Print the largest network of each level."""
+    """Print the largest network of each level, and how much of the levels' training it is."""
     table = Table(box=None, header_style="dim")
-    for column in ("level", "parameters", "MACs", "input px", "epochs"):
+    for column in ("level", "parameters", "MACs", "input px", "epochs", "of the training"):
         table.add_column(column, justify="left" if column == "level" else "right")
-    n_classes = session.request.n_classes
+    n_classes, costs = session.request.n_classes, session.plan.costs
+    whole = sum(costs.values())
     for level, configuration in largest_configurations(session.space, session.plan.profile, n_classes).items():
         size = model_size(configuration.model, n_classes)
         numbers = (f"{size.n_parameters:,}", f"{size.macs:,}", str(configuration.model.input_px))
-        table.add_row(escape(level), *numbers, str(configuration.training.epochs))
-    session.console.print("largest network of each level")
+        share = f"{100 * costs[level] / whole:.1f} %" if level in costs else ""
+        table.add_row(escape(level), *numbers, str(configuration.training.epochs), share)
+    session.console.print("largest network of each level, and its part of the levels' training")
     session.console.print(table)
 
 

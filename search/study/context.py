@@ -124,15 +124,19 @@ class Study:
     ) -> list[tuple[Key, Job]]:
         """Trainings of networks of one phase on the same folds, each fold with the same seed for all of them.
 
-        The control alone has seeds of its own.
+        The control alone has seeds of its own. Of a fold, the most expensive network is first, so that none is
+        trained alone in the end.
 
         Args:
             among: indices of the images to partition.
             repeat: number of the partition.
         """
         phase, entries = networks[0].key.phase, []
+        dearest_first = sorted(
+            networks, key=lambda n: training_cost(n.configuration, len(data.classes), 1, 0), reverse=True
+        )
         for fold, split in enumerate(self.partition(data, among, phase, n_folds, repeat)):
-            for network in networks:
+            for network in dearest_first:
                 own = (CONTROL_LEVEL,) if network.key.level == CONTROL_LEVEL else ()
                 seed = derive_seed(self.seed, phase, repeat, fold, *own)
                 key = replace(network.key, repeat=repeat, seed=seed, fold=fold)

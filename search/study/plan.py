@@ -200,6 +200,10 @@ def _plan(space: Space, profile: Profile, request: Request) -> Plan:
         repeats=request.repeats,
         most_runs=most_runs,
         looks=looks,
+        costs={
+            level: training_cost(configuration, n_classes, 1, 0)
+            for level, configuration in zip(space.levels, largest, strict=True)
+        },
         phases=tuple(phases),
     )
 

@@ -70,6 +70,7 @@ class Search:
             pruner=arguments.pruner,
             directions=tuple(map(_direction, arguments.objective_names)),
             objectives=self._objectives,
+            costs=plan.costs,
             deadline=float("inf") if budget_s is None else time.monotonic() + budget_s,
         )
         self.trials = Trials(

@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 from typing import Literal
@@ -46,6 +46,7 @@ class Rules:
         directions: maximize or minimize, for each objective; the first objective is the metric.
         objectives: of a finished configuration, from its pooled metrics.
         seed: of the study; what is suggested depends on it, the setting's number and earlier results alone.
+        costs: of a trial at each level, in any unit; of groups with as many settings, the cheaper is next.
         deadline: time.monotonic() after which only groups without a whole setting get new ones.
     """
 
@@ -60,6 +61,7 @@ class Rules:
     pruner: Pruner
     directions: tuple[Direction, ...]
     objectives: Callable[[Configuration, Metrics], tuple[float, ...]]
+    costs: Mapping[str, float] = field(default_factory=dict)
     deadline: float = math.inf
 
     @property

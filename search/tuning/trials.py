@@ -281,7 +281,10 @@ class Trials:
         return any(self._place(other, setting) < self._place(trial, setting) for other in waiting)
 
     def _next_group(self) -> Group | None:
-        """The group with the fewest settings that still needs one."""
+        """The group with the fewest settings that still needs one; of several, the cheapest.
+
+        So every level soon has a trial, and a large network does not hold up small ones.
+        """
         late = time.monotonic() > self._rules.deadline
 
         def has_one(group: Group) -> bool:
@@ -292,7 +295,12 @@ class Trials:
             for group, settings in self._settings.items()
             if len(settings) < self._rules.n_settings and not (late and has_one(group))
         ]
-        return min(wanting, key=lambda group: len(self._settings[group]), default=None)
+        costs = self._rules.costs
+
+        def place(group: Group) -> tuple[int, float]:
+            return len(self._settings[group]), sum(costs.get(level, 0.0) for level in group)
+
+        return min(wanting, key=place, default=None)
 
     def _give(self, number: int) -> OpenTrial:
         setting = self._setting(number)

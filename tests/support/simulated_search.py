@@ -123,13 +123,15 @@ class SimulatedSearch:
         trained: epochs trained.
     """
 
-    def __init__(self, folder, *, space=None, n_trials=12, folds=FOLDS, kept=1, several=False, **arguments):
+    def __init__(
+        self, folder, *, space=None, n_trials=12, folds=FOLDS, kept=1, several=False, costs=None, **arguments
+    ):
         self.space, self.folds = space or make_space(), folds
         objectives = "balanced_accuracy,macs" if several else None
         self.arguments = Arguments(
             space="own", trials=n_trials, objectives=objectives, compare_settings=kept, **arguments
         )
-        self.given, self.trained = [], 0
+        self.given, self.trained, self.costs = [], 0, costs or {}
         self.folder = StudyFolder.create(folder, {})
         self.ledger = None
         self.restart()
@@ -144,7 +146,7 @@ class SimulatedSearch:
         plan = Plan(
             profile_name="quick", profile=PROFILE, n_trials=self.arguments.trials, search_folds=self.folds,
             shares_settings=self.space.shares_settings, compare_settings=self.arguments.compare_settings, folds=2,
-            repeats=1, phases=(PlannedPhase(name="search", trainings=1, epochs=1, cost=1.0),),
+            repeats=1, costs=self.costs, phases=(PlannedPhase(name="search", trainings=1, epochs=1, cost=1.0),),
         )  # fmt: skip
         labels = np.arange(40) % 2
         source = ImageSet(

@@ -121,6 +121,13 @@ def test_numbers_go_round_the_levels_and_random_draws_are_shared(make_search, se
         assert search.params(start) == search.params(start + 1) == search.params(start + 2)
 
 
+def test_each_level_of_its_own_has_a_trial_before_another_has_two_and_cheap_ones_come_first(make_search):
+    costs = {"none": 3.0, "1": 1.0, "2": 2.0}
+    search = make_search("study", space=make_space(settings="own"), n_trials=9, pruner="none", costs=costs).run()
+    given = [LEVELS[number % 3] for number in search.given]
+    assert given == 3 * ["1", "2", "none"]
+
+
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_parameters_depend_on_the_seed_alone(make_search, sampler):
     one, same, other = (
