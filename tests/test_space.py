@@ -13,6 +13,7 @@ import pytest
 import search.space
 from search.common.errors import InputError
 from search.space import Configuration, FixedSuggester, RandomSuggester, TrainingConfig, load_space, sample
+from search.study.networks import check_networks
 from wbcmodels.config import ModelConfig
 
 ROOT = Path(__file__).parent.parent
@@ -64,6 +65,15 @@ def test_a_wrong_value_of_a_training_is_refused_by_field_and_value(name, value):
     with pytest.raises(ValueError, match=name) as caught:
         TrainingConfig(**{"epochs": 1, "lr": 0.1} | {name: value})
     assert str(value) in str(caught.value)
+
+
+def test_the_network_in_the_readme_is_a_space_that_works(tmp_path):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    code = text.split("```python\n")[1].split("```")[0]
+    _, space = load_space(write(tmp_path, code))
+    (note,) = check_networks("mine.py", space, space.quick, 5, transfers=True)
+    assert "last linear layer" in note
+    assert len(code.splitlines()) <= 26
 
 
 def write(folder, text, name="own.py"):
