@@ -47,16 +47,16 @@ FAMILY = ("wbcsnet", "wbcsnet2", "any_placement")
 RIVALS = {
     "lenet5": Rival(build=lambda px: LeNet5(colour=True, input_px=px), sides_px=((32, 48, 64), (32, 40))),
     "alexnet": Rival(
-        build=_classic("alexnet"), sides_px=((64, 112, 224), (48,)), quick_epochs=0.5, lr=(0.0001, 0.001)
+        build=_classic("alexnet"), sides_px=((64, 112, 224), (40,)), quick_epochs=0.5, lr=(0.0001, 0.001)
     ),
-    "vgg16": Rival(build=_classic("vgg16_bn"), sides_px=((64, 112), (32,)), quick_epochs=0.4),
-    "vgg19": Rival(build=_classic("vgg19_bn"), sides_px=((64, 112), (32,)), quick_epochs=0.4),
-    "googlenet": Rival(build=_classic("googlenet"), sides_px=((64, 112), (48,)), quick_epochs=0.5),
-    "resnet18": Rival(build=_classic("resnet18"), sides_px=((64, 112), (48,)), quick_epochs=0.5),
-    "resnet50": Rival(build=_classic("resnet50"), sides_px=((64, 112), (48,)), quick_epochs=0.25),
-    "resnet101": Rival(build=_classic("resnet101"), sides_px=((64, 112), (48,)), quick_epochs=0.25),
+    "vgg16": Rival(build=_classic("vgg16_bn"), sides_px=((64, 112), (32,)), quick_epochs=0.35),
+    "vgg19": Rival(build=_classic("vgg19_bn"), sides_px=((64, 112), (32,)), quick_epochs=0.35),
+    "googlenet": Rival(build=_classic("googlenet"), sides_px=((64, 112), (40,)), quick_epochs=0.5),
+    "resnet18": Rival(build=_classic("resnet18"), sides_px=((64, 112), (40,)), quick_epochs=0.5),
+    "resnet50": Rival(build=_classic("resnet50"), sides_px=((64, 112), (40,)), quick_epochs=0.35),
+    "resnet101": Rival(build=_classic("resnet101"), sides_px=((64, 112), (40,)), quick_epochs=0.25),
     "efficientnet_lite0": Rival(
-        build=lambda px: EfficientNetLite0(input_px=px), sides_px=((96, 128, 224), (64, 96)), quick_epochs=0.5
+        build=lambda px: EfficientNetLite0(input_px=px), sides_px=((96, 128, 224), (64,)), quick_epochs=0.5
     ),
 }
 PRETRAINED = ("efficientnet_lite0",)

@@ -17,7 +17,7 @@ PUBLISHED_DROPOUT = {name: 0.5 for name in NETWORKS[:5]} | {"googlenet": 0.2}
 # From SMALL_PX on, random networks are as published for 224 px. Below, all but vgg halve the side once less often,
 # and below TINY_PX twice less, so that the last map has at least 3x3 pixels.
 SMALL_PX = 112
-TINY_PX = 48
+TINY_PX = 40
 LEAST_PX = 32
 LEAST_PX_PUBLISHED = {"alexnet": 63}
 
@@ -33,7 +33,7 @@ class Classic:
     Below 112 px without pretrained weights, this changes:
 
     alexnet: The first convolution is 7x7 with stride 2 (Zeiler & Fergus 2014, "Visualizing and Understanding
-        Convolutional Networks"); below 48 px it is 5x5 with stride 1, as in Krizhevsky's networks for CIFAR-10.
+        Convolutional Networks"); below 40 px it is 5x5 with stride 1, as in Krizhevsky's networks for CIFAR-10.
         torchvision's network is the one of Krizhevsky 2014, "One weird trick for parallelizing convolutional
         neural networks".
     vgg16, vgg19, vgg16_bn, vgg19_bn: The last map is averaged to 1x1, and the two hidden linear layers have 512
@@ -43,7 +43,7 @@ class Classic:
     googlenet: The first convolution and max-pool, as in resnet. At any side there are no auxiliary classifiers.
         torchvision's network has batch norm, and 3x3 convolutions where Szegedy et al. 2014 have 5x5.
     resnet18, resnet50, resnet101: The first convolution is 3x3 with stride 1, as for CIFAR in He et al. 2015,
-        "Deep Residual Learning for Image Recognition". Below 48 px the max-pool after it is left out as well, as
+        "Deep Residual Learning for Image Recognition". Below 40 px the max-pool after it is left out as well, as
         in Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations", B.9.
         torchvision's resnet50 and resnet101 halve the side in 3x3 convolutions, the published ones in 1x1.
 

@@ -40,7 +40,7 @@ def published(name, n_classes=1000):
     return models.get_model(name, num_classes=n_classes, **options)
 
 
-@pytest.mark.parametrize("px", [32, 47, 48, 64, 96, 111, 112, 224])
+@pytest.mark.parametrize("px", [32, 39, 40, 64, 96, 111, 112, 224])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_side_gives_logits_and_maps(name, px):
     network = on_meta(Classic(name=name, input_px=px))
