@@ -12,7 +12,8 @@ import pytest
 
 import search.space
 from search.common.errors import InputError
-from search.space import Configuration, FixedSuggester, RandomSuggester, TrainingConfig, load_space, sample
+from search.space import Configuration, FixedSuggester, RandomSuggester, TrainingConfig, sample
+from search.spacefile import load_space
 from search.study.networks import check_networks
 from wbcmodels.config import ModelConfig
 

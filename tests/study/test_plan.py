@@ -12,9 +12,9 @@ from search.space import (
     RandomSuggester,
     Space,
     TrainingConfig,
-    load_space,
     sample,
 )
+from search.spacefile import load_space
 from search.study.plan import (
     PAPER_LEVELS,
     QUICK_COST_PER_S,
