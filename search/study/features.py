@@ -1,11 +1,12 @@
 """The table of what classifiers of measured features have measured: `features.parquet`."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import pyarrow as pa
 
 from search.common.files import write_atomically
-from search.records.schema import feature_field, field_of
+from search.records.schema import Key, Phase, feature_field, field_of
 from search.study.comparing import Candidate
 from search.study.context import Study
 from search.training.rebuild import to_json
@@ -32,14 +33,9 @@ def keep_features(study: Study, everyone: Sequence[Candidate]) -> None:
 def _table(study: Study, level: str, config: EstimatorConfig) -> pa.Table:
     source = study.source
     features = study.workers.features(config, study.shared[source.source])
-    columns = {
-        "level": [level] * len(source.names),
-        "data": [source.source] * len(source.names),
-        "image": list(source.names),
-        "label": [source.classes[label] for label in source.labels],
-    }
-    fields = [field_of(name) for name in columns]
-    measured = {name: features[:, k] for k, name in enumerate(config.feature_names())}
-    fields += [feature_field(name) for name in measured]
-    arrays = {**columns, **{f"feature_{name}": values for name, values in measured.items()}}
-    return pa.table(arrays, schema=pa.schema(fields))
+    key = asdict(Key(phase=Phase.COMPARE, level=level, data=source.source))
+    columns = {name: [value] * len(source.names) for name, value in key.items()}
+    columns["image"] = list(source.names)
+    columns["label"] = [source.classes[label] for label in source.labels]
+    fields = [field_of(name) for name in columns] + [feature_field(name) for name in config.feature_names()]
+    return pa.table([*columns.values(), *features.T], schema=pa.schema(fields))
