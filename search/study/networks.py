@@ -85,16 +85,19 @@ def _check_level(level: str, configs: Sequence[Model], n_classes: int, *, transf
 
 
 def _try(network: "nn.Module", config: NetworkConfig, n_classes: int) -> None:
-    """Compute logits and gradients of a few random images, as a training does.
+    """Compute logits and gradients of a few random images, in the precision of a training on a CPU.
 
     Raises:
         ValueError: something is wrong with them; says what.
     """
     import torch
 
+    from search.training.device import choose_device
+
     shape = (TRIED_IMAGES, 3, config.input_px, config.input_px)
-    images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    logits: Any = network.train()(images)
+    images, device = torch.randn(shape, generator=torch.Generator().manual_seed(0)), choose_device(gpu=False)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=device.bf16):
+        logits: Any = network.train()(images.bfloat16() if device.bf16 else images)
     if not isinstance(logits, torch.Tensor) or logits.shape != (TRIED_IMAGES, n_classes):
         found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise ValueError(
