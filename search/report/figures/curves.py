@@ -16,10 +16,10 @@ def draw_curves(epochs: pd.DataFrame, level: str) -> Figure | None:
         epochs: rows of the epochs table, all of the winner's trainings.
         level: the winner.
     Returns:
-        The figure; None without rows.
+        The figure; None without rows, or with one epoch alone.
     Source: the paper, figures 4 and 5.
     """
-    if epochs.empty:
+    if epochs["epoch"].nunique() < 2:
         return None
     figure = new_figure(3.2)
     n_folds = epochs.groupby(["repeat", "fold"]).ngroups

@@ -14,11 +14,11 @@ def curves(epochs: pd.DataFrame) -> dict[str, Any] | None:
         epochs: rows of the epochs table, one per fold and epoch.
     Returns:
         `epochs`, `folds` (numbered from 1) and `panels` of `name`, `train` and `val`, each a list of values by
-        fold and epoch, None where a fold has no value; None without rows.
+        fold and epoch, None where a fold has no value; None without rows, or with one epoch alone.
     """
-    if epochs.empty:
-        return None
     numbers = sorted(epochs["epoch"].unique())
+    if len(numbers) < 2:
+        return None
 
     def by_fold(column: str) -> list[list[float | None]]:
         wide = epochs.pivot_table(index="fold", columns="epoch", values=column).reindex(columns=numbers)
