@@ -15,6 +15,7 @@ from search.report.figures.example_images import (
     draw_attention,
     draw_features,
     draw_mistakes,
+    draw_segmentation,
     read_examples,
     read_pixels,
     telling_channels,
@@ -62,6 +63,17 @@ def test_the_sheet_shows_mistakes_and_how_many_there_are():
     assert shown[0].get_title() == "basophil 21 %\n→ monocyte 70 %"
     assert "all mistakes" in draw_mistakes(WRONG, len(WRONG)).get_suptitle()
     assert draw_mistakes([], 0) is None
+
+
+def test_segmented_images_are_shown_for_each_classifier_and_named_where_there_are_several():
+    images = [each.pixels for each in CORRECT]
+    figure = draw_segmentation({"measured": images})
+    shown = [axes for axes in figure.axes if axes.images]
+    assert len(shown) == len(images)
+    assert not any(axes.get_title() for axes in shown)
+    both = draw_segmentation({"one": images, "another": images[:2]})
+    assert [axes.get_title() for axes in both.axes if axes.images] == ["one"] * len(images) + ["another"] * 2
+    assert draw_segmentation({}) is draw_segmentation({"measured": []}) is None
 
 
 def test_figures_of_the_network_show_every_example():
