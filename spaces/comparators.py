@@ -55,9 +55,7 @@ RIVALS = {
     "resnet18": Rival(build=_classic("resnet18"), sides_px=((64, 112), (40,)), quick_epochs=0.5),
     "resnet50": Rival(build=_classic("resnet50"), sides_px=((64, 112), (40,)), quick_epochs=0.35),
     "resnet101": Rival(build=_classic("resnet101"), sides_px=((64, 112), (40,)), quick_epochs=0.25),
-    "efficientnet_lite0": Rival(
-        build=lambda px: EfficientNetLite0(input_px=px), sides_px=((96, 128, 224), (64,)), quick_epochs=0.5
-    ),
+    "efficientnet_lite0": Rival(build=lambda px: EfficientNetLite0(input_px=px), sides_px=((96, 128, 224), (64,))),
 }
 PRETRAINED = ("efficientnet_lite0",)
 PAPER = Profile(
