@@ -151,11 +151,15 @@ class Description:
         return self.arguments.metric
 
     @property
+    def used_widths(self) -> tuple[float, ...]:
+        """Widths of the family's networks in the space; empty where there are none."""
+        return (self.plan.profile.width,) if self.widths is None else self.widths
+
+    @property
     def networks(self) -> str:
         """Widths, sides and epochs of the networks, as in a sentence."""
         profile = self.plan.profile
-        used = (profile.width,) if self.widths is None else self.widths
-        width = [f"{_or(used)} times the paper's width"] if used else []
+        width = [f"{_or(self.used_widths)} times the paper's width"] if self.used_widths else []
         return ", ".join([*width, f"{_or(self.sides_px or profile.input_px)} px", f"{profile.epochs} epochs"])
 
     @property

@@ -1,7 +1,6 @@
 """The one reader of a study's folder, for the terminal, the page, the figures and comparisons of studies."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -169,13 +168,22 @@ class Results:
             return None
 
     def estimators(self) -> dict[str, EstimatorConfig]:
-        """The classifiers of measured features that were compared, by level; those whose code is trusted."""
-        found = {}
+        """The classifiers of measured features that were compared, by level; those whose code is trusted.
+
+        Raises:
+            InputError: `study.json` describes one wrongly.
+        """
+        found, file = {}, self.path / "study.json"
         for level, description in self.description.estimators.items():
-            with suppress(UntrustedCodeError):
+            try:
                 config = from_json(description, self.path / "model", trusted=self.trusted)
-                assert isinstance(config, EstimatorConfig)  # as it was written
-                found[level] = config
+            except UntrustedCodeError:
+                continue
+            except (ValueError, TypeError, KeyError) as error:
+                raise InputError(f"{file}: estimators: {level}: {type(error).__name__}: {error}") from error
+            if not isinstance(config, EstimatorConfig):
+                raise InputError(f"{file}: estimators: {level}: not a classifier of measured features")
+            found[level] = config
         return found
 
 

@@ -7,7 +7,7 @@ beside its weights as a file and runs only if the caller trusts it.
 import importlib
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -85,9 +85,13 @@ def _imported(module: str, name: str, folder: Path) -> Any:
     """The class of a name in an installed module, or in the file kept in a folder."""
     try:
         found: Any = import_file(folder / SOURCE) if module == SOURCE else importlib.import_module(module)
+        defined_in = found.__name__
         for part in name.split("."):
             found = getattr(found, part)
     except Exception as error:  # the file may raise anything
         where = folder / SOURCE if module == SOURCE else module
         raise InputError(f"{where}: {name} cannot be imported: {type(error).__name__}: {error}") from error
+    # A description may come from anybody: of a module of ours, nothing that it merely imports is to be created.
+    if not is_dataclass(found) or found.__module__ != defined_in:
+        raise ValueError(f"{name} is no configuration of {module}")
     return found

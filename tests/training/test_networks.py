@@ -173,6 +173,24 @@ def test_training_changes_what_it_should(model, changes):
     assert changed == (of_head if changes.get("trained") == "head" else parameters)
 
 
+@pytest.mark.parametrize(
+    ("neutral", "other"),
+    [
+        ({"ema_decay": 0.0}, {"ema_decay": 0.9}),
+        ({"clip_norm": 1e9}, {"clip_norm": 1e-3}),
+        ({"label_smoothing": 0.0}, {"label_smoothing": 0.2}),
+    ],
+    ids=lambda changes: "".join(changes),
+)
+def test_an_option_at_its_neutral_value_changes_nothing_and_elsewhere_it_does(neutral, other):
+    def trained(changes):
+        *_, last = run_task(task(Plain(), **changes), images(16), CPU)
+        return last.score.weights
+
+    assert same(trained(neutral), trained({}))
+    assert not same(trained(other), trained({}))
+
+
 @pytest.mark.parametrize("model", SMALL.values(), ids=SMALL)
 def test_a_transfer_takes_over_all_but_the_head(model):
     *_, source = run_task(task(model), images(model.input_px), CPU)

@@ -122,6 +122,9 @@ def test_a_damaged_config_is_named(folder, content):
         {"normalisation": {"mean": 1, "std": 1}},
         {"normalisation": {"mean": [1, 2], "std": [1, 2, 3]}},
         {"classes": ["a"]},
+        {"class": ["wbcmodels.config", "Size"]},
+        {"class": ["wbcmodels.pretrained", "torch.load"]},
+        {"class": ["wbcmodels.classic_networks", "Classic"]},
     ],
     ids=str,
 )

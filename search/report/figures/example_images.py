@@ -103,14 +103,7 @@ def draw_mistakes(mistakes: Sequence[Example], n_mistakes: int) -> Figure | None
     """
     if not mistakes:
         return None
-    n_rows = math.ceil(len(mistakes) / SHEET_COLUMNS)
-    figure = new_figure(0.7 + 1.75 * n_rows)
-    grid = figure.subplots(n_rows, SHEET_COLUMNS, squeeze=False)
-    for axes in grid.flat:
-        axes.axis("off")
-    for axes, example in zip(grid.flat, mistakes, strict=False):
-        _show(axes, example.pixels)
-        axes.set_title(example.title, fontsize=7)
+    figure = _sheet([(example.title, example.pixels) for example in mistakes], row_inches=1.75)
     some = f"the {len(mistakes)} most confident of {n_mistakes} mistakes"
     shown = some if n_mistakes > len(mistakes) else "all mistakes"
     figure.suptitle(f"True class → predicted class, with probabilities:\n{shown} on the comparison's folds")
@@ -129,16 +122,21 @@ def draw_segmentation(drawn: Mapping[str, Sequence[NDArray[np.uint8]]]) -> Figur
     shown = [(level, image) for level, images in drawn.items() for image in images[:MOST_SEGMENTED]]
     if not shown:
         return None
-    n_rows = math.ceil(len(shown) / SHEET_COLUMNS)
-    figure = new_figure(0.6 + 1.15 * n_rows)
+    figure = _sheet([(level if len(drawn) > 1 else "", image) for level, image in shown], row_inches=1.15)
+    figure.suptitle("Outlines of the nucleus (green) and of the cell (yellow), as they are measured")
+    return figure
+
+
+def _sheet(titled: Sequence[tuple[str, NDArray[np.uint8]]], row_inches: float) -> Figure:
+    """Images in rows, each under its title."""
+    n_rows = math.ceil(len(titled) / SHEET_COLUMNS)
+    figure = new_figure(0.7 + row_inches * n_rows)
     grid = figure.subplots(n_rows, SHEET_COLUMNS, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
-    for axes, (level, image) in zip(grid.flat, shown, strict=False):
+    for axes, (title, image) in zip(grid.flat, titled, strict=False):
         _show(axes, image)
-        if len(drawn) > 1:
-            axes.set_title(level, fontsize=7)
-    figure.suptitle("Outlines of the nucleus (green) and of the cell (yellow), as they are measured")
+        axes.set_title(title, fontsize=7)
     return figure
 
 

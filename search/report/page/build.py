@@ -67,7 +67,7 @@ def build_page(results: Results, found: Verdict | None, figures: Mapping[str, Fi
         verdict=found,
         answer=answer(results, found) if found else None,
         settings=settings_text(results.winner_row) if found else None,
-        smaller=any(width < 1 for width in description.widths or (description.plan.profile.width,)),
+        smaller=any(width < 1 for width in description.used_widths),
         winner=level_name(description.factor, found.winner) if found else None,
         factor=(description.factor or "network").replace("_", " "),
         figures=figures,
