@@ -124,3 +124,20 @@ def test_a_study_that_was_stopped_gives_what_it_has(tmp_path, stop):
     assert results.winner is results.model is results.description.finished is None
     assert len(results.trials) == min(8, stop[1] if stop[0] == "search" else 8)
     assert all(results.tables[name].empty for name in ("comparison", "transfer", *OPTIONAL))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{}, {"architecture": {}, "class": ["wbcmodels.traditional.config", "Traditional"]}, {"architecture": 5}],
+    ids=str,
+)
+def test_a_classifier_that_is_described_wrongly_is_named(whole, entry):
+    results = read_results(whole)
+    wrong = replace(results, description=replace(results.description, estimators={"measured": entry}))
+    with pytest.raises(InputError, match=r"study\.json: estimators: measured"):
+        wrong.estimators()
+
+
+def test_a_classifier_of_other_code_is_left_out_unless_it_is_trusted(whole):
+    results, entry = read_results(whole), {"architecture": {}, "class": ["network.py", "Mine"]}
+    assert replace(results, description=replace(results.description, estimators={"m": entry})).estimators() == {}
