@@ -14,7 +14,8 @@ from search.common.commandline import make_app, run_app
 from search.common.console import make_console
 from search.common.errors import InputError
 from search.common.files import write_atomically
-from search.data.decode import files_below, read_rgb, resize_square
+from search.data.decode import read_rgb, resize_square
+from search.data.files import files_below
 from search.records.schema import field_of
 from search.training.rebuild import UntrustedCodeError
 from search.training.trainedmodel import TrainedModel, load_model
@@ -63,7 +64,7 @@ def _image_files(paths: list[Path]) -> list[Path]:
         if not path.is_dir():
             files.append(path)
             continue
-        found = [path / name for name in files_below(path)[0]]
+        found = [path / name for name in files_below(path).images]
         if not found:
             raise InputError(f"{path}: no images in this folder")
         files += found

@@ -1,76 +1,111 @@
-"""Image files as 8-bit RGB arrays: found below a folder, decoded and scaled once."""
+"""Image files as 8-bit RGB arrays."""
 
-import dataclasses
-import hashlib
 import io
 import logging
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from search.common.errors import InputError
-from search.data.imageset import ImageSet, Listing
 
-EXTENSIONS = (".tif", ".tiff", ".bmp", ".png", ".jpg", ".jpeg")
 _FORMATS = ("TIFF", "BMP", "PNG", "JPEG")
-_BITS, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274  # tags of a TIFF
+_BITS, _PHOTOMETRIC, _DESCRIPTION, _ORIENTATION = 258, 262, 270, 274  # tags of a TIFF
 _BLACK_IS_ZERO, _RGB = 1, 2  # values of the photometric tag
-_INTEGER_SCALES = (255, 4095, 65535)
-_FLOAT_SCALES = (1, *_INTEGER_SCALES)
+
+Kind = Literal["integer", "float"]
+_SCALES: dict[Kind, tuple[int, ...]] = {"integer": (255, 4095, 65535), "float": (1, 255, 4095, 65535)}
+# Interpolation and rounding lead floating point a little beyond its range.
+_OVERSHOOT: dict[Kind, float] = {"integer": 0.0, "float": 0.01}
+
+IGNORED_ALPHA = "an alpha channel that is the same everywhere; it is ignored"
+FIRST_PAGE = "several pages, of which the first is read"
 
 
-def files_below(folder: Path) -> tuple[list[str], list[str]]:
-    """Find the images and the other files in a folder and all folders below it.
+@dataclass(frozen=True)
+class Wide:
+    """The range of an image with more than 8 bits per channel: its type and its brightest value."""
 
-    Returns:
-        Names of the images and names of the other files, POSIX paths relative to the folder, sorted; hidden
-        files and folders are ignored.
-    Raises:
-        InputError: the folder does not exist, is not a folder, or cannot be read; names it.
+    kind: Kind
+    brightest: float
+
+    @property
+    def full(self) -> int:
+        """The least usual scale that holds the brightest value.
+
+        Raises:
+            ValueError: there is none.
+        """
+        for scale in _SCALES[self.kind]:
+            if self.brightest <= scale * (1 + _OVERSHOOT[self.kind]):
+                return scale
+        raise ValueError(f"it has values up to {self.brightest:g}, more than 16 bits")
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An image as 8-bit RGB.
+
+    Attributes:
+        rgb: uint8, shape (height_px, width_px, 3).
+        wide: its range; None if it has 8 bits.
+        oddities: what the user should know, in words that follow "it has".
     """
-    try:
-        if not folder.exists():
-            raise InputError(f"{folder}: no such folder")
-        if not folder.is_dir():
-            raise InputError(f"{folder}: not a folder")
-        names = sorted(_walk(folder, "", frozenset()))
-    except OSError as error:
-        raise InputError(f"{error.filename or folder}: cannot be read: {error.strerror or error}") from None
-    images = [name for name in names if PurePosixPath(name).suffix.lower() in EXTENSIONS]
-    return images, sorted(set(names) - set(images))
 
-
-def _walk(folder: Path, prefix: str, above: frozenset[Path]) -> Iterator[str]:
-    above |= {folder.resolve()}
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            path = folder / entry.name
-            if entry.name.startswith("."):
-                continue
-            if not entry.is_dir():
-                yield prefix + entry.name
-            elif not entry.is_symlink() or path.resolve() not in above:  # a link to a parent would never end
-                yield from _walk(path, f"{prefix}{entry.name}/", above)
+    rgb: NDArray[np.uint8]
+    wide: Wide | None = None
+    oddities: tuple[str, ...] = ()
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """Read one image file as 8-bit RGB.
+    """Read one image file as 8-bit RGB; if it has more bits, by its own range. See `decode`.
 
-    Transparent parts become white. EXIF orientation is applied. Only the first page of a file is read.
-    Images with more than 8 bits per channel are scaled by the least of 8, 12 and 16 bits that holds their
-    brightest value, never by their own minimum and maximum, so that brightness stays comparable between images.
-
-    Returns:
-        uint8, shape (height_px, width_px, 3).
     Raises:
         InputError: the file cannot be read as an image; names the file and the reason.
     """
-    return _decode(path, _read_bytes(path))
+    return decode(path, read_bytes(path)).rgb
+
+
+def decode(path: Path, data: bytes, full: int | None = None) -> Decoded:
+    """Decode an image file.
+
+    Transparent parts become white, unless the transparency is the same everywhere. EXIF orientation is applied. Of
+    several pages the first is read; three pages of one channel each are red, green and blue. More than 8 bits per
+    channel are scaled by a full scale, never by the image's own minimum and maximum, so that brightness stays
+    comparable between images.
+
+    Args:
+        path: for messages.
+        data: the file's contents.
+        full: the value that becomes 255, if the image has more than 8 bits; None: the least of 1 (floating point
+            only), 255, 4095 and 65535 that holds the brightest value.
+    Raises:
+        InputError: it cannot be read as an image; names the file and the reason.
+    """
+    if not data:
+        raise _unreadable(path, "the file is empty")
+    try:
+        return _decoded(data, full)
+    except UnidentifiedImageError:
+        raise _unreadable(path, "the content is not TIFF, BMP, PNG or JPEG, or its header is damaged") from None
+    except Exception as error:  # damaged files make the decoders raise nearly anything, SyntaxError included
+        raise _unreadable(path, str(error) or type(error).__name__) from None
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file.
+
+    Raises:
+        InputError: it cannot be read; names the file and the reason.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error.strerror or str(error)) from None
 
 
 def resize_square(rgb: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
@@ -92,168 +127,99 @@ def resize_square(rgb: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
     return np.array(image.resize((side_px, side_px), Image.Resampling.BILINEAR))
 
 
-def decode_listing(folder: Path, listing: Listing, sides_px: Sequence[int], *, skip_bad: bool = False) -> ImageSet:
-    """Decode every image of a listing once and scale it to each side.
-
-    Args:
-        folder: the folder that the listing's names are relative to.
-        listing: the images.
-        sides_px: sides of the square results.
-        skip_bad: leave out damaged images, and classes without any other image, instead of raising.
-    Returns:
-        The images in the listing's order; arrays are read-only.
-    Raises:
-        InputError: a damaged image; names the first in the listing's order, and the reason.
-    """
-    n_images = len(listing.names)
-    pixels = {side: np.zeros((n_images, side, side, 3), np.uint8) for side in sides_px}
-
-    def load(index: int) -> bytes | InputError:
-        path = folder / listing.names[index]
-        try:
-            data = _read_bytes(path)
-            rgb = _decode(path, data)
-        except InputError as error:
-            return error
-        for side, array in pixels.items():
-            array[index] = resize_square(rgb, side)
-        return hashlib.sha256(data).digest()
-
-    digests: list[bytes] = []
-    problems: dict[int, InputError] = {}
-    with ThreadPoolExecutor() as pool:  # Pillow releases Python's lock while it decodes
-        for index, result in enumerate(pool.map(load, range(n_images))):
-            if isinstance(result, bytes):
-                digests.append(result)
-            elif skip_bad:
-                problems[index] = result
-            else:
-                pool.shutdown(cancel_futures=True)
-                raise InputError(f"{result}; --skip-bad leaves such files out")
-    return _image_set(listing, pixels, digests, problems)
-
-
-def _image_set(
-    listing: Listing,
-    pixels: dict[int, NDArray[np.uint8]],
-    digests: list[bytes],
-    problems: dict[int, InputError],
-) -> ImageSet:
-    kept = np.setdiff1d(np.arange(len(listing.names)), list(problems))
-    if problems:  # indexing copies the arrays
-        pixels = {side: array[kept] for side, array in pixels.items()}
-    names = tuple(listing.names[index] for index in kept)
-    # Renumbered, because classes and digest must not depend on images that were left out.
-    codes, labels = np.unique(listing.labels[kept], return_inverse=True)
-    classes = tuple(listing.classes[code] for code in codes)
-    groups = None if listing.groups is None else np.unique(listing.groups[kept], return_inverse=True)[1]
-    for array in (labels, groups, *pixels.values()):
-        if array is not None:
-            array.flags.writeable = False
-    bare = dataclasses.replace(
-        listing,
-        classes=classes,
-        names=names,
-        labels=labels,
-        groups=groups,
-        notes=(*listing.notes, *(f"left out: {error}" for error in problems.values())),
-    )
-    return ImageSet(**vars(bare), pixels=pixels, fingerprint=_fingerprint(bare, digests))
-
-
-def _fingerprint(listing: Listing, digests: list[bytes]) -> str:
-    total = hashlib.sha256()
-    groups = [None] * len(digests) if listing.groups is None else listing.groups.tolist()
-    for name, label, group, digest in zip(listing.names, listing.labels.tolist(), groups, digests, strict=True):
-        # repr quotes the texts, so that no two different rows give the same bytes.
-        total.update(repr((name, listing.classes[label], group)).encode("utf-8", "surrogateescape"))
-        total.update(digest)
-    return total.hexdigest()
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise _unreadable(path, error.strerror or str(error)) from None
-
-
-def _decode(path: Path, data: bytes) -> NDArray[np.uint8]:
-    if not data:
-        raise _unreadable(path, "the file is empty")
-    try:
-        return _to_rgb(_open(data))
-    except UnidentifiedImageError:
-        raise _unreadable(path, "the content is not TIFF, BMP, PNG or JPEG, or its header is damaged") from None
-    except Exception as error:  # damaged files make the decoders raise nearly anything, SyntaxError included
-        raise _unreadable(path, str(error) or type(error).__name__) from None
-
-
 def _unreadable(path: Path, reason: str) -> InputError:
     return InputError(f"{path}: cannot be read as an image: {' '.join(reason.split())}")
 
 
-def _open(data: bytes) -> Image.Image:
-    """Open an image with Pillow, or with tifffile if it is a TIFF of more than 8 bits per channel.
+def _decoded(data: bytes, full: int | None) -> Decoded:
+    """Decode with Pillow, or with tifffile if it is a TIFF of more than 8 bits per channel or of several pages.
 
-    Of such files Pillow reads some kinds wrongly or not at all, and keeps only the upper byte of colours.
+    Of wide files Pillow reads some kinds wrongly or not at all, and keeps only the upper byte of colours.
     """
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
         if data[:2] not in (b"II", b"MM"):  # how a TIFF begins
             raise
-        return _open_wide_tiff(data)
+        return _decoded_tiff(data, full)
     tags = getattr(image, "tag_v2", {})
-    if max(tags.get(_BITS, (0,))) > 8 and tags.get(_PHOTOMETRIC) in (_BLACK_IS_ZERO, _RGB):
+    wide = max(tags.get(_BITS, (0,))) > 8
+    if tags.get(_PHOTOMETRIC) in (_BLACK_IS_ZERO, _RGB) and (wide or _n_pages(image) == 3):
         try:
-            return _open_wide_tiff(data)
+            return _decoded_tiff(data, full)
         except Exception as error:
             # Without that package tifffile cannot read LZW and packed 12 bits, which Pillow can.
             if "imagecodecs" not in str(error):
                 raise
-    return image
+    return _to_rgb(image, full, FIRST_PAGE if _n_pages(image) > 1 else None)
 
 
-def _open_wide_tiff(data: bytes) -> Image.Image:
-    """Open the first page of a grey or RGB TIFF, scaled to 8 bits."""
+def _n_pages(image: Image.Image) -> int:
+    """Number of pages; ImageJ may keep several in one."""
+    described = re.search(
+        r"^ImageJ=.*?\bimages=(\d+)", str(getattr(image, "tag_v2", {}).get(_DESCRIPTION, "")), re.DOTALL
+    )
+    return max(getattr(image, "n_frames", 1), int(described[1]) if described else 1)
+
+
+def _decoded_tiff(data: bytes, full: int | None) -> Decoded:
+    """Decode a grey or RGB TIFF with tifffile."""
     import tifffile  # a tenth of a second, which only such files are worth
 
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs what it also raises
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         if not len(file.pages):
             raise UnidentifiedImageError
-        page = file.pages.first
-        values = page.asarray()
-    if page.photometric == _BLACK_IS_ZERO and values.ndim == 2:
-        image = Image.fromarray(_to_uint8(values))
+        page, series = file.pages.first, file.series[0]
+        planes = page.photometric == _BLACK_IS_ZERO and series.ndim == 3 and series.shape[0] == 3
+        values = series.asarray() if planes else page.asarray()
+        n_pages = max(len(file.pages), series.size // max(1, values.size))
+    alpha = None
+    if planes:
+        values = np.moveaxis(values, 0, -1)
     elif page.photometric == _RGB and values.ndim == 3:
         channels = np.moveaxis(values, page.axes.index("S"), -1)
-        image = Image.fromarray(_to_uint8(channels[:, :, :3]))
+        values = channels[:, :, :3]
         if page.extrasamples and page.extrasamples[0] == tifffile.EXTRASAMPLE.UNASSALPHA:
-            opaque = 1 if values.dtype.kind == "f" else np.iinfo(values.dtype).max
-            image.putalpha(Image.fromarray(np.rint(channels[:, :, 3] * (255 / opaque)).astype(np.uint8)))
-    else:
+            alpha = channels[:, :, 3]
+    elif page.photometric != _BLACK_IS_ZERO or values.ndim != 2:
         raise ValueError("a TIFF that is neither grey nor RGB; save it as 8-bit RGB")
+    wide = None
+    if values.dtype == np.uint8:
+        image = Image.fromarray(values)
+    else:
+        wide, shades = _to_uint8(values, full)
+        image = Image.fromarray(shades)
+    if alpha is not None:
+        opaque = 1 if values.dtype.kind == "f" else np.iinfo(values.dtype).max
+        image.putalpha(Image.fromarray(np.rint(alpha * (255 / opaque)).astype(np.uint8)))
     if _ORIENTATION in page.tags:
         image.getexif()[_ORIENTATION] = page.tags[_ORIENTATION].value
-    return image
+    rest = _to_rgb(image, full, FIRST_PAGE if n_pages > 1 and not planes else None)
+    return Decoded(rest.rgb, wide, rest.oddities)
 
 
-def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+def _to_rgb(image: Image.Image, full: int | None, *oddities: str | None) -> Decoded:
+    """Convert an image of any mode, turned upright."""
+    found = [each for each in oddities if each is not None]
     upper_byte = _is_cut_to_upper_byte(image)  # asked first: loading drops the file's layout
     upright = ImageOps.exif_transpose(image)
     if upright.mode == "F" or upright.mode.startswith("I"):
-        grey = _to_uint8(np.asarray(upright))
-        return np.repeat(grey[:, :, None], 3, axis=2)
+        wide, grey = _to_uint8(np.asarray(upright), full)
+        return Decoded(np.repeat(grey[:, :, None], 3, axis=2), wide, tuple(found))
     if upright.has_transparency_data:
         rgba = upright.convert("RGBA")
-        upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+        alpha = np.asarray(rgba.getchannel("A"))
+        if alpha.min() == alpha.max():  # it tells no cell from its surroundings, and 0 would hide everything
+            found += [IGNORED_ALPHA] if alpha.max() < 255 else []
+            upright = rgba.convert("RGB")
+        else:
+            upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
     rgb = np.array(upright.convert("RGB"))
     if upper_byte and rgb.max() < 16:
         # Of 12 bits in a 16-bit file, only 16 shades would be left.
         raise ValueError("16-bit colour that uses at most the lowest 12 bits; save it as 8-bit colour")
-    return rgb
+    return Decoded(rgb, None, tuple(found))
 
 
 def _is_cut_to_upper_byte(image: Image.Image) -> bool:
@@ -261,7 +227,7 @@ def _is_cut_to_upper_byte(image: Image.Image) -> bool:
     return ";16" in str(getattr(image, "tile", "")) and not image.mode.startswith("I")
 
 
-def _to_uint8(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+def _to_uint8(values: NDArray[np.generic], full: int | None) -> tuple[Wide, NDArray[np.uint8]]:
     """Scale values of more than 8 bits.
 
     A 12-bit camera stores 0..4095 in 16-bit files; scaled by the full 16 bits, its images would keep 16 shades.
@@ -270,9 +236,11 @@ def _to_uint8(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     exact = values.astype(np.float64)
     if not np.isfinite(exact).all():
         raise ValueError("it has values that are not finite")
-    scales = _FLOAT_SCALES if np.issubdtype(values.dtype, np.floating) else _INTEGER_SCALES
-    brightest = exact.max()
-    full = next((scale for scale in scales if brightest <= scale), None)
-    if full is None:
-        raise ValueError(f"it has values up to {brightest:g}, more than 16 bits")
-    return np.rint(exact.clip(min=0) * (255 / full)).astype(np.uint8)
+    kind: Kind = "float" if np.issubdtype(values.dtype, np.floating) else "integer"
+    wide = Wide(kind, float(exact.max()))
+    scale = wide.full if full is None else full
+    if exact.min() < -scale * _OVERSHOOT[kind]:
+        raise ValueError(
+            f"it has negative values, down to {exact.min():g}; save it with 0 as black, not standardised"
+        )
+    return wide, np.rint(exact.clip(0, scale) * (255 / scale)).astype(np.uint8)

@@ -1,24 +1,53 @@
-"""Data sets in folders: a sub-folder per class, or images next to one label file."""
+"""Data sets in folders: classes by folder or by table, with groups, given splits and laboratories beside them."""
 
-import csv
-import io
 import re
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from search.common.errors import InputError
-from search.data.decode import EXTENSIONS, decode_listing, files_below, read_rgb
+from search.data.beside import Beside, table_of_part, tables_beside
+from search.data.decode import read_rgb
+from search.data.files import EXTENSIONS, Files, files_below
+from search.data.grouping import given_values, group_images
 from search.data.imageset import ImageSet, Listing
+from search.data.labels import Labels
+from search.data.layout import (
+    CLASS,
+    GROUP,
+    SPLIT,
+    TABLE,
+    Layout,
+    class_folders,
+    doubt,
+    note_on_depth,
+    parse_layout,
+)
+from search.data.loading import decode_listing
+from search.data.masks import find_masks
+from search.data.names import count, few, plain
+from search.data.reading import Reading
+from search.data.tables import TABLE_SUFFIXES
 
-_TABLES = (".csv", ".tsv")
 _NOT_MENTIONED = re.compile(r"thumbs\.db$|desktop\.ini$|read_?me|.*\.(txt|md)$|[^.]*$", re.IGNORECASE)
-# Header words that mark the label column if several columns are possible, the clearest first.
-_LABEL_WORDS = ("label", "class", "type", "categor", "diagnos")
+# Columns beside the labels that a study should know of.
+_GROUP_WORDS = (
+    "patient",
+    "subject",
+    "donor",
+    "slide",
+    "case",
+    "laborator",
+    "hospital",
+    "site",
+    "center",
+    "centre",
+)
+_SPLIT_WORDS = ("split", "fold", "subset", "partition")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +62,9 @@ class FolderSource:
 
         Args:
             sides_px: sides to scale to.
-            skip_bad: leave out damaged images and name them in `notes`.
+            skip_bad: leave out damaged images, and identical ones with different labels, and name them in `notes`.
         Raises:
-            InputError: a damaged image, which it names; with skip_bad, too few images are left.
+            InputError: such an image, which it names; with skip_bad, too few images are left.
         """
         images = decode_listing(self.folder, self.listing, sides_px, skip_bad=skip_bad)
         _require_two_classes(self.folder, images)
@@ -46,237 +75,256 @@ class FolderSource:
         return read_rgb(self.folder / name)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class _Found:
-    """Image name -> class, and image name -> group if a column gives groups; both as text."""
+    """What is known of the images so far.
 
-    classes: dict[str, str]
-    groups: dict[str, str] | None = None
-    columns: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    Attributes:
+        classes: image -> class.
+        columns: name of a column or folder level -> image -> value.
+        lines, notes: how the folder is read; what the user should know.
+    """
+
+    classes: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, dict[str, str]] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
-def open_folder(
-    folder: Path, *, class_names: Mapping[str, str] | None = None, groups: str | None = None
-) -> FolderSource:
-    """List the images of a folder with their labels and groups.
+def open_folder(folder: Path, reading: Reading | None = None) -> FolderSource:
+    """List the images of a folder with their labels, groups and given parts.
 
-    Either every class has a sub-folder with its name, which may have sub-folders of its own; or the images are
-    in the folder itself, next to one CSV or TSV file, whose columns are recognised by their content. Class names
-    become lower case, so that a class has the same name in every data set.
+    Labels are the names of folders, or a column of a table that names the images. What a folder holds is found out
+    where it is certain; where two readings are possible, the folder is refused with the options that choose. Class
+    names become lower case, so that a class has the same name in every data set.
 
     Args:
-        folder: the folder.
-        class_names: label or sub-folder -> class; case is ignored. With a label file it must name every label.
-        groups: a column of the label file, or else a regular expression that is searched in each image's name;
-            its first capture group (without one, the whole match) is the image's group.
+        reading: options that settle what is not certain.
     Returns:
         The source; images are sorted by name.
     Raises:
-        InputError: a folder, label file, label, column or pattern that cannot be used; names it.
+        InputError: a folder, table, label, column or pattern that cannot be used; names it.
     """
-    images, others = files_below(folder)
-    if not images:
+    reading = reading or Reading()
+    files = files_below(folder, reading.exclude)
+    if not files.images:
         raise InputError(f"{folder}: no images ({' '.join(EXTENSIONS)})")
-    renamed = {_plain(key): name.strip().lower() for key, name in (class_names or {}).items()}
-    tables = [name for name in others if "/" not in name and name.lower().endswith(_TABLES)]
-    flat = [name for name in images if "/" not in name]
-    if not flat or not tables:
-        found = _from_sub_folders(folder, images, renamed)
-    elif len(flat) < len(images):
-        below = sorted({name.split("/")[0] for name in images if "/" in name})
-        raise InputError(
-            f"{folder}: images next to {tables[0]} and also in sub-folders ({_few(below)}); remove one of the two"
-        )
-    elif len(tables) > 1:
-        raise InputError(f"{folder}: more than one label file ({', '.join(tables)}); keep one")
-    else:
-        found = _from_table(folder / tables[0], images, renamed, groups)
-    listing = _listing(folder, found, groups, others)
+    found = _Found()
+    _look_for_masks(folder, files.images, found)
+    layout, beside = _read_layout(folder, files, reading, found)
+    found.lines.append(f"layout {layout}: {layout.why}")
+    _enter_levels(folder, layout, files.images, reading, found)
+    for each in beside:
+        _enter_table(each, layout, reading, found)
+    if layout.by_table and (without := sorted(set(files.images) - set(found.classes))):
+        found.notes.append(f"left out {count(len(without), 'image')} without a label: {few(without)}")
+    listing = _listing(folder, files, reading, found, tables_read=bool(beside))
     _require_two_classes(folder, listing)
     return FolderSource(folder=folder, listing=listing)
 
 
-def _from_sub_folders(folder: Path, images: list[str], renamed: dict[str, str]) -> _Found:
-    inside = [name for name in images if "/" in name]
-    if not inside:
+# Which layout
+
+
+def _look_for_masks(folder: Path, images: Sequence[str], found: _Found) -> None:
+    def read(name: str) -> NDArray[np.uint8] | None:
+        try:
+            return read_rgb(folder / name)
+        except InputError:  # damaged images are named when all are read
+            return None
+
+    certain, paired = find_masks(images, read)
+    if certain:
+        first = certain[0]
+        raise InputError(
+            f"{folder}: {count(len(first.names), 'image')} such as {first.names[0]} are black and white "
+            f"without any colour, as masks are; --exclude '{first.pattern}' leaves them out"
+        )
+    for files in paired:
+        found.notes.append(
+            f"{count(len(files.names), 'image')} such as {files.names[0]} have the name of another image and "
+            f"more; --exclude '{files.pattern}' leaves them out"
+        )
+
+
+def _read_layout(folder: Path, files: Files, reading: Reading, found: _Found) -> tuple[Layout, list[Beside]]:
+    """The layout, and the tables that name images."""
+    tables = [name for name in files.others if PurePosixPath(name).suffix.lower() in TABLE_SUFFIXES]
+    tops = sorted({name.split("/")[0] for name in files.images if "/" in name})
+    if reading.layout is not None:
+        layout = parse_layout(reading.layout)
+        if layout.by_table and len(layout.levels) > 1:
+            return layout, [table_of_part(folder, top, files.images, tables, reading) for top in tops]
+        root = [name for name in tables if "/" not in name]
+        beside, notes = tables_beside(folder, root, files.images, tops, reading, needed=layout.by_table)
+        found.notes += notes
+        return layout, beside
+    root = [name for name in tables if "/" not in name]
+    flat = [name for name in files.images if "/" not in name]
+    if not tops and not root:
         raise InputError(f"{folder}: images without labels: no CSV file next to them, no sub-folder per class")
-    folders = {name.split("/")[0] for name in inside}
-    class_of = {name: renamed.get(_plain(name), name.strip().lower()) for name in folders}
-    notes = []
-    if strays := [name for name in images if "/" not in name]:
-        notes.append(f"left out {len(strays)} images outside the class folders: {_few(strays)}")
-    if empty := sorted({path.name for path in folder.glob("[!.]*/")} - folders):
-        notes.append(f"folders without images: {_few(empty)}")
-    return _Found(classes={name: class_of[name.split("/")[0]] for name in inside}, notes=tuple(notes))
+    suspicious = doubt(files.images, tables) if tops else None
+    beside, notes = tables_beside(folder, root, files.images, tops, reading, needed=not tops)
+    found.notes += notes
+    labelled = [each for each in beside if each.labels is not None]
+    if not tops:
+        return Layout(levels=(TABLE,), why=f"all images lie beside {labelled[0].table.path.name}"), beside
+    named = {image for each in labelled for image in each.matching.images if image is not None}
+    below = [name for name in files.images if "/" in name]
+    if flat and root and not named & set(below):
+        raise InputError(
+            f"{folder}: images next to {root[0]} and also in sub-folders ({few(tops)}); --layout class or "
+            "--layout table chooses one of the two"
+        )
+    if labelled and (suspicious is not None or len(tops) == 1):
+        return Layout(
+            levels=(TABLE,), why=f"{labelled[0].table.path.name} names the images in the folders"
+        ), beside
+    if labelled and not _agree(labelled[0]):
+        return _refuse_two_labels(folder, labelled[0], tops), beside
+    return class_folders(folder, below, tables), beside
 
 
-def _from_table(path: Path, images: list[str], renamed: dict[str, str], groups: str | None) -> _Found:
-    columns = _read_table(path)
-    files = _FilesById(images)
-    id_column = _id_column(path, columns, files)
-    label_column = _label_column(path, columns, id_column, renamed, groups)
-    group_cells = columns.get(groups) if groups is not None else None
-    found: dict[str, tuple[str, str]] = {}
-    without_file = []
-    for row, (image_id, label) in enumerate(zip(columns[id_column], columns[label_column], strict=True)):
-        matches = files.find(image_id)
-        if len(matches) > 1:
-            raise InputError(f"{path}: '{image_id}' could be any of {', '.join(matches)}")
-        if not matches:
-            without_file.append(image_id or "(blank)")
-        elif label:
-            values = _class_of(path, label, renamed), group_cells[row] if group_cells else ""
-            if found.setdefault(matches[0], values) != values:
-                rows = " and ".join(" ".join(filter(None, each)) for each in (found[matches[0]], values))
-                raise InputError(f"{path}: two rows of '{image_id}' differ: {rows}")
-    notes = []
-    if len(columns) > 2:
-        notes.append(f"{path.name}: images by column '{id_column}', labels from column '{label_column}'")
-    if without_file:
-        notes.append(f"{path.name}: {len(without_file)} rows without an image: {_few(without_file)}")
-    if without_label := [name for name in images if name not in found]:
-        notes.append(f"left out {len(without_label)} images without a label: {_few(without_label)}")
-    return _Found(
-        classes={name: label for name, (label, _) in found.items()},
-        groups={name: group for name, (_, group) in found.items()} if group_cells else None,
-        columns=tuple(columns),
-        notes=tuple(notes),
+def _agree(each: Beside) -> bool:
+    """Whether a table's labels are the names of the top folders."""
+    assert each.labels is not None
+    labels = each.by_image(each.labels.classes)
+    return all(plain(image.split("/")[0]) == label for image, label in labels.items())
+
+
+def _refuse_two_labels(folder: Path, each: Beside, tops: Sequence[str]) -> Layout:
+    assert each.labels is not None
+    labels = each.by_image(each.labels.classes)
+    image, label = next((i, c) for i, c in labels.items() if plain(i.split("/")[0]) != c)
+    raise InputError(
+        f"{folder}: {image} is '{image.split('/')[0]}' by its folder and '{label}' by column "
+        f"'{each.labels.column}' of {each.table.path.name}; choose with --layout class or --layout table"
     )
 
 
-def _class_of(path: Path, label: str, renamed: dict[str, str]) -> str:
-    plain = _plain(label)
-    if renamed and plain not in renamed:
-        raise InputError(f"{path}: label '{label}' has no class name; names are given for {', '.join(renamed)}")
-    return renamed.get(plain, plain)
+# What folders and tables say
 
 
-def _read_table(path: Path) -> dict[str, list[str]]:
-    """Column name -> values, for any of the usual delimiters and encodings."""
-    try:
-        data = path.read_bytes()
-        # Spreadsheets write UTF-8 with or without a byte order mark, UTF-16 with one, or the system's 8-bit code.
-        encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
-        try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError:
-            text = data.decode("latin-1")
-        first = next((line for line in text.splitlines() if line.strip()), "")
-        delimiter = max(",;\t|", key=lambda each: len(next(csv.reader([first], delimiter=each), [])))
-        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
-    except (OSError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    rows = [row for row in ([value.strip() for value in line] for line in lines) if any(row)]
-    if len(rows) < 2:
-        raise InputError(f"{path}: no labels; it needs a line of column names and one line per image")
-    header = [name or f"column {number}" for number, name in enumerate(rows[0], start=1)]
-    if repeated := [name for name, count in Counter(header).items() if count > 1]:
-        raise InputError(f"{path}: two columns are named '{repeated[0]}'")
-    for row in rows[1:]:
-        if any(row[len(header) :]):
-            raise InputError(f"{path}: the row of '{row[0]}' has more values than the {len(header)} columns")
-        row.extend([""] * (len(header) - len(row)))
-    columns = {name: [row[place] for row in rows[1:]] for place, name in enumerate(header)}
-    return {name: values for name, values in columns.items() if any(values)}
+def _enter_levels(folder: Path, layout: Layout, images: Sequence[str], reading: Reading, found: _Found) -> None:
+    """Enter what an image's folders say: its class, and columns."""
+    renamed = reading.names
+    outside = []
+    for image in images:
+        levels = layout.columns_of(image)
+        if levels is None:
+            outside.append(image)
+            continue
+        for level, name in levels.items():
+            if level == CLASS:
+                found.classes[image] = renamed.get(plain(name), plain(name))
+            else:
+                found.columns.setdefault(level, {})[image] = name
+    if layout.by_table:
+        return
+    if not found.classes:
+        raise InputError(f"{folder}: no image is as deep as --layout {layout} says, such as {images[0]}")
+    if outside:
+        found.notes.append(f"left out {count(len(outside), 'image')} outside the class folders: {few(outside)}")
+    tops = {name.split("/")[0] for name in images if "/" in name}
+    if empty := sorted({path.name for path in folder.glob("[!.]*/")} - tops):
+        found.notes.append(f"folders without images: {few(empty)}")
+    if layout.levels == (CLASS,) and (deeper := note_on_depth(images)):
+        found.notes.append(deeper)
 
 
-class _FilesById:
-    """Image files by their identifiers in a table: whole name, stem, or number without leading zeros."""
-
-    def __init__(self, images: list[str]) -> None:
-        self._by_name: defaultdict[str, list[str]] = defaultdict(list)
-        self._by_id: defaultdict[str, list[str]] = defaultdict(list)
-        for name in images:
-            self._by_name[name.lower()].append(name)
-            self._by_id[self._id(name)].append(name)
-
-    def find(self, image_id: str) -> list[str]:
-        name = re.split(r"[\\/]", image_id)[-1].lower()
-        return self._by_name.get(name) or self._by_id.get(self._id(name), [])
-
-    @staticmethod
-    def _id(name: str) -> str:
-        path = PurePosixPath(name.lower())
-        stem = _plain(path.stem if path.suffix in EXTENSIONS else path.name)
-        return stem.lstrip("0") or "0" if stem.isdecimal() else stem
-
-
-def _id_column(path: Path, columns: dict[str, list[str]], files: _FilesById) -> str:
-    # A column that names the same files again and again is not the one: labels 1..5 match files 1..5 as well.
-    matched = {}
-    for name, values in columns.items():
-        hits = [file for value in values for file in files.find(value)]
-        matched[name] = len(set(hits)) if len(set(hits)) > len(hits) / 2 else 0
-    best = max(matched, key=lambda name: matched[name])
-    if files.find(best):
-        raise InputError(f"{path}: the first line must name the columns, but it names the image '{best}'")
-    if not matched[best]:
-        raise InputError(f"{path}: no column names the images in its folder; columns: {', '.join(columns)}")
-    return best
+def _enter_table(each: Beside, layout: Layout, reading: Reading, found: _Found) -> None:
+    """Enter what a table says of its images: their labels if the layout takes them from there, and columns."""
+    table, labels, file = each.table, each.labels, each.table.path.name
+    if layout.by_table and labels is not None:
+        found.classes |= each.by_image(labels.classes)
+        found.lines.append(f"{file}: images by {each.matching}, labels from column '{labels.column}'")
+        if len(table.columns) > 2:
+            found.notes.append(
+                f"{file}: images by {each.matching}, labels from column '{labels.column}'; --image-column and "
+                "--label-column choose others"
+            )
+        _note_labels(each, labels, reading, found)
+    else:
+        found.lines.append(f"{file}: images by {each.matching}")
+    rows = table.columns[each.matching.column]
+    lost = [value or "(blank)" for value, image in zip(rows, each.matching.images, strict=True) if image is None]
+    if lost:
+        found.notes.append(f"{file}: {count(len(lost), 'row')} without an image: {few(lost)}")
+    used = {each.matching.column, labels.column if labels is not None and layout.by_table else None}
+    asked = {reading.groups, reading.split_column, reading.folds_by}
+    for name, values in table.columns.items():
+        if name in asked:
+            found.columns.setdefault(name, {}).update(each.by_image(values))
+        elif name not in used:
+            _note_column(name, file, reading, found)
+    found.notes += table.notes
 
 
-def _label_column(
-    path: Path, columns: dict[str, list[str]], id_column: str, renamed: dict[str, str], groups: str | None
-) -> str:
-    names = [name for name in columns if name not in (id_column, groups)]
-    if not names:
-        raise InputError(f"{path}: no label column, only '{id_column}'")
-    # Without class names no column fits, and all remain.
-    fitting = [name for name in names if all(_plain(value) in renamed for value in columns[name] if value)]
-    names = fitting or names
-    if len(names) == 1:
-        return names[0]
-    for word in _LABEL_WORDS:
-        named = [name for name in names if word in name.lower()]
-        if len(named) == 1:
-            return named[0]
-    repeated = [name for name in names if 1 < len(set(columns[name])) <= len(columns[name]) / 2]
-    if len(repeated) == 1:
-        return repeated[0]
-    raise InputError(f"{path}: several columns could be the labels: {', '.join(names)}; name one of them 'label'")
+def _note_labels(each: Beside, labels: Labels, reading: Reading, found: _Found) -> None:
+    table, ids = each.table, each.table.columns[each.matching.column]
+    if labels.several:
+        row = labels.several[0]
+        raise InputError(
+            f"{table.path}: {count(len(labels.several), 'row')} with several labels, such as "
+            f"'{table.columns[labels.column][row]}' of {ids[row]}; a study needs one label an image: remove "
+            "these rows, or empty their labels"
+        )
+    if marked := sorted({table.columns[labels.column][row] for row in labels.missing} - {""}):
+        n_rows = sum(table.columns[labels.column][row] != "" for row in labels.missing)
+        found.notes.append(
+            f"{table.path.name}: {count(n_rows, 'row')} without a label, marked {few(marked)}; --class-names "
+            "makes such a mark a class"
+        )
 
 
-def _listing(folder: Path, found: _Found, groups: str | None, others: list[str]) -> Listing:
+def _note_column(name: str, file: str, reading: Reading, found: _Found) -> None:
+    """A note on a column that a study would use if it were asked to."""
+    if reading.groups is None and any(word in plain(name) for word in _GROUP_WORDS):
+        found.notes.append(
+            f"{file} has a column '{name}': --groups '{name}' keeps its images on one side of every split"
+        )
+    elif reading.split_column is None and any(word in plain(name) for word in _SPLIT_WORDS):
+        found.notes.append(f"{file} has a column '{name}': --split-column '{name}' uses it")
+
+
+# The listing
+
+
+def _listing(folder: Path, files: Files, reading: Reading, found: _Found, *, tables_read: bool) -> Listing:
     names = sorted(found.classes)
     classes, labels = np.unique([found.classes[name] for name in names], return_inverse=True)
+    by_group = reading.groups or (GROUP if GROUP in found.columns else None)
+    by_split = reading.split_column or (SPLIT if SPLIT in found.columns else None)
+    groups = None if by_group is None else group_images(folder, names, found.columns, by_group)
     unknown = Counter(
         PurePosixPath(name).suffix.lower()
-        for name in others
+        for name in files.others
         if not _NOT_MENTIONED.match(PurePosixPath(name).name)
-        and not (found.columns and name.lower().endswith(_TABLES))
+        and not (tables_read and name.lower().endswith(TABLE_SUFFIXES))
     )
-    kinds = ", ".join(f"{suffix} ({count})" for suffix, count in sorted(unknown.items()))
+    if unknown:
+        kinds = ", ".join(f"{suffix} ({number})" for suffix, number in sorted(unknown.items()))
+        found.notes.append(f"ignored files that are not images: {kinds}")
+    if files.odd:
+        found.notes.append(f"passed over {count(len(files.odd), 'pipe')}, sockets or devices: {few(files.odd)}")
+    if files.excluded:
+        found.notes.append(f"--exclude '{reading.exclude}' leaves out {count(len(files.excluded), 'image')}")
+    for option, column in (("groups", by_group), ("split", by_split), ("folds", reading.folds_by)):
+        if column is not None:
+            found.lines.append(f"{option} by '{column}'")
     return Listing(
         source=folder.resolve().name or str(folder),
         classes=tuple(classes.tolist()),
         names=tuple(names),
         labels=labels.astype(np.int64),
-        groups=None if groups is None else _groups(folder, names, found, groups),
-        notes=found.notes + ((f"ignored files that are not images: {kinds}",) if unknown else ()),
+        groups=groups,
+        parts=None if by_split is None else given_values(folder, names, found.columns, by_split, "--split-column"),
+        fold_names=None
+        if reading.folds_by is None
+        else given_values(folder, names, found.columns, reading.folds_by, "--folds-by"),
+        reading=tuple(found.lines),
+        notes=tuple(dict.fromkeys(found.notes)),
     )
-
-
-def _groups(folder: Path, names: list[str], found: _Found, groups: str) -> NDArray[np.int64]:
-    texts = [found.groups[name] for name in names] if found.groups else _groups_by_pattern(names, found, groups)
-    if "" in texts:
-        raise InputError(f"{folder / names[texts.index('')]}: no group by --groups '{groups}'")
-    return np.unique(texts, return_inverse=True)[1].astype(np.int64)
-
-
-def _groups_by_pattern(names: list[str], found: _Found, groups: str) -> list[str]:
-    """Group of each image; '' if the pattern does not match its name."""
-    columns = f"one of {', '.join(found.columns)}" if found.columns else "there is no label file"
-    no_column = f"--groups '{groups}': not a column of the label file ({columns})"
-    try:
-        pattern = re.compile(groups)
-    except re.error as error:
-        raise InputError(f"{no_column} and not a regular expression: {error}") from None
-    matches = [pattern.search(name) for name in names]
-    texts = [(match[min(pattern.groups, 1)] or "") if match else "" for match in matches]
-    if not any(texts):
-        raise InputError(f"{no_column}, and as a regular expression it matches no image name, such as {names[0]}")
-    return texts
 
 
 def _require_two_classes(folder: Path, listing: Listing) -> None:
@@ -285,15 +333,6 @@ def _require_two_classes(folder: Path, listing: Listing) -> None:
     if len(listing.classes) == 1:
         raise InputError(f"{folder}: only one class, '{listing.classes[0]}'; a study needs at least two")
     counts = listing.class_counts().tolist()
-    if sum(count >= 2 for count in counts) < 2:
-        found = ", ".join(f"{name} ({count})" for name, count in zip(listing.classes, counts, strict=True))
+    if sum(number >= 2 for number in counts) < 2:
+        found = ", ".join(f"{name} ({number})" for name, number in zip(listing.classes, counts, strict=True))
         raise InputError(f"{folder}: a study needs two classes with at least two images each; found {found}")
-
-
-def _plain(text: str) -> str:
-    """Lower case, and whole numbers without the '.0' that spreadsheets add to columns with gaps."""
-    return re.sub(r"^(\d+)\.0+$", r"\1", text.strip().lower())
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

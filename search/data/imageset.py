@@ -19,6 +19,10 @@ class Listing:
         labels: int64, shape (n_images,), values 0..n_classes-1.
         groups: int64, shape (n_images,); a split never separates images of one group. None: every image is its
             own group.
+        parts: the given part of each image, such as train, val or test; '' where an image has none. None: no split
+            is given.
+        fold_names: the comparison's fold that validates each image, such as its laboratory. None: not given.
+        reading: how the data set was read, and why, in lines for the user.
         notes: lines for the user (files that were ignored, labels without a file, ...).
     """
 
@@ -27,11 +31,38 @@ class Listing:
     names: tuple[str, ...]
     labels: NDArray[np.int64]
     groups: NDArray[np.int64] | None = None
+    parts: tuple[str, ...] | None = None
+    fold_names: tuple[str, ...] | None = None
+    reading: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def class_counts(self) -> NDArray[np.int64]:
         """Images per class, shape (n_classes,)."""
         return np.bincount(self.labels, minlength=len(self.classes))
+
+    def only(
+        self, kept: NDArray[np.int64], *, groups: NDArray[np.int64] | None, notes: tuple[str, ...]
+    ) -> "Listing":
+        """Some of the images, with other groups and notes.
+
+        Classes and groups are numbered anew, because nothing may depend on images that were left out.
+
+        Args:
+            kept: indices, ascending.
+            groups: int64, shape (n_images,) of all images.
+        """
+        codes, labels = np.unique(self.labels[kept], return_inverse=True)
+        return Listing(
+            source=self.source,
+            classes=tuple(self.classes[code] for code in codes),
+            names=tuple(self.names[index] for index in kept),
+            labels=labels.astype(np.int64),
+            groups=None if groups is None else np.unique(groups[kept], return_inverse=True)[1].astype(np.int64),
+            parts=None if self.parts is None else tuple(self.parts[index] for index in kept),
+            fold_names=None if self.fold_names is None else tuple(self.fold_names[index] for index in kept),
+            reading=self.reading,
+            notes=notes,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

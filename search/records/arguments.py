@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, get_args
 from cyclopts import Group, Parameter
 
 from search.common.errors import InputError
+from search.data.layout import parse_layout
+from search.data.reading import Reading
 
 Metric = Literal["balanced_accuracy", "accuracy", "macro_f1"]
 Sampler = Literal["tpe", "random", "cmaes", "gp", "nsga2"]
@@ -44,12 +46,26 @@ class Arguments:
     """Images to transfer to: "synthetic", "none" or a folder; by default synthetic if --data is, else none."""
     class_names: Annotated[str | None, DATA] = None
     """Class names by label, such as 1=neutrophil,2=lymphocyte."""
+    layout: Annotated[str | None, DATA] = None
+    """What each folder level is: class, split/class, patient/*/class, table or split/table; by default found."""
+    image_column: Annotated[str | None, DATA] = None
+    """Column of the table that names the images; by default found."""
+    label_column: Annotated[str | None, DATA] = None
+    """Column of the table that holds the labels; by default found."""
     groups: Annotated[str | None, DATA] = None
-    """Keeps related images in one fold: a column of the label file, or a regular expression on image names."""
+    """Keeps related images in one fold: a column, a folder level, a CSV file, or a regular expression on names."""
+    split_column: Annotated[str | None, DATA] = None
+    """Column that gives each image's part: train, val and test, or the comparison's folds."""
+    folds_by: Annotated[str | None, DATA] = None
+    """Column or folder level whose values are the comparison's folds, such as laboratory; replaces --folds."""
+    exclude: Annotated[str | None, DATA] = None
+    """Images to leave out, as a shell pattern such as '*_mask.png'."""
+    transfer_layout: Annotated[str | None, DATA] = None
+    """--layout for the transfer data."""
     transfer_groups: Annotated[str | None, DATA] = None
     """--groups for the transfer data."""
     skip_bad: Annotated[bool, DATA] = False
-    """Leave out images that cannot be read."""
+    """Leave out images that cannot be read, or that contradict each other."""
 
     space: Annotated[str, SEARCH] = "residual_placement"
     """Space to search: a name in spaces/, or a Python file."""
@@ -102,6 +118,9 @@ class Arguments:
         one_of("--metric", self.metric, METRICS)
         one_of("--sampler", self.sampler, get_args(Sampler))
         one_of("--pruner", self.pruner, get_args(Pruner))
+        for layout in (self.layout, self.transfer_layout):
+            if layout is not None:
+                parse_layout(layout)
         if self.until_settled is not None and self.repeats > 1:
             raise InputError(f"--until-settled {self.until_settled}: not allowed with --repeats {self.repeats}")
         _ = self.time_budget_s, self.class_name_of, self.objective_names, self.most_runs, self.settling_budget_s
@@ -156,6 +175,25 @@ class Arguments:
     def class_name_of(self) -> dict[str, str] | None:
         """The class names by label."""
         return None if self.class_names is None else _parse_class_names(self.class_names)
+
+    @property
+    def reading(self) -> Reading:
+        """How the data are read."""
+        return Reading(
+            layout=self.layout,
+            image_column=self.image_column,
+            label_column=self.label_column,
+            split_column=self.split_column,
+            folds_by=self.folds_by,
+            groups=self.groups,
+            class_names=self.class_name_of,
+            exclude=self.exclude,
+        )
+
+    @property
+    def target_reading(self) -> Reading:
+        """How the transfer data are read."""
+        return Reading(layout=self.transfer_layout, groups=self.transfer_groups, class_names=self.class_name_of)
 
     def recorded(self) -> dict[str, Any]:
         """The arguments by name for `study.json`; their paths are absolute, so that any folder can resume it."""

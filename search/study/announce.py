@@ -8,8 +8,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.common.console import duration, print_header
+from search.data.given import example_rows, locked_test_set
 from search.data.imageset import Listing
-from search.data.splits import TEST_SHARE
 from search.records.arguments import Arguments
 from search.records.description import Plan
 from search.space import CONTROL_LEVEL
@@ -42,7 +42,7 @@ def print_plan(session: Session, path: Path | None) -> None:
         trials = f"{plan.n_trials} trials, {plan.n_trials // n_levels} for each of {n_levels} levels"
     if session.arguments.trials not in (None, plan.n_trials):
         trials += f" (rounded up from {session.arguments.trials})"
-    n_test = round(TEST_SHARE * session.request.n_images)
+    n_test = len(locked_test_set(session.source.listing, seed=0).val)
     folds = f"{plan.search_folds} fold{'' if plan.search_folds == 1 else 's'}"
     confirm = f"the {plan.finalists} best of each level, on {folds} of their own"
     facts = [
@@ -66,6 +66,20 @@ def print_plan(session: Session, path: Path | None) -> None:
     notes += [*session.notes, *_weak_classes(session)]
     for note in dict.fromkeys(notes):
         session.console.print(f"[yellow]note[/yellow]  {escape(note)}")
+
+
+def print_reading(session: Session) -> None:
+    """Print how the data are read, and why, with some of their images."""
+    for source in (session.source, session.target):
+        if source is None:
+            continue
+        table = Table(box=None, show_header=False, padding=(0, 2))
+        for row in example_rows(source.listing):
+            table.add_row(*map(escape, row))
+        session.console.print(f"[bold]{escape(source.listing.source)}[/bold]  read as")
+        for line in source.listing.reading:
+            session.console.print(f"  {escape(line)}")
+        session.console.print(table)
 
 
 def print_estimate(session: Session) -> None:
@@ -153,8 +167,10 @@ def _power(session: Session, metric: str) -> "Power":
 
 
 def _development_counts(session: Session) -> list[int]:
-    counts = session.source.listing.class_counts()
-    return [max(1, round(n * (1 - TEST_SHARE))) for n in counts if n]
+    listing = session.source.listing
+    development = locked_test_set(listing, seed=0).train
+    counts = np.bincount(listing.labels[development], minlength=len(listing.classes))
+    return [max(1, int(n)) for n in counts]
 
 
 def _described_machine(cluster: Cluster) -> str:

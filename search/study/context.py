@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from search.common.console import ProgressReporter
 from search.common.seeds import derive_seed
+from search.data.given import comparison_folds
 from search.data.imageset import ImageSet
 from search.data.splits import Indices, Split, stratified_folds
 from search.records.arguments import Arguments
@@ -18,7 +19,7 @@ from search.records.description import Plan
 from search.records.ledger import Ledger
 from search.records.observers import Observers, Training
 from search.records.recorder import Recorder, title_of
-from search.records.schema import Key
+from search.records.schema import Key, Phase
 from search.records.studyfolder import StudyFolder
 from search.records.timing import Timing
 from search.space import CONTROL_LEVEL, Configuration, Params, Space
@@ -115,8 +116,13 @@ class Study:
     def partition(
         self, data: ImageSet, among: Indices, purpose: str, n_folds: int, repeat: int = 0
     ) -> list[Split]:
-        """Folds of some images of a data set; each purpose and repeat has its own partition."""
+        """Folds of some images of a data set; each purpose and repeat has its own partition.
+
+        The comparison takes the folds that the source gives, if it gives any, at every repeat.
+        """
         seed = derive_seed(self.seed, "folds", purpose, repeat)
+        if purpose == Phase.COMPARE:
+            return comparison_folds(data, n_folds, seed, among)
         return stratified_folds(data.labels, data.groups, n_folds=n_folds, seed=seed, among=among)
 
     def cross_validation(

@@ -11,8 +11,9 @@ from search.common.commandline import Interrupted, command_given
 from search.common.console import ProgressReporter
 from search.common.errors import InputError
 from search.common.seeds import derive_seed
+from search.data.given import comparison_folds, locked_test_set
 from search.data.imageset import ImageSet
-from search.data.splits import TEST_SHARE, hold_out, stratified_folds
+from search.data.splits import stratified_folds
 from search.records.arguments import Arguments, Resources, study_name
 from search.records.description import Plan
 from search.records.ledger import Ledger
@@ -21,7 +22,7 @@ from search.records.observers import Observer, Observers
 from search.records.schema import Phase
 from search.records.studyfolder import StudyFolder, now
 from search.records.timing import added, described
-from search.study.announce import print_estimate, print_networks, print_plan
+from search.study.announce import print_estimate, print_networks, print_plan, print_reading
 from search.study.plan import input_sides, search_partition, widths
 from search.study.provenance import provenance, provenance_changes
 from search.study.resume import (
@@ -116,6 +117,7 @@ def plan_only(arguments: Arguments, resources: Resources) -> None:
     """
     with open_session(arguments, resources) as session:
         print_plan(session, None)
+        print_reading(session)
         print_estimate(session)
         print_networks(session)
 
@@ -164,9 +166,10 @@ def describe(session: Session, source: ImageSet, target: ImageSet | None) -> dic
 
 def _check_folds(plan: Plan, source: ImageSet, target: ImageSet | None) -> None:
     """Raise InputError for more folds than the images allow, before the search rather than after it."""
-    development = hold_out(source.labels, source.groups, TEST_SHARE, seed=0).train
-    for n_folds in (search_partition(plan.search_folds, shared=plan.shares_settings), plan.folds):
-        stratified_folds(source.labels, source.groups, n_folds=n_folds, seed=0, among=development)
+    development = locked_test_set(source, seed=0).train
+    n_search = search_partition(plan.search_folds, shared=plan.shares_settings)
+    stratified_folds(source.labels, source.groups, n_folds=n_search, seed=0, among=development)
+    comparison_folds(source, plan.folds, 0, development)
     if target is not None:
         stratified_folds(target.labels, target.groups, n_folds=plan.folds, seed=0)
 
@@ -175,7 +178,7 @@ def _run(session: Session, source: ImageSet, target: ImageSet | None, folder: St
     from search.study.context import Study
     from search.study.study import run_study, small_classes
 
-    locked = hold_out(source.labels, source.groups, TEST_SHARE, derive_seed(session.arguments.seed, "test set"))
+    locked = locked_test_set(source, derive_seed(session.arguments.seed, "test set"))
     folder.update(commands=[*folder.description.get("commands", []), command_given("search.run")])
     reporter = ProgressReporter(session.console, session.plan.cost)
     study = Study(

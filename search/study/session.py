@@ -10,8 +10,16 @@ from typing import Any
 from rich.console import Console
 
 from search.common.console import make_console
-from search.data.imageset import Source
+from search.data.given import (
+    comparison_folds,
+    disagreement,
+    locked_test_set,
+    n_comparison_folds,
+    unlearnable_classes,
+)
+from search.data.imageset import Listing, Source
 from search.data.sources import SYNTHETIC, open_source
+from search.data.splits import stratified_folds
 from search.records.arguments import Arguments, Resources
 from search.records.description import Plan
 from search.space import Profile, Space
@@ -68,11 +76,11 @@ def open_session(
         arguments.data,
         microscope="first",
         seed=arguments.seed,
-        class_names=arguments.class_name_of,
-        groups=arguments.groups,
+        reading=arguments.reading,
     )
     target = _open_target(arguments)
-    notes = check_networks(
+    notes = _check_data(arguments, source.listing, None if target is None else target.listing)
+    notes += check_networks(
         arguments.space,
         space,
         (space.paper,) if arguments.profile == "paper" else (space.quick if profile is None else (profile,)),
@@ -126,9 +134,24 @@ def _open_target(arguments: Arguments) -> Source | None:
         arguments.target_data,
         microscope="second",
         seed=arguments.seed,
-        class_names=arguments.class_name_of,
-        groups=arguments.transfer_groups,
+        reading=arguments.target_reading,
     )
+
+
+def _check_data(arguments: Arguments, source: Listing, target: Listing | None) -> list[str]:
+    """Notes on what the data allow.
+
+    Raises:
+        InputError: they do not allow the study.
+    """
+    development = locked_test_set(source, seed=0).train
+    n_folds = n_comparison_folds(source, arguments.folds)
+    comparison_folds(source, n_folds, 0, development)
+    notes = unlearnable_classes(source)
+    if target is not None:
+        stratified_folds(target.labels, target.groups, n_folds=n_folds, seed=0)
+        notes += [note] if (note := disagreement(source, target)) else []
+    return notes
 
 
 def _request(
@@ -146,7 +169,7 @@ def _request(
         search_folds=arguments.search_folds,
         finalists=arguments.finalists,
         compare_settings=arguments.compare_settings,
-        folds=arguments.folds,
+        folds=n_comparison_folds(source.listing, arguments.folds),
         repeats=arguments.repeats,
         most_runs=None if arguments.until_settled is None else arguments.most_runs,
         control=arguments.control,

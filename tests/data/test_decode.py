@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from search.common.errors import InputError
 from search.data import decode
 from search.data.imageset import Listing
+from search.data.loading import decode_listing
 
 RED = (200, 40, 60)
 
@@ -72,9 +73,9 @@ def test_lossless_formats_keep_every_pixel(tmp_path, extension, options):
         (Image.new("1", (4, 4), 1), (255, 255, 255)),
         (Image.new("RGB", (4, 4), RED).quantize(4), RED),
         (Image.new("RGBA", (4, 4), (*RED, 255)), RED),
-        (Image.new("RGBA", (4, 4), (*RED, 0)), (255, 255, 255)),
-        (Image.new("RGBA", (4, 4), (0, 0, 0, 51)), (204, 204, 204)),
-        (Image.new("LA", (4, 4), (0, 0)), (255, 255, 255)),
+        (Image.new("RGBA", (4, 4), (*RED, 0)), RED),
+        (Image.new("RGBA", (4, 4), (0, 0, 0, 51)), (0, 0, 0)),
+        (Image.new("LA", (4, 4), (0, 0)), (0, 0, 0)),
         (Image.new("LA", (4, 4), (9, 255)), (9, 9, 9)),
     ],
     ids=["L", "1", "P", "RGBA", "RGBA-clear", "RGBA-fifth", "LA-clear", "LA"],
@@ -278,7 +279,7 @@ def test_listing_order_and_sizes(tmp_path):
     names = [f"{number}.png" for number in range(20)]
     for number, name in enumerate(names):
         save(tmp_path / name, np.full((6, 6, 3), number, np.uint8))
-    images = decode.decode_listing(tmp_path, listing_of(names[::-1]), [4, 9])
+    images = decode_listing(tmp_path, listing_of(names[::-1]), [4, 9])
     assert set(images.pixels) == {4, 9}
     for side, pixels in images.pixels.items():
         assert pixels.shape == (20, side, side, 3)
@@ -290,12 +291,12 @@ def test_listing_order_and_sizes(tmp_path):
 
 def test_each_file_is_decoded_once(tmp_path, monkeypatch):
     names = ["a.png", "b.png", "c.png"]
-    for name in names:
-        save(tmp_path / name, noise(7))
+    for number, name in enumerate(names):
+        save(tmp_path / name, noise(7) // (number + 1))
     opened = []
     original = Image.open
     monkeypatch.setattr(Image, "open", lambda *given, **options: opened.append(1) or original(*given, **options))
-    decode.decode_listing(tmp_path, listing_of(names), [4, 5, 6])
+    decode_listing(tmp_path, listing_of(names), [4, 5, 6])
     assert len(opened) == 3
 
 
@@ -311,19 +312,17 @@ def test_fingerprint_depends_on_content_alone(tmp_path):
     here, there = tmp_path / "here", tmp_path / "there"
     listing = listing_of(make_four(here))
     make_four(there)
-    first = decode.decode_listing(here, listing, [4]).fingerprint
-    assert (
-        decode.decode_listing(there, listing_of(list(listing.names), source="other"), [5, 6]).fingerprint == first
-    )
+    first = decode_listing(here, listing, [4]).fingerprint
+    assert decode_listing(there, listing_of(list(listing.names), source="other"), [5, 6]).fingerprint == first
     grouped = listing_of(list(listing.names), groups=np.array([0, 0, 1, 1]))
     relabelled = listing_of(list(listing.names), labels=np.array([0, 0, 1, 1]))
     renamed = listing_of(list(listing.names), classes=("a", "c"))
     save(there / "2.png", noise(99))
     others = [
-        decode.decode_listing(here, grouped, [4]).fingerprint,
-        decode.decode_listing(here, relabelled, [4]).fingerprint,
-        decode.decode_listing(here, renamed, [4]).fingerprint,
-        decode.decode_listing(there, listing, [4]).fingerprint,
+        decode_listing(here, grouped, [4]).fingerprint,
+        decode_listing(here, relabelled, [4]).fingerprint,
+        decode_listing(here, renamed, [4]).fingerprint,
+        decode_listing(there, listing, [4]).fingerprint,
     ]
     assert len({first, *others}) == 5
 
@@ -335,8 +334,8 @@ def test_damaged_image_stops_or_is_left_out(tmp_path):
     (tmp_path / "x" / "3.png").write_bytes(b"")
     listing = listing_of(names, groups=groups, labels=np.array([0, 1, 2, 0]), classes=("a", "b", "c"))
     with pytest.raises(InputError, match=r"1\.png: cannot be read as an image: .*; --skip-bad leaves such"):
-        decode.decode_listing(tmp_path / "x", listing, [4])
-    images = decode.decode_listing(tmp_path / "x", listing, [4], skip_bad=True)
+        decode_listing(tmp_path / "x", listing, [4])
+    images = decode_listing(tmp_path / "x", listing, [4], skip_bad=True)
     assert images.names == ("0.png", "2.png")
     assert images.classes == ("a", "c")
     assert images.labels.tolist() == [0, 1]
@@ -350,7 +349,7 @@ def test_damaged_image_stops_or_is_left_out(tmp_path):
 
 def test_fingerprint_without_bad_images_equals_that_of_the_rest(tmp_path):
     names = make_four(tmp_path / "x")
-    rest = decode.decode_listing(tmp_path / "x", listing_of(names[:3]), [4]).fingerprint
+    rest = decode_listing(tmp_path / "x", listing_of(names[:3]), [4]).fingerprint
     (tmp_path / "x" / "3.png").write_bytes(b"")
-    images = decode.decode_listing(tmp_path / "x", listing_of(names), [4], skip_bad=True)
+    images = decode_listing(tmp_path / "x", listing_of(names), [4], skip_bad=True)
     assert images.fingerprint == rest

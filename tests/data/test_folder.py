@@ -7,6 +7,7 @@ from PIL import Image
 
 from search.common.errors import InputError
 from search.data.folder import FolderSource, open_folder
+from search.data.reading import Reading
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 CELLS = dict(zip("12345", ("neutrophil", "lymphocyte", "monocyte", "eosinophil", "basophil"), strict=True))
@@ -37,7 +38,7 @@ def class_by_name(source: FolderSource) -> dict[str, str]:
 def failure(folder: Path, **options: object) -> str:
     """The one line with which a folder is refused; it starts with the folder or a file in it."""
     with pytest.raises(InputError) as caught:
-        open_folder(folder, **options)
+        open_folder(folder, Reading(**options))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -54,12 +55,13 @@ def test_sub_folders_are_classes(tmp_path):
     assert listing.labels.tolist() == [0, 1, 0, 1]
     assert listing.labels.dtype == np.int64
     assert listing.groups is None
-    assert listing.notes == ()
+    (note,) = listing.notes  # on what is below the classes
+    assert "slide 1" in note
 
 
 def test_class_names_rename_and_merge_sub_folders(tmp_path):
     folder = images(tmp_path, "Band/1.png", "seg/2.png", "mono/3.png", "mono/4.png")
-    source = open_folder(folder, class_names={"band": "Neutrophil", "SEG": "neutrophil", "1": "basophil"})
+    source = open_folder(folder, Reading(class_names={"band": "Neutrophil", "SEG": "neutrophil", "1": "basophil"}))
     assert source.listing.classes == ("mono", "neutrophil")
     assert source.listing.class_counts().tolist() == [2, 2]
 
@@ -73,7 +75,7 @@ def test_other_files_are_ignored_and_the_odd_ones_noted(tmp_path):
     assert len(listing.names) == 4
     assert len(listing.notes) == 3
     for note, culprits in zip(
-        listing.notes, ("1 images", "folders without images: c", ".gif (2), .xlsx (1)"), strict=True
+        listing.notes, ("1 image", "folders without images: c", ".gif (2), .xlsx (1)"), strict=True
     ):
         assert culprits in note
 
@@ -130,7 +132,7 @@ def test_tsv_and_text_ids(tmp_path):
 
 
 def test_numbers_get_class_names_and_every_label_needs_one(tmp_path):
-    source = open_folder(flat(tmp_path, TABLE), class_names=CELLS)
+    source = open_folder(flat(tmp_path, TABLE), Reading(class_names=CELLS))
     assert class_by_name(source)["001.bmp"] == "lymphocyte"
     message = failure(flat(tmp_path, TABLE.replace("4,1", "4,7")), class_names=CELLS)
     assert "labels.csv: label '7'" in message
@@ -148,9 +150,9 @@ def test_numbers_get_class_names_and_every_label_needs_one(tmp_path):
 def test_the_label_column_is_found_among_others(tmp_path, header, options):
     others = ("10.5", "11.5", "12.5", "13.5") if "area" in header else ("1", "1", "2", "2")
     rows = [f"{k},{other},{label}" for k, other, label in zip("1234", others, "3535", strict=True)]
-    listing = open_folder(flat(tmp_path, "\n".join([header, *rows])), **options).listing
+    listing = open_folder(flat(tmp_path, "\n".join([header, *rows])), Reading(**options)).listing
     assert listing.labels.tolist() == [0, 1, 0, 1]
-    (note,) = listing.notes
+    note = listing.notes[0]
     assert "'id'" in note
     assert f"'{header.split(',')[2]}'" in note
 
@@ -158,7 +160,7 @@ def test_the_label_column_is_found_among_others(tmp_path, header, options):
 def test_an_unclear_label_column_is_asked_for(tmp_path):
     message = failure(flat(tmp_path, "id,cell,sex\n1,b,m\n2,a,m\n3,b,f\n4,a,f\n"))
     assert "cell, sex" in message
-    assert "'label'" in message
+    assert "--label-column" in message
 
 
 def test_rows_and_images_without_partner_are_noted(tmp_path):
@@ -207,7 +209,7 @@ def test_whole_file_name_decides_between_two_files(tmp_path):
     names = ("001.bmp", "002.bmp", "003.bmp", "004.bmp", "001.png")
     listing = open_folder(flat(tmp_path, table, *names)).listing
     assert listing.names == names[:4]
-    assert listing.notes == ("left out 1 images without a label: 001.png",)
+    assert listing.notes == ("left out 1 image without a label: 001.png",)
 
 
 def test_what_belongs_to_neither_layout_is_named(tmp_path):
@@ -267,7 +269,7 @@ GROUPED = "id,patient,label\n1,p2,a\n2,p1,b\n3,p2,a\n4,p1,b\n"
 
 
 def test_groups_from_a_column(tmp_path):
-    listing = open_folder(flat(tmp_path, GROUPED), groups="patient").listing
+    listing = open_folder(flat(tmp_path, GROUPED), Reading(groups="patient")).listing
     assert listing.groups.tolist() == [1, 0, 1, 0]
     assert listing.groups.dtype == np.int64
 
@@ -278,7 +280,7 @@ def test_groups_from_a_column(tmp_path):
 )
 def test_groups_from_names(tmp_path, pattern, expected):
     folder = images(tmp_path, "a/07_x.png", "a/07_y.png", "b/12_x.png", "b/12_y.png")
-    assert open_folder(folder, groups=pattern).listing.groups.tolist() == expected
+    assert open_folder(folder, Reading(groups=pattern)).listing.groups.tolist() == expected
 
 
 def test_an_image_without_a_group_is_named(tmp_path):
@@ -343,7 +345,7 @@ def test_a_broken_link_is_a_damaged_image(tmp_path):
 def test_real_folders(name, counts, class_names):
     if not (REAL / name).is_dir():
         pytest.skip(f"no real images {name} in ../shared/data next to the repository")
-    source = open_folder(REAL / name, class_names=class_names)
+    source = open_folder(REAL / name, Reading(class_names=class_names))
     expected = dict(zip(CELLS.values(), counts, strict=True))
     listing = source.listing
     assert listing.source == name
