@@ -44,7 +44,10 @@ def main(
         _write(output, names, model.classes, probabilities)
         console.print(f"{len(names)} images  {escape(str(output))}", soft_wrap=True)
     else:
-        console.print(_table(names, model.classes, probabilities))
+        table = _table(names, model.classes, probabilities)
+        if console.measure(table).minimum > console.width:
+            table = _short_table(names, model.classes, probabilities)
+        console.print(table)
 
 
 def _load(folder: Path, *, trusted: bool) -> TrainedModel:
@@ -96,6 +99,19 @@ def _table(names: list[str], classes: tuple[str, ...], probabilities: NDArray[np
     for name, row in zip(names, probabilities, strict=True):
         shares = (f"{share:.3f}" for share in row)
         table.add_row(escape(name), f"[bold]{escape(classes[row.argmax()])}[/bold]", *shares)
+    return table
+
+
+def _short_table(names: list[str], classes: tuple[str, ...], probabilities: NDArray[np.float64]) -> Table:
+    """The three most probable classes of each image, where a column for each class is too much."""
+    table = Table(box=None, header_style="dim")
+    table.add_column("image", overflow="fold")
+    table.add_column("predicted", overflow="fold")
+    table.add_column("most probable", overflow="fold")
+    for name, row in zip(names, probabilities, strict=True):
+        best = np.argsort(-row, kind="stable")[:3]
+        shares = ", ".join(f"{classes[k]} {row[k]:.3f}" for k in best)
+        table.add_row(escape(name), f"[bold]{escape(classes[best[0]])}[/bold]", escape(shares))
     return table
 
 

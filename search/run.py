@@ -16,7 +16,7 @@ from search.records.arguments import Arguments, Resources
 
 OUTPUT = Parameter(group=Group("Output", sort_key=5))
 # A resumed study keeps its other arguments.
-EXTENSIONS = ("trials", "repeats", "until_settled")
+EXTENSIONS = ("trials", "repeats", "until_settled", "data", "transfer_data")
 WITH_RESUME = {"resume", "force", "output", *EXTENSIONS, *(field.name for field in fields(Resources))}
 
 
@@ -35,7 +35,8 @@ def _check_combination(app: App, commands: tuple[str, ...], arguments: ArgumentC
         if name.removeprefix("--").replace("-", "_") not in WITH_RESUME:
             raise InputError(
                 f"{name}: not allowed with --resume, which keeps the study's own arguments; "
-                "only --trials, --repeats and --until-settled can extend it"
+                "only --trials, --repeats and --until-settled can extend it, and --data and --transfer-data say where "
+                "its images are now"
             )
 
 
@@ -69,7 +70,13 @@ def main(
 
     if resume is not None:
         repeats = arguments.repeats if arguments.repeats > 1 else None
-        extension = Extension(trials=arguments.trials, repeats=repeats, until_settled=arguments.until_settled)
+        extension = Extension(
+            trials=arguments.trials,
+            repeats=repeats,
+            until_settled=arguments.until_settled,
+            data=None if arguments.data == "synthetic" else arguments.data,
+            transfer_data=arguments.transfer_data,
+        )
         _show(resumed_study(resume, resources, extension, force=force))
     elif dry_run:
         plan_only(arguments, resources)

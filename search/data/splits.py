@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.common.errors import InputError
+from search.data.names import few
 
 Indices = NDArray[np.int64]
 
@@ -112,20 +113,27 @@ def _validation_sides(
 def small_class_warnings(
     classes: Sequence[str], labels: NDArray[np.int64], among: Indices, n_folds: int
 ) -> list[str]:
-    """Warnings of classes with fewer images than folds, one line each."""
+    """Warnings of classes with fewer images than folds, at most one line of each kind."""
     counts = np.bincount(labels[among], minlength=len(classes))
+    absent, single, fewer = (
+        [name for name, count in zip(classes, counts, strict=True) if least <= count < most]
+        for least, most in ((0, 1), (1, 2), (2, n_folds))
+    )
     lines = []
-    for name, count in zip(classes, counts, strict=True):
-        if count == 0:
-            lines.append(f"class {name} has no image outside the test set: it is not trained and not scored")
-        elif count == 1:
-            lines.append(
-                f"class {name} has 1 image outside the test set: it is trained but never validated, and the "
-                "metrics leave it out"
-            )
-        elif count < n_folds:
-            lines.append(
-                f"class {name} has {count} images for {n_folds} folds: some folds validate none of them; "
-                "metrics are pooled over folds"
-            )
+    if absent:
+        lines.append(f"{_classes(absent)} without an image outside the test set: not trained and not scored")
+    if single:
+        lines.append(
+            f"{_classes(single)} with 1 image outside the test set: trained but never validated, and the metrics "
+            "leave it out"
+        )
+    if fewer:
+        lines.append(
+            f"{_classes(fewer)} with fewer images than the {n_folds} folds: some folds validate none of them; "
+            "metrics are pooled over folds"
+        )
     return lines
+
+
+def _classes(names: Sequence[str]) -> str:
+    return f"class {names[0]}" if len(names) == 1 else f"{len(names)} classes ({few(names)})"

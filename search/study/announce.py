@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # A class with fewer images and a larger share of a metric's variance is worth a warning.
 WEAK_IMAGES, WEAK_SHARE = 60, 0.5
+# More classes are counted, not listed.
+MOST_CLASSES = 12
 
 
 def print_plan(session: Session, path: Path | None) -> None:
@@ -187,7 +189,10 @@ def _strategy(arguments: Arguments) -> str:
 
 
 def _described(listing: Listing) -> str:
-    counts = zip(listing.classes, listing.class_counts(), strict=True)
-    classes = ", ".join(f"{name} {count}" for name, count in counts)
+    counts = listing.class_counts()
+    if len(counts) > MOST_CLASSES:
+        classes = f"{len(counts)} classes of {counts.min()} to {counts.max()} images"
+    else:
+        classes = ", ".join(f"{name} {count}" for name, count in zip(listing.classes, counts, strict=True))
     grouped = "" if listing.groups is None else f" in {len(np.unique(listing.groups))} groups"
     return f"{listing.source}, {len(listing.labels)} images{grouped} ({classes})"

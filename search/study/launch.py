@@ -30,6 +30,7 @@ from search.study.resume import (
     as_json,
     discard_unfinished,
     has_changed,
+    named_as_before,
     refuse_changes,
     reopen,
     resumed_arguments,
@@ -89,6 +90,8 @@ def resumed_study(path: Path, resources: Resources, extension: Extension, *, for
                 )
             print_plan(session, folder.path)
             source, target = _prepare(session)
+            source = named_as_before(source, before)
+            target = None if target is None else named_as_before(target, before)
             source_changed = has_changed(source, before)
             target_changed = target is not None and has_changed(target, before)
             for images, changed in ((source, source_changed), (target, target_changed)):

@@ -16,11 +16,16 @@ from search.space import Profile, Space
 
 @dataclass(frozen=True, kw_only=True)
 class Extension:
-    """New totals for a study that is to do more than it planned; None keeps the planned one."""
+    """New totals for a study that is to do more than it planned, and where its images are now.
+
+    None keeps what the study has.
+    """
 
     trials: int | None = None
     repeats: int | None = None
     until_settled: str | None = None
+    data: str | None = None
+    transfer_data: str | None = None
 
 
 def resumed_arguments(folder: StudyFolder, extension: Extension) -> Arguments:
@@ -34,17 +39,18 @@ def resumed_arguments(folder: StudyFolder, extension: Extension) -> Arguments:
     if "compare_settings" not in description["plan"]:
         raise InputError(f"{folder.path}: made by an earlier version; it can be shown, but not resumed")
     plan, n_levels = description["plan"], len(description["levels"])
-    wanted = {name: value for name, value in asdict(extension).items() if value is not None}
-    arguments = replace(Arguments(**description["arguments"]), **wanted)
+    given = {name: value for name, value in asdict(extension).items() if value is not None}
+    arguments = replace(Arguments(**description["arguments"]), **given)
     has = {"trials": plan["n_trials"], "repeats": plan["repeats"], "until_settled": plan["most_runs"]}
     wants = {
         "trials": n_levels * -(-(extension.trials or 0) // n_levels),
         "repeats": arguments.repeats,
         "until_settled": arguments.most_runs,
     }
-    for name, value in wanted.items():
+    wanted = [name for name in given if name in wants]
+    for name in wanted:
         if wants[name] < has[name]:
-            raise InputError(f"--{name.replace('_', '-')} {value}: the study already has {has[name]}")
+            raise InputError(f"--{name.replace('_', '-')} {given[name]}: the study already has {has[name]}")
     extended = any(wants[name] > has[name] for name in wanted)
     if "finished" in description and not extended:
         raise InputError(
@@ -71,6 +77,12 @@ def has_changed(images: ImageSet, description: Mapping[str, Any]) -> bool:
     """Whether images differ from those that the study started with."""
     known = description["data"].get(images.source)
     return known is None or known["fingerprint"] != images.fingerprint
+
+
+def named_as_before(images: ImageSet, description: Mapping[str, Any]) -> ImageSet:
+    """Images under the name that the study knows them by, if their folder was only moved or renamed."""
+    known = [name for name, data in description["data"].items() if data["fingerprint"] == images.fingerprint]
+    return replace(images, source=known[0]) if known and images.source not in known else images
 
 
 def discard_unfinished(folder: StudyFolder, ledger: Ledger) -> None:

@@ -144,10 +144,10 @@ def _check_data(arguments: Arguments, source: Listing, target: Listing | None) -
     Raises:
         InputError: they do not allow the study.
     """
+    notes = unlearnable_classes(source)
     development = locked_test_set(source, seed=0).train
     n_folds = n_comparison_folds(source, arguments.folds)
     comparison_folds(source, n_folds, 0, development)
-    notes = unlearnable_classes(source)
     if target is not None:
         stratified_folds(target.labels, target.groups, n_folds=n_folds, seed=0)
         notes += [note] if (note := disagreement(source, target)) else []

@@ -48,7 +48,7 @@ class StudyGauges:
     """
 
     def __init__(self, study: str, metric: str, trials: Iterable[Mapping[str, Any]]) -> None:
-        self._study, self._metric = study, metric
+        self._study, self._metric = _tag(study), metric
         self._gauges = {name: make_gauge(name) for name in GAUGES if name != "wbc_search_gpu_memory_bytes"}
         self._running: dict[Key, Training] = {}
         self._ended: Counter[str] = Counter()
@@ -120,7 +120,12 @@ class StudyGauges:
         self._set("wbc_search_validation_score", score, trial=str(key.number), level=key.level or "")
 
     def _set(self, name: str, value: float, **tags: str) -> None:
-        self._gauges[name].set(value, {"study": self._study, **tags})
+        self._gauges[name].set(value, {"study": self._study, **{tag: _tag(text) for tag, text in tags.items()}})
+
+
+def _tag(name: str) -> str:
+    """A name as the value of a tag, which Ray takes in ASCII alone."""
+    return name.encode("ascii", "backslashreplace").decode()
 
 
 class Rates:
@@ -153,7 +158,7 @@ class MemoryGauge:
 
     def __init__(self, study: str) -> None:
         self._gauge = make_gauge("wbc_search_gpu_memory_bytes")
-        self._tags = {"study": study, "gpu": ",".join(map(str, ray.get_gpu_ids()))}
+        self._tags = {"study": _tag(study), "gpu": ",".join(map(str, ray.get_gpu_ids()))}
 
     def set(self) -> None:
         """Set the gauge to the memory held now."""

@@ -127,7 +127,18 @@ def test_more_folds_than_images(fails, joined, folder):
 @pytest.mark.ray
 def test_a_dry_run_prints_the_plan_and_its_cost(folder, joined, capsys, tmp_path):
     arguments = [
-        *("--data", str(folder), "--profile", "quick", "--dry-run", "--output", str(tmp_path / "results"), *joined)
+        *(
+            "--data",
+            str(folder),
+            "--folds",
+            "3",
+            "--profile",
+            "quick",
+            "--dry-run",
+            "--output",
+            str(tmp_path / "results"),
+            *joined,
+        )
     ]
     assert exit_code(run.app, arguments) == 0
     printed = capsys.readouterr().out

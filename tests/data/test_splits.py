@@ -169,6 +169,13 @@ def test_small_classes_are_named():
     among = np.arange(2, 17)  # the two images of `absent` are in the test set
     lines = small_class_warnings(classes, labels, among, 5)
     assert [line.split()[1] for line in lines] == ["absent", "lone", "few"]
-    assert "4 images for 5 folds" in lines[2]
+    assert " 5 folds" in lines[2]
     assert not any("\n" in line for line in lines)
     assert small_class_warnings(classes, labels, np.arange(17), 2) == [lines[1]]
+
+
+def test_many_small_classes_are_one_line():
+    labels = np.repeat(np.arange(40), 4)
+    (line,) = small_class_warnings([f"stage {k}" for k in range(40)], labels, np.arange(160), 10)
+    assert "40 classes" in line
+    assert len(line) < 200
