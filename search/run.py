@@ -35,8 +35,8 @@ def _check_combination(app: App, commands: tuple[str, ...], arguments: ArgumentC
         if name.removeprefix("--").replace("-", "_") not in WITH_RESUME:
             raise InputError(
                 f"{name}: not allowed with --resume, which keeps the study's own arguments; "
-                "only --trials, --repeats and --until-settled can extend it, and --data and --transfer-data say where "
-                "its images are now"
+                "only --trials, --repeats and --until-settled can extend it, and --data and --transfer-data say "
+                "where its images are now"
             )
 
 

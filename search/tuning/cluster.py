@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ _SETTINGS = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run`, workers would rebuild the environment
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # without it, Ray warns that this default will change
 }
+
+
+CONNECT_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +81,8 @@ def ray_cluster(
     """
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
+    if address not in (None, "auto"):
+        _require_listener(address)
     import ray
     from ray.job_config import JobConfig
 
@@ -94,7 +100,11 @@ def ray_cluster(
         )
     except Exception as error:
         first_line = str(error).strip().partition("\n")[0]
-        raise StudyFailedError(f"Ray did not start: {type(error).__name__}: {first_line}") from error
+        if "AF_UNIX" in first_line:
+            first_line = (
+                "the folder of temporary files has too long a name for its sockets; set TMPDIR to a shorter one"
+            )
+        raise StudyFailedError(f"Ray did not start: {first_line or type(error).__name__}") from error
     signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own handler kills what runs and exits at once
     try:
         logging.getLogger("ray").setLevel(logging.ERROR)
@@ -118,6 +128,17 @@ def ray_cluster(
         ).sharing(gpus_per_trial)
     finally:
         ray.shutdown()
+
+
+def _require_listener(address: str) -> None:
+    """Raise StudyFailedError if nothing listens at an address: Ray would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        raise InputError(f"--address {address}: must be auto or HOST:PORT")
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+    except OSError as error:
+        raise StudyFailedError(f"--address {address}: no Ray cluster there: {error.strerror or error}") from None
 
 
 def carry_code(module: str) -> None:

@@ -65,6 +65,8 @@ def fails(capsys, tmp_path):
         (("--space", "nowhere.py"), "nowhere.py"),
         (("--data", "no/such/folder"), "no/such/folder"),
         (("--transfer-data", "no/such/folder"), "no/such/folder"),
+        (("--address", "nowhere"), "--address nowhere"),
+        (("--layout", "split"), "--layout split"),
         (("--force",), "--force"),
         (("--resume", "no/such/study", "--trials", "64"), "no/such/study"),
         (("--resume", "no/such/study", "--folds", "5"), "--folds"),
@@ -119,9 +121,23 @@ def test_damaged_image_is_named(fails, joined, folder):
     assert "--skip-bad" in line
 
 
-@pytest.mark.ray
-def test_more_folds_than_images(fails, joined, folder):
-    assert "99 folds" in fails("--data", folder, "--profile", "quick", "--folds", 99, *joined)
+def test_more_folds_than_images(fails, folder):
+    assert "99 folds" in fails("--data", folder, "--profile", "quick", "--folds", 99)
+
+
+def test_data_that_share_no_class(fails, folder, tmp_path):
+    other = tmp_path / "other"
+    for name in ("1", "2"):
+        (other / name).mkdir(parents=True)
+        for image in (folder / "a").iterdir():
+            (other / name / image.name).write_bytes(image.read_bytes())
+    assert "--class-names 1=" in fails("--data", folder, "--transfer-data", other, "--folds", 2)
+
+
+def test_no_cluster_at_the_address(folder, capsys):
+    arguments = ["--data", str(folder), "--profile", "quick", "--folds", "2", "--address", "127.0.0.1:1"]
+    assert exit_code(run.app, arguments) == 1
+    assert "127.0.0.1:1" in capsys.readouterr().err
 
 
 @pytest.mark.ray
