@@ -5,9 +5,10 @@ import hashlib
 import io
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,15 +131,23 @@ def decode_listing(folder: Path, listing: Listing, sides_px: Sequence[int], *, s
             else:
                 pool.shutdown(cancel_futures=True)
                 raise InputError(f"{result}; --skip-bad leaves such files out")
-    return _image_set(listing, pixels, digests, problems)
+    return image_set(listing, pixels, digests, problems)
 
 
-def _image_set(
+def image_set(
     listing: Listing,
     pixels: dict[int, NDArray[np.uint8]],
     digests: list[bytes],
-    problems: dict[int, InputError],
+    problems: Mapping[int, InputError] = MappingProxyType({}),
 ) -> ImageSet:
+    """A listing with its pixels, without the images that could not be read.
+
+    Args:
+        listing: all images.
+        pixels: side in px -> uint8 RGB array, shape (n_images, side, side, 3); becomes read-only.
+        digests: of the content of each image that could be read.
+        problems: index -> why that image could not be read.
+    """
     kept = np.setdiff1d(np.arange(len(listing.names)), list(problems))
     if problems:  # indexing copies the arrays
         pixels = {side: array[kept] for side, array in pixels.items()}
@@ -156,6 +165,7 @@ def _image_set(
         names=names,
         labels=labels,
         groups=groups,
+        parts=None if listing.parts is None else tuple(listing.parts[index] for index in kept),
         notes=(*listing.notes, *(f"left out: {error}" for error in problems.values())),
     )
     return ImageSet(**vars(bare), pixels=pixels, fingerprint=_fingerprint(bare, digests))

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from search.common.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +22,8 @@ class Listing:
         labels: int64, shape (n_images,), values 0..n_classes-1.
         groups: int64, shape (n_images,); a split never separates images of one group. None: every image is its
             own group.
+        parts: the given part of each image, such as train, val or test; '' where an image has none; None: no
+            split is given.
         notes: lines for the user (files that were ignored, labels without a file, ...).
     """
 
@@ -27,6 +32,7 @@ class Listing:
     names: tuple[str, ...]
     labels: NDArray[np.int64]
     groups: NDArray[np.int64] | None = None
+    parts: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
 
     def class_counts(self) -> NDArray[np.int64]:
@@ -71,3 +77,21 @@ class Source(Protocol):
             InputError: the image cannot be read; names it.
         """
         ...
+
+
+def require_two_classes(path: Path, listing: Listing) -> None:
+    """Refuse images that no study can be made of.
+
+    Args:
+        path: where they come from.
+    Raises:
+        InputError: fewer than two classes with at least two images each; names the path.
+    """
+    if not listing.names:
+        raise InputError(f"{path}: no image has a label and can be read")
+    if len(listing.classes) == 1:
+        raise InputError(f"{path}: only one class, '{listing.classes[0]}'; a study needs at least two")
+    counts = listing.class_counts().tolist()
+    if sum(count >= 2 for count in counts) < 2:
+        found = ", ".join(f"{name} ({count})" for name, count in zip(listing.classes, counts, strict=True))
+        raise InputError(f"{path}: a study needs two classes with at least two images each; found {found}")

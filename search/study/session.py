@@ -8,6 +8,7 @@ from threading import Thread
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from search.common.console import make_console
 from search.data.imageset import Source
@@ -70,6 +71,8 @@ def open_session(
         seed=arguments.seed,
         class_names=arguments.class_name_of,
         groups=arguments.groups,
+        data_dir=arguments.data_dir,
+        say=_say,
     )
     target = _open_target(arguments)
     notes = check_networks(
@@ -119,6 +122,10 @@ def _import_libraries() -> None:
         import_module(name)
 
 
+def _say(text: str) -> None:
+    make_console().print(escape(text))
+
+
 def _open_target(arguments: Arguments) -> Source | None:
     if arguments.target_data == "none":
         return None
@@ -128,6 +135,8 @@ def _open_target(arguments: Arguments) -> Source | None:
         seed=arguments.seed,
         class_names=arguments.class_name_of,
         groups=arguments.transfer_groups,
+        data_dir=arguments.data_dir,
+        say=_say,
     )
 
 
