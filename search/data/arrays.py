@@ -58,13 +58,13 @@ class ArraySource:
     def photograph(self, name: str) -> NDArray[np.uint8]:
         """Read one image of the listing."""
         part, _, number = name.partition("/")
-        with _reading(self.path), np.load(self.path, allow_pickle=False) as file, _images(file, part) as images:
+        with _opened(self.path) as file, _images(file, part) as images:
             images.skip(int(number))
             return _rgb(images.read())
 
     def _images(self) -> Iterator[NDArray[np.uint8]]:
         """All images, in the listing's order."""
-        with _reading(self.path), np.load(self.path, allow_pickle=False) as file:
+        with _opened(self.path) as file:
             for part, shape in self.shapes.items():
                 with _images(file, part) as images:
                     for _ in range(shape[0]):
@@ -87,7 +87,7 @@ def open_arrays(path: Path, *, class_names: Mapping[str, str] | None = None) -> 
         InputError: not such a file; names it, and the array.
     """
     labels, shapes = {}, {}
-    with _reading(path), _open(path) as file:
+    with _opened(path) as file:
         _require_pairs(path, file.files)
         for part in PARTS:
             if f"{part}_images" in file.files:
@@ -119,13 +119,6 @@ class _Images:
         return np.frombuffer(data, np.uint8).reshape(self.shape[1:])
 
 
-def _open(path: Path) -> np.lib.npyio.NpzFile:
-    file = np.load(path, allow_pickle=False)
-    if not isinstance(file, np.lib.npyio.NpzFile):
-        raise InputError(f"{path}: one array without labels; it needs train_images and train_labels")
-    return file
-
-
 @contextmanager
 def _images(file: np.lib.npyio.NpzFile, part: str) -> Iterator[_Images]:
     with file.zip.open(f"{part}_images.npy") as stream:
@@ -133,10 +126,15 @@ def _images(file: np.lib.npyio.NpzFile, part: str) -> Iterator[_Images]:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turn what damaged files raise into one line."""
+def _opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
+    """Open an .npz file, and turn what damaged files raise into one line."""
     try:
-        yield
+        with path.open("rb") as stream:  # numpy would leave a damaged file open
+            file = np.load(stream, allow_pickle=False)
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise InputError(f"{path}: one array without labels; it needs train_images and train_labels")
+            with file:
+                yield file
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except _DAMAGE as error:

@@ -25,7 +25,7 @@ Say = Callable[[str], None]
 ATTEMPTS = 5
 PAUSE_S = 2.0
 TIMEOUT_S = 30.0
-_BLOCK_BYTES = 2**20
+BLOCK_BYTES = 2**16  # what is lost of a download that is cut off
 
 
 def data_folder(given: str | None) -> Path:
@@ -121,6 +121,7 @@ def download(
     if path.exists():
         return
     from requests import RequestException  # a tenth of a second, which only downloads are worth
+    from requests.exceptions import ChunkedEncodingError
 
     partial = path.with_name(f".{path.name}.partial")
     version = path.with_name(f".{path.name}.version")
@@ -131,7 +132,8 @@ def download(
             break
         except RequestException as error:
             got_bytes = _size(partial)
-            if got_bytes == had_bytes or attempt == ATTEMPTS:
+            began = got_bytes > had_bytes or isinstance(error, ChunkedEncodingError)
+            if not began or attempt == ATTEMPTS:
                 raise InputError(_broken(url, error, got_bytes)) from None
             say(f"{url}: the connection broke after {_mb(got_bytes)}; trying again")
             time.sleep(PAUSE_S)
@@ -168,7 +170,7 @@ def _receive(url: str, partial: Path, version: Path, name: str, say: Say) -> Non
         missing = "" if total is None else f" ({_mb(length)}{f' of {_mb(total)}' if start else ''})"
         say(f"downloading {url}{missing}")
         with partial.open("ab") as file, transfer_progress(name, start, total) as advance:
-            for block in response.iter_content(_BLOCK_BYTES):
+            for block in response.iter_content(BLOCK_BYTES):
                 file.write(block)
                 advance(len(block))
 
@@ -199,7 +201,7 @@ def _difference(path: Path, checksum: str | None, size_bytes: int | None) -> str
 def _broken(url: str, error: "RequestException", got_bytes: int) -> str:
     import requests
 
-    if got_bytes:
+    if got_bytes or isinstance(error, requests.exceptions.ChunkedEncodingError):
         return f"{url}: the connection broke after {_mb(got_bytes)}; run the command again to go on from there"
     if isinstance(error, requests.Timeout):
         return f"{url}: no answer within {TIMEOUT_S:.0f} s; try again later"

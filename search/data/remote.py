@@ -19,6 +19,7 @@ from search.data.unpack import is_hidden, safe_path
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 ARRAYS = ".npz"
+CLOUDS = ("s3", "s3a", "gs", "gcs")  # what the extra is for
 COPIES_AT_ONCE = 8
 
 
@@ -175,7 +176,8 @@ def _open(url: str) -> tuple[Any, str]:
             raise InputError(f"{url}: unknown kind of address '{scheme}://'; use s3://, gs:// or https://")
         return url_to_fs(url)
     except ImportError as error:
-        raise InputError(f"{url}: needs a package: pip install 'wbc-search[cloud]' ({error})") from None
+        hint = "not installed; run pip install 'wbc-search[cloud]'" if scheme in CLOUDS else error
+        raise InputError(f"{url}: {hint}") from None
     except ValueError as error:
         raise InputError(f"{url}: {error}") from None
 

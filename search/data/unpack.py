@@ -1,9 +1,11 @@
 """Archives from elsewhere, unpacked without trust: plain files only, all of them below one folder."""
 
+import errno
 import lzma
 import re
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -27,6 +29,8 @@ _DAMAGE = (
     EOFError,
     NotImplementedError,  # a compression that Python lacks
     RuntimeError,  # a password
+    ValueError,  # such as a name in no encoding
+    struct.error,
 )
 
 
@@ -69,7 +73,10 @@ def unpack(archive: Path, folder: Path, *, keep: str = "(.*)") -> int:
         if not n_files:
             raise BadArchiveError(f"{archive}: holds none of the expected files; its layout may have changed")
         staged.rename(folder)
-    except _DAMAGE as error:
+    except (*_DAMAGE, OSError) as error:
+        # Damaged archives make zipfile seek to nowhere, and gzip and bz2 raise errors without a number.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
         raise BadArchiveError(f"{archive}: a damaged archive, or one of an unknown kind: {error}") from None
     finally:
         shutil.rmtree(staged, ignore_errors=True)
