@@ -121,6 +121,7 @@ class _Images:
 
 @contextmanager
 def _images(file: np.lib.npyio.NpzFile, part: str) -> Iterator[_Images]:
+    assert file.zip is not None  # as long as the file is open
     with file.zip.open(f"{part}_images.npy") as stream:
         yield _Images(stream)
 
