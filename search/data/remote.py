@@ -46,27 +46,26 @@ def mirror(url: str, data_dir: Path, *, say: Say) -> Path:
         raise InputError(f"{url}: has no name for the copy; it must end in the name of a folder or a file")
     place = data_dir / "urls" / hashlib.sha256(url.encode()).hexdigest()[:12]
     copy = place / (name[: -len(suffix)] if suffix in ARCHIVES else name)
-    if not copy.exists():
+    if copy.exists():
+        say(f"{url}: read from the copy in {copy}; delete that to copy it again")
+    else:
+        source = None if parts.scheme in ("http", "https") else _open(url)
+        if source is None and not suffix:
+            raise InputError(f"{url}: a web address must end in {', '.join(ARCHIVES)} or {ARRAYS}")
         with writing_to(place), only_process(place / ".lock", say):
             if not copy.exists():
-                _copy(url, place, name, copy, suffix, say)
+                _copy(url, source, place / (name if suffix == ARRAYS else f".{name}"), copy, suffix, say)
                 say(f"{url}: copied to {copy}")
-    else:
-        say(f"{url}: read from the copy in {copy}; delete that to copy it again")
     return _only_folder(copy) if suffix in ARCHIVES else copy
 
 
-def _copy(url: str, place: Path, name: str, copy: Path, suffix: str, say: Say) -> None:
-    is_web = url.lower().startswith(("http://", "https://"))
-    if is_web and not suffix:
-        raise InputError(f"{url}: a web address must end in {', '.join(ARCHIVES)} or {ARRAYS}")
-    file = place / (name if suffix == ARRAYS else f".{name}")
-    if is_web:
+def _copy(url: str, source: tuple[Any, str] | None, file: Path, copy: Path, suffix: str, say: Say) -> None:
+    if source is None:
         download(url, file, say=say)
     elif suffix:
-        _copy_file(url, file)
+        _copy_file(*source, url, file)
     else:
-        _copy_folder(url, copy, say)
+        _copy_folder(*source, url, copy, say)
     if suffix in ARCHIVES:
         unpack_download(file, copy)
 
@@ -78,8 +77,7 @@ def _only_folder(folder: Path) -> Path:
     return folder
 
 
-def _copy_file(url: str, path: Path) -> None:
-    files, root = _open(url)
+def _copy_file(files: Any, root: str, url: str, path: Path) -> None:
     try:
         info = files.info(root)
     except Exception as error:  # every storage raises errors of its own
@@ -87,8 +85,7 @@ def _copy_file(url: str, path: Path) -> None:
     _get(files, url, root, path, info.get("size"))
 
 
-def _copy_folder(url: str, copy: Path, say: Say) -> None:
-    files, root = _open(url)
+def _copy_folder(files: Any, root: str, url: str, copy: Path, say: Say) -> None:
     found = _list(files, url, root)
     staged = copy.with_name(f".{copy.name}.partial")
     staged.mkdir(exist_ok=True)
