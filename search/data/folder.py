@@ -14,7 +14,7 @@ from search.data.beside import Beside, table_of_part, tables_beside
 from search.data.decode import read_rgb
 from search.data.files import EXTENSIONS, Files, files_below
 from search.data.grouping import given_values, group_images
-from search.data.imageset import ImageSet, Listing
+from search.data.imageset import ImageSet, Listing, require_two_classes
 from search.data.labels import Labels
 from search.data.layout import (
     CLASS,
@@ -67,7 +67,7 @@ class FolderSource:
             InputError: such an image, which it names; with skip_bad, too few images are left.
         """
         images = decode_listing(self.folder, self.listing, sides_px, skip_bad=skip_bad)
-        _require_two_classes(self.folder, images)
+        require_two_classes(self.folder, images)
         return images
 
     def photograph(self, name: str) -> NDArray[np.uint8]:
@@ -119,7 +119,7 @@ def open_folder(folder: Path, reading: Reading | None = None) -> FolderSource:
     if layout.by_table and (without := sorted(set(files.images) - set(found.classes))):
         found.notes.append(f"left out {count(len(without), 'image')} without a label: {few(without)}")
     listing = _listing(folder, files, reading, found, tables_read=bool(beside))
-    _require_two_classes(folder, listing)
+    require_two_classes(folder, listing)
     return FolderSource(folder=folder, listing=listing)
 
 
@@ -325,14 +325,3 @@ def _listing(folder: Path, files: Files, reading: Reading, found: _Found, *, tab
         reading=tuple(found.lines),
         notes=tuple(dict.fromkeys(found.notes)),
     )
-
-
-def _require_two_classes(folder: Path, listing: Listing) -> None:
-    if not listing.names:
-        raise InputError(f"{folder}: no image has a label and can be read")
-    if len(listing.classes) == 1:
-        raise InputError(f"{folder}: only one class, '{listing.classes[0]}'; a study needs at least two")
-    counts = listing.class_counts().tolist()
-    if sum(number >= 2 for number in counts) < 2:
-        found = ", ".join(f"{name} ({number})" for name, number in zip(listing.classes, counts, strict=True))
-        raise InputError(f"{folder}: a study needs two classes with at least two images each; found {found}")

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from search.common.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,3 +105,21 @@ class Source(Protocol):
             InputError: the image cannot be read; names it.
         """
         ...
+
+
+def require_two_classes(path: Path, listing: Listing) -> None:
+    """Refuse images that no study can be made of.
+
+    Args:
+        path: where they come from.
+    Raises:
+        InputError: fewer than two classes with at least two images each; names the path.
+    """
+    if not listing.names:
+        raise InputError(f"{path}: no image has a label and can be read")
+    if len(listing.classes) == 1:
+        raise InputError(f"{path}: only one class, '{listing.classes[0]}'; a study needs at least two")
+    counts = listing.class_counts().tolist()
+    if sum(count >= 2 for count in counts) < 2:
+        found = ", ".join(f"{name} ({count})" for name, count in zip(listing.classes, counts, strict=True))
+        raise InputError(f"{path}: a study needs two classes with at least two images each; found {found}")

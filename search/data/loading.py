@@ -20,13 +20,18 @@ _DARKEST_SHARE = 1 / 12
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Loaded:
-    """What is kept of an image beside its pixels: digests of file and picture, range and oddities."""
+class Loaded:
+    """What is kept of an image beside its pixels.
+
+    Attributes:
+        file, picture: digests of its file and of its pixels.
+        wide, oddities: see `search.data.decode.Decoded`.
+    """
 
     file: bytes
     picture: bytes
-    wide: Wide | None
-    oddities: tuple[str, ...]
+    wide: Wide | None = None
+    oddities: tuple[str, ...] = ()
 
 
 def decode_listing(folder: Path, listing: Listing, sides_px: Sequence[int], *, skip_bad: bool = False) -> ImageSet:
@@ -50,7 +55,7 @@ def decode_listing(folder: Path, listing: Listing, sides_px: Sequence[int], *, s
     pixels = {side: np.zeros((n_images, side, side, 3), np.uint8) for side in sides_px}
     bad: dict[int, str] = {}
 
-    def load(index: int, full: int | None = None) -> _Loaded | InputError:
+    def load(index: int, full: int | None = None) -> Loaded | InputError:
         path = folder / listing.names[index]
         try:
             data = read_bytes(path)
@@ -61,10 +66,10 @@ def decode_listing(folder: Path, listing: Listing, sides_px: Sequence[int], *, s
             array[index] = resize_square(decoded.rgb, side)
         return _summary(data, decoded)
 
-    loaded: dict[int, _Loaded] = {}
+    loaded: dict[int, Loaded] = {}
     with ThreadPoolExecutor() as pool:  # Pillow releases Python's lock while it decodes
         for index, result in enumerate(pool.map(load, range(n_images))):
-            if isinstance(result, _Loaded):
+            if isinstance(result, Loaded):
                 loaded[index] = result
             elif skip_bad:
                 bad[index] = str(result)
@@ -81,19 +86,44 @@ def decode_listing(folder: Path, listing: Listing, sides_px: Sequence[int], *, s
         for index, result in zip(
             other, pool.map(load, other, (_full(loaded[i], scales) for i in other)), strict=True
         ):
-            assert isinstance(result, _Loaded)  # it was read before
+            assert isinstance(result, Loaded)  # it was read before
             loaded[index] = result
+    return image_set(folder, listing, pixels, loaded, bad, skip_bad=skip_bad)
+
+
+def image_set(
+    path: Path,
+    listing: Listing,
+    pixels: dict[int, NDArray[np.uint8]],
+    loaded: Mapping[int, Loaded],
+    bad: Mapping[int, str] | None = None,
+    *,
+    skip_bad: bool = False,
+) -> ImageSet:
+    """A listing with its pixels, without bad images; identical ones with one label are a group.
+
+    Args:
+        path: of the data set, for messages.
+        listing: all images.
+        pixels: side in px -> uint8 RGB array, shape (n_images, side, side, 3); becomes read-only.
+        loaded: index -> what is known of each image that could be read.
+        bad: index -> why an image is left out.
+        skip_bad: leave bad images out, instead of raising.
+    Raises:
+        InputError: a bad image, or identical images with two labels or in two given parts.
+    """
+    bad = dict(bad or {})
     copies = _copies({index: each.picture for index, each in loaded.items() if index not in bad})
-    bad |= _contradictions(folder, listing, copies)
+    bad |= _contradictions(path, listing, copies)
     if bad and not skip_bad:
         raise InputError(f"{next(iter(bad.values()))}; --skip-bad leaves such files out")
-    return _image_set(listing, pixels, loaded, bad, copies)
+    return _without(listing, pixels, loaded, bad, copies)
 
 
-def _summary(data: bytes, decoded: Decoded) -> _Loaded:
+def _summary(data: bytes, decoded: Decoded) -> Loaded:
     picture = hashlib.sha256(repr(decoded.rgb.shape).encode())
     picture.update(decoded.rgb.tobytes())
-    return _Loaded(
+    return Loaded(
         file=hashlib.sha256(data).digest(),
         picture=picture.digest(),
         wide=decoded.wide,
@@ -110,12 +140,12 @@ def _scales(wide: Iterable[Wide | None]) -> dict[Kind, int]:
     return {kind: each.full for kind, each in brightest.items()}
 
 
-def _full(image: _Loaded, scales: Mapping[Kind, int]) -> int:
+def _full(image: Loaded, scales: Mapping[Kind, int]) -> int:
     assert image.wide is not None  # only such images have a scale
     return scales[image.wide.kind]
 
 
-def _too_dark(folder: Path, names: Sequence[str], loaded: Mapping[int, _Loaded]) -> dict[int, str]:
+def _too_dark(folder: Path, names: Sequence[str], loaded: Mapping[int, Loaded]) -> dict[int, str]:
     """Images that the brightest of their type would make nearly black; they were saved on another scale."""
     found: dict[int, str] = {}
     for kind in ("integer", "float"):
@@ -159,10 +189,10 @@ def _contradictions(folder: Path, listing: Listing, copies: Sequence[Sequence[in
     return found
 
 
-def _image_set(
+def _without(
     listing: Listing,
     pixels: dict[int, NDArray[np.uint8]],
-    loaded: Mapping[int, _Loaded],
+    loaded: Mapping[int, Loaded],
     bad: Mapping[int, str],
     copies: Sequence[Sequence[int]],
 ) -> ImageSet:
@@ -212,7 +242,7 @@ def joined(
     return connected_components(graph, directed=False)[1].astype(np.int64)
 
 
-def _oddities(names: Sequence[str], loaded: Mapping[int, _Loaded]) -> list[str]:
+def _oddities(names: Sequence[str], loaded: Mapping[int, Loaded]) -> list[str]:
     found: defaultdict[str, list[str]] = defaultdict(list)
     for index, image in loaded.items():
         for oddity in image.oddities:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 from cyclopts import Group, Parameter
 
 from search.common.errors import InputError
+from search.data.catalogue import is_path
 from search.data.layout import parse_layout
 from search.data.reading import Reading
 
@@ -41,9 +42,11 @@ class Arguments:
     """
 
     data: Annotated[str, DATA] = "synthetic"
-    """Images to search on: "synthetic", or a folder."""
+    """Images: "synthetic", a folder, an .npz file, a URL, or pbc, lisc, bccd, jtsc, raabin or bloodmnist."""
     transfer_data: Annotated[str | None, DATA] = None
-    """Images to transfer to: "synthetic", "none" or a folder; by default synthetic if --data is, else none."""
+    """Images to transfer to: as --data, or "none"; by default synthetic if --data is, else none."""
+    data_dir: Annotated[str | None, DATA] = None
+    """Folder of published and remote data sets, which are fetched once; by default one of your own."""
     class_names: Annotated[str | None, DATA] = None
     """Class names by label, such as 1=neutrophil,2=lymphocyte."""
     layout: Annotated[str | None, DATA] = None
@@ -199,6 +202,9 @@ class Arguments:
         """The arguments by name for `study.json`; their paths are absolute, so that any folder can resume it."""
         values = asdict(self) | {"transfer_data": self.target_data}
         paths = [name for name in ("data", "transfer_data") if values[name] not in ("synthetic", "none")]
+        paths = [name for name in paths if is_path(values[name])]
+        if self.data_dir is not None:
+            paths.append("data_dir")
         if self.space.endswith(".py"):
             paths.append("space")
         return values | {name: str(Path(values[name]).absolute()) for name in paths}

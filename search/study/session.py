@@ -8,6 +8,7 @@ from threading import Thread
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from search.common.console import make_console
 from search.data.given import (
@@ -77,6 +78,8 @@ def open_session(
         microscope="first",
         seed=arguments.seed,
         reading=arguments.reading,
+        data_dir=arguments.data_dir,
+        say=_say,
     )
     target = _open_target(arguments)
     notes = _check_data(arguments, source.listing, None if target is None else target.listing)
@@ -127,6 +130,10 @@ def _import_libraries() -> None:
         import_module(name)
 
 
+def _say(text: str) -> None:
+    make_console().print(escape(text))
+
+
 def _open_target(arguments: Arguments) -> Source | None:
     if arguments.target_data == "none":
         return None
@@ -135,6 +142,8 @@ def _open_target(arguments: Arguments) -> Source | None:
         microscope="second",
         seed=arguments.seed,
         reading=arguments.target_reading,
+        data_dir=arguments.data_dir,
+        say=_say,
     )
 
 

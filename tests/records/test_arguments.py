@@ -174,5 +174,20 @@ def test_recorded_arguments_are_the_same_from_any_folder(tmp_path, monkeypatch):
     assert Arguments(**recorded).recorded() == recorded
 
 
+@pytest.mark.parametrize("data", ["pbc", "bloodmnist", "s3://bucket/cells", "https://somewhere/cells.zip"])
+def test_names_and_addresses_are_recorded_as_they_are(tmp_path, monkeypatch, data):
+    monkeypatch.chdir(tmp_path)
+    recorded = Arguments(data=data, transfer_data=data, data_dir="sets").recorded()
+    assert (recorded["data"], recorded["transfer_data"]) == (data, data)
+    assert recorded["data_dir"] == str(tmp_path / "sets")
+
+
+def test_a_folder_with_the_name_of_a_data_set_is_recorded_as_a_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pbc").mkdir()
+    assert Arguments(data="pbc").recorded()["data"] == str(tmp_path / "pbc")
+    assert Arguments(data="./lisc").recorded()["data"] == str(tmp_path / "lisc")
+
+
 def test_a_study_is_named_after_its_space_and_start():
     assert study_name("somewhere/own.py", "2026-03-04T05:06:07+00:00") == "own-20260304050607"
