@@ -66,7 +66,7 @@ _ENTRIES = (
         licence="CC BY 4.0",
         citation=_ACEVEDO,
         page="https://data.mendeley.com/datasets/snkd93bnjr/1",
-        by_hand="download PBC_dataset_normal_DIB.zip in a browser",
+        by_hand="download its zip file in a browser",
         address=(
             "https://data.mendeley.com/public-files/datasets/snkd93bnjr/files/"
             "2fc38728-2ae7-4a62-a857-032af82334c3/file_downloaded"
