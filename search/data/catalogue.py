@@ -66,7 +66,7 @@ _ENTRIES = (
         licence="CC BY 4.0",
         citation=_ACEVEDO,
         page="https://data.mendeley.com/datasets/snkd93bnjr/1",
-        by_hand="download PBC_dataset_normal_DIB.zip in a browser",
+        by_hand="download its zip file in a browser",
         address=(
             "https://data.mendeley.com/public-files/datasets/snkd93bnjr/files/"
             "2fc38728-2ae7-4a62-a857-032af82334c3/file_downloaded"
@@ -79,7 +79,7 @@ _ENTRIES = (
     Entry(
         # The images are whole fields, with the cell anywhere in them; a centre crop would miss it.
         name="lisc",
-        title="LISC: white blood cells in whole fields of 720 x 576 px, Gismo-Right stain, Tehran",
+        title="LISC: white blood cells in whole fields of 720 x 576 px, Gismo-Right stain",
         licence="research and education only; not to be passed on; acknowledgement required",
         citation=(
             "Rezatofighi and Soltanian-Zadeh 2011, Automatic recognition of five types of white blood cells in "
@@ -106,13 +106,15 @@ _ENTRIES = (
         n_images=351,
     ),
     Entry(
-        # Each image has its mask next to it, as a PNG file of the same stem, which is left out.
+        # Each image has its mask next to it, as a PNG file of the same stem, which is left out. The source warns
+        # that experts have not checked the class labels, which its authors partly added themselves.
         name="jtsc",
         title="JTSC: white blood cells of five classes, rapid stain, Jiangxi Tecom ('Dataset 1')",
-        licence="for research; the repository's licence could not be confirmed",
+        licence="acknowledgement and citation required; no licence could be confirmed",
         citation=(
             "Zheng et al. 2018, Fast and robust segmentation of white blood cell images by self-supervised "
-            "learning, Micron 107:55-71, doi:10.1016/j.micron.2018.01.010"
+            "learning, Micron 107:55-71, doi:10.1016/j.micron.2018.01.010; images by Jiangxi Tecom Science "
+            "Corporation, China"
         ),
         page="https://github.com/zxaoyou/segmentation_WBC",
         by_hand="download the repository as a zip file",
@@ -125,7 +127,7 @@ _ENTRIES = (
     Entry(
         # RAR archives, which Python cannot open; the count depends on which of them are fetched.
         name="raabin",
-        title="Raabin-WBC, cropped and labelled twice: white blood cells of five classes, Giemsa stain, Tehran",
+        title="Raabin-WBC, cropped and labelled twice: white blood cells of five classes",
         licence="free for any use, as the authors state",
         citation=(
             "Kouzehkanan et al. 2022, A large dataset of white blood cells containing cell locations and types, "

@@ -38,7 +38,7 @@ def fetch(entry: Entry, data_dir: Path, *, say: Say) -> Path:
 
     It is DATA_DIR/NAME, or the published .npz file in DATA_DIR; each may have been fetched by hand. So may an
     archive: one of the published name in DATA_DIR is unpacked instead of downloaded. Whatever is there under its
-    final name is complete: a download or an unpacking that was stopped leaves hidden files alone.
+    final name is complete: a download or an unpacking that was stopped leaves only hidden files.
 
     Args:
         entry: the data set.
@@ -64,7 +64,7 @@ def fetch(entry: Entry, data_dir: Path, *, say: Say) -> Path:
                 _fetch_archive(entry, entry.address, data_dir / entry.file, folder, say)
         except InputError as error:
             raise InputError(
-                f"{error}; or {entry.by_hand} from {entry.page} and put {entry.file} in {data_dir}"
+                f"{error}; or {entry.by_hand} from {entry.page} and put it, named {entry.file}, in {data_dir}"
             ) from None
     return path
 
