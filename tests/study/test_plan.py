@@ -21,14 +21,12 @@ from search.study.plan import (
     QUICK_S,
     Request,
     disk_mb,
-    image_cost,
     input_sides,
     largest_configurations,
     level_configuration,
     make_plan,
     paper_configuration,
     search_partition,
-    training_cost,
     typical_configuration,
 )
 from wbcmodels.config import PAPER_WBCSNET, PAPER_WBCSNET2, ModelConfig
