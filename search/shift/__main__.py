@@ -9,11 +9,11 @@ from search.common.console import ProgressReporter, make_console, print_header
 from search.common.errors import InputError
 from search.common.files import write_atomically
 from search.records.arguments import at_least, parse_class_names
-from search.shift.laboratories import Pool, open_laboratories, pool
+from search.shift.laboratories import Laboratory, Pool, open_laboratories, pool
 from search.shift.matrix import Finished, scored_classes, shift_matrix, table_of
 from search.shift.network import ProfileName, TrainedKind, from_space, from_study
 from search.shift.record import Record
-from search.shift.trainings import Training, plan_trainings, run_trainings
+from search.shift.trainings import Probabilities, Training, plan_trainings, run_trainings
 
 app = make_app("search.shift")
 
@@ -141,7 +141,7 @@ def _train(record: Record, images: Pool, kind: TrainedKind, trainings: list[Trai
         reporter.say(f"{len(trainings) - len(missing)} of {len(trainings)} trainings are finished")
         reporter.credit(sum(each.cost for each in trainings if found[each.name] is not None))
 
-    def done(training: Training, probabilities: Any) -> None:
+    def done(training: Training, probabilities: Probabilities) -> None:
         record.keep(training, images, probabilities)
         found[training.name] = probabilities
         reporter.worked(training.cost)
@@ -176,7 +176,7 @@ def _facts(images: Pool, kind: TrainedKind, trainings: list[Training], folder: P
     ]
 
 
-def _notes(images: Pool, laboratory: Any) -> list[str]:
+def _notes(images: Pool, laboratory: Laboratory) -> list[str]:
     lines = [f"{laboratory.name}: {note}" for note in laboratory.notes]
     if laboratory.left_out:
         classes = ", ".join(f"{name} ({n})" for name, n in laboratory.left_out.items())

@@ -49,7 +49,7 @@ def scored_classes(pool: Pool, least_images: int) -> dict[str, NDArray[np.int64]
         if len(found[laboratory.name]) < 2:
             counts = ", ".join(f"{name} {n}" for name, n in zip(pool.classes, laboratory.counts, strict=True))
             raise InputError(
-                f"--least-images {least_images}: {laboratory.name} has fewer than two classes of so many ({counts})"
+                f"--least-images {least_images}: {laboratory.name} has fewer than two such classes ({counts})"
             )
     return found
 

@@ -22,8 +22,8 @@ from search.shift.figure import draw_shift
 HERE = Path(__file__).parent
 MAIN = "balanced_accuracy"
 _CAPTION = (
-    "Rows are what the networks were trained on, columns what they are tested on. The diagonal is cross-validated: "
-    "no network is scored on an image that it was trained on. Compare within a column, whose images are the same."
+    "Rows are what the networks were trained on, columns what they are tested on. The diagonal is cross-validated, "
+    "so no network is scored on an image that it was trained on. Compare within a column: its images are the same."
 )
 
 
@@ -95,8 +95,8 @@ def answer(matrix: pd.DataFrame) -> Iterator[str]:
     worse = int((others[f"{MAIN}_difference_high"] < 0).sum())
     better = int((others[f"{MAIN}_difference_low"] > 0).sum())
     yield (
-        f"Of {len(others)} pairs of laboratories, networks from elsewhere are worse than the tested laboratory's own "
-        f"in {worse}, better in {better}; the interval of the other {len(others) - worse - better} holds zero."
+        f"In {worse} of {len(others)} pairs of laboratories, networks from elsewhere are worse than the tested "
+        f"laboratory's own, in {better} better; in {len(others) - worse - better}, the interval holds zero."
     )
 
 

@@ -5,12 +5,13 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,9 @@ from search.shift.laboratories import Laboratory, Pool
 from search.shift.network import TrainedKind
 from search.spacefile import import_file
 from search.training.types import Images, Task
+
+if TYPE_CHECKING:  # the command starts, and refuses bad input, before torch is imported
+    from search.training.device import Device
 
 Probabilities = NDArray[np.float64]
 
@@ -118,21 +122,14 @@ def run_trainings(
         try:
             # As bytes: a network of a space's own can be unpickled only after its file is imported.
             running = {executor.submit(_train, pickle.dumps(each.task)): each for each in trainings}
-            for training, future in _as_they_end(running):
-                done(training, _result(training, future))
+            for future in as_completed(running):
+                done(running[future], _result(running[future], future))
         except BaseException:
             for process in multiprocessing.active_children():
                 process.terminate()
             raise
         finally:
             executor.shutdown(cancel_futures=True)
-
-
-def _as_they_end(
-    running: "dict[Future[Probabilities], Training]",
-) -> "Iterator[tuple[Training, Future[Probabilities]]]":
-    for future in as_completed(running):
-        yield running[future], future
 
 
 def _result(training: Training, future: "Future[Probabilities]") -> Probabilities:
@@ -151,15 +148,16 @@ def _n_processes(n_trainings: int) -> int:
 
     if torch.cuda.is_available():
         return 1
-    return min(
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, n_trainings
-    )
+    # Fewer than the machine has where the user's share of it is limited; not every system can tell.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, n_trainings)
 
 
 class _Worker:
-    """What a process that trains keeps between trainings."""
+    """What a process that trains keeps between trainings; set once, by `_start`."""
 
     images: Images
+    device: "Device"
 
 
 def _start(shared: Path, labels: NDArray[np.int64], n_classes: int, code: Path | None) -> None:

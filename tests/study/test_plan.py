@@ -29,6 +29,7 @@ from search.study.plan import (
     search_partition,
     typical_configuration,
 )
+from search.training.cost import image_cost, training_cost
 from wbcmodels.config import PAPER_WBCSNET, PAPER_WBCSNET2, ModelConfig
 
 NAMES = sorted(p.stem for p in (Path(__file__).parents[2] / "spaces").glob("*.py") if p.stem != "__init__")
