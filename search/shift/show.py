@@ -22,8 +22,8 @@ from search.shift.figure import draw_shift
 HERE = Path(__file__).parent
 MAIN = "balanced_accuracy"
 _CAPTION = (
-    "Rows are what the networks were trained on, columns what they are tested on. The diagonal is cross-validated, "
-    "so no network is scored on an image that it was trained on. Compare within a column: its images are the same."
+    "Rows: what the networks were trained on; columns: what they are tested on. The diagonal is cross-validated: "
+    "no network is scored on an image that it was trained on. Compare within a column: its images are the same."
 )
 
 
