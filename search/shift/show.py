@@ -58,7 +58,7 @@ def show(console: Console, folder: Path, matrix: pd.DataFrame, description: Mapp
 def build_page(matrix: pd.DataFrame, description: Mapping[str, Any], figures: list[Path]) -> str:
     """The page: one HTML file that needs no other file; all names in it are escaped."""
     style = page_style()
-    captions = {metric: (f"{metric_name(metric).capitalize()} by laboratory", _CAPTION) for metric in SHARES}
+    captions = {metric: (f"{_title(metric)} by laboratory", _CAPTION) for metric in SHARES}
     environment = description["environment"]
     return (
         template_environment(HERE)
@@ -103,9 +103,9 @@ def answer(matrix: pd.DataFrame) -> Iterator[str]:
 def grids(matrix: pd.DataFrame) -> Iterator[Grid]:
     """All scores with their intervals, and what networks from elsewhere lose."""
     for metric in (MAIN, *(name for name in SCORES if name != MAIN)):
-        yield _grid(matrix, metric, f"{metric_name(metric).capitalize()} (95 % interval)", ".3f")
-    title = f"{metric_name(MAIN).capitalize()} minus that of the tested laboratory's own networks"
-    yield _grid(matrix, f"{MAIN}_difference", f"{title} (95 % interval)", "+.3f")
+        yield _grid(matrix, metric, f"{_title(metric)} (95 % interval)", ".2f")
+    title = f"{_title(MAIN)} minus that of the tested laboratory's own networks"
+    yield _grid(matrix, f"{MAIN}_difference", f"{title} (95 % interval)", "+.2f")
 
 
 def _grid(matrix: pd.DataFrame, column: str, title: str, form: str) -> Grid:
@@ -123,6 +123,11 @@ def _text(cell: pd.Series, column: str, form: str) -> str:
         return NOTHING
     value, low, high = (number_text(cell[f"{column}{end}"], form) for end in ("", "_low", "_high"))
     return f"{value} ({low} to {high})"
+
+
+def _title(metric: str) -> str:
+    name = metric_name(metric)
+    return name[0].upper() + name[1:]
 
 
 def _range(values: "pd.Series[float]") -> str:
