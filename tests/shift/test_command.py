@@ -189,7 +189,7 @@ def test_bad_input_is_refused_before_anything_is_trained(
         "--level 1": (*two, "--level", "1", "--study", tmp_path),
         "--least-images 50": (*two, "--space", space, "--least-images", "50"),
         "--seeds 0": (*two, "--seeds", "0"),
-        "100 folds": (*two, "--space", space, "--folds", "100"),
+        "100 folds": (*two, "--space", space, "--least-images", "4", "--folds", "100"),
         str(tmp_path): (*two, "--study", tmp_path),
     }.items():
         assert culprit in refused(capsys, *given)
