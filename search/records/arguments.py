@@ -177,7 +177,7 @@ class Arguments:
     @property
     def class_name_of(self) -> dict[str, str] | None:
         """The class names by label."""
-        return None if self.class_names is None else _parse_class_names(self.class_names)
+        return None if self.class_names is None else parse_class_names(self.class_names)
 
     @property
     def reading(self) -> Reading:
@@ -286,7 +286,12 @@ def study_name(space: str, started: str) -> str:
     return f"{Path(space).stem}-{re.sub(r'[^0-9]', '', started)[:14]}"
 
 
-def _parse_class_names(text: str) -> dict[str, str]:
+def parse_class_names(text: str) -> dict[str, str]:
+    """Class names by label, of text such as 1=neutrophil,2=lymphocyte.
+
+    Raises:
+        InputError: not of that form, or a label is named twice.
+    """
     names: dict[str, str] = {}
     for part in text.split(","):
         label, equals, name = (piece.strip() for piece in part.partition("="))

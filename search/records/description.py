@@ -16,7 +16,7 @@ class PlannedPhase:
 
     Attributes:
         trainings: number of trainings, each over `epochs` / `trainings` epochs on average.
-        cost: in multiply-accumulates of forward passes, see `search.study.plan.image_cost`.
+        cost: in multiply-accumulates of forward passes, see `search.training.cost.image_cost`.
     """
 
     name: str

@@ -15,13 +15,13 @@ from search.records.description import Plan
 from search.space import CONTROL_LEVEL
 from search.study.plan import (
     disk_mb,
-    image_cost,
     input_sides,
     largest_configurations,
     typical_configuration,
     widths,
 )
 from search.study.session import Session
+from search.training.cost import image_cost
 from search.tuning.cluster import Cluster
 from search.tuning.pool import probed_speed
 from wbcmodels.network import model_size

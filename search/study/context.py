@@ -23,7 +23,7 @@ from search.records.schema import Key, Phase
 from search.records.studyfolder import StudyFolder
 from search.records.timing import Timing
 from search.space import CONTROL_LEVEL, Configuration, Params, Space
-from search.study.plan import FROZEN_SHARE, training_cost
+from search.training.cost import FROZEN_SHARE, training_cost
 from search.training.types import FoldScore, Images, Task
 from search.tuning.cluster import Cluster
 from search.tuning.pool import Job, Workers, share

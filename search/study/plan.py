@@ -14,21 +14,15 @@ from search.data.splits import TEST_SHARE
 from search.records.description import Plan, PlannedPhase
 from search.records.schema import Phase
 from search.space import PAPER_LEVELS, Configuration, FixedSuggester, Profile, Space, TrainingConfig, sample
+from search.training.cost import FROZEN_SHARE, image_cost, training_cost
 from wbcmodels.config import PAPER_WBCSNET, PAPER_WBCSNET2, ModelConfig
-from wbcmodels.network import EstimatorConfig, model_size
+from wbcmodels.network import EstimatorConfig
 
 # The paper gives SGD, 40 epochs, mini-batches of 32 and an initial learning rate of 0.001; MATLAB's `sgdm` keeps
 # that rate by default.
 PAPER_TRAINING = TrainingConfig(epochs=40, lr=0.001, schedule="constant")
 
-# A training step reads and updates every parameter. Fitted to the time per image of six placements at 24 to
-# 40 px, quarter width, batches of 32, bf16 on one core: cost per image = MACs + 14 * parameters, within 15 %.
-MACS_PER_PARAMETER = 14
-# Validation does no backward pass and no update.
-VALIDATION_SHARE = 0.3
-# A network with frozen features does neither, except for its small head.
-FROZEN_SHARE = 0.33
-# One such core alone does 1.0e11 of that cost per second; two at once do less than twice as much.
+# One core of a Sapphire Rapids alone does 1.0e11 of that cost per second; two at once do less than twice as much.
 QUICK_COST_PER_S = 1.7e11
 QUICK_S = {"synthetic": 245.0, "own": 2900.0}
 SAMPLES = 40
@@ -103,19 +97,6 @@ def for_transfer(configuration: Configuration, profile: Profile) -> Configuratio
     if isinstance(configuration.model, EstimatorConfig):  # which is fitted at once
         return configuration
     return replace(configuration, training=replace(configuration.training, epochs=profile.transfer_epochs))
-
-
-def image_cost(configuration: Configuration, n_classes: int) -> float:
-    """Cost of training on one image, in MACs of a forward pass."""
-    size = model_size(configuration.model, n_classes)
-    whole = size.macs + MACS_PER_PARAMETER * size.n_parameters
-    return whole * FROZEN_SHARE if configuration.training.trained == "head" else whole
-
-
-def training_cost(configuration: Configuration, n_classes: int, n_train: float, n_val: float) -> float:
-    """Cost of one training with a validation after every epoch, in MACs of a forward pass."""
-    per_image = image_cost(configuration, n_classes)
-    return configuration.training.epochs * per_image * (n_train + VALIDATION_SHARE * n_val)
 
 
 def input_sides(space: Space, profile: Profile) -> tuple[int, ...]:

@@ -19,7 +19,8 @@ from search.records.observers import Training
 from search.records.schema import KEY_COLUMNS, TABLES, Key, Phase
 from search.space import Configuration, Params
 from search.study.context import Study, params_of
-from search.study.plan import search_partition, training_cost
+from search.study.plan import search_partition
+from search.training.cost import training_cost
 from search.training.types import Step
 from search.tuning.optuna_journal import journal_storage
 from search.tuning.rules import Direction, RecordedTrial, Rules, State, Then

@@ -26,8 +26,9 @@ from search.records.description import Plan
 from search.space import Profile, Space
 from search.spacefile import load_space
 from search.study.networks import check_networks
-from search.study.plan import Request, image_cost, largest_configurations, make_plan, typical_configuration
+from search.study.plan import Request, largest_configurations, make_plan, typical_configuration
 from search.study.resume import planned_profile
+from search.training.cost import image_cost
 from search.tuning.cluster import Cluster, carry_code, ray_cluster
 from search.tuning.packing import packed
 from search.tuning.pool import start_probe

@@ -21,16 +21,15 @@ from search.study.plan import (
     QUICK_S,
     Request,
     disk_mb,
-    image_cost,
     input_sides,
     largest_configurations,
     level_configuration,
     make_plan,
     paper_configuration,
     search_partition,
-    training_cost,
     typical_configuration,
 )
+from search.training.cost import image_cost, training_cost
 from wbcmodels.config import PAPER_WBCSNET, PAPER_WBCSNET2, ModelConfig
 
 NAMES = sorted(p.stem for p in (Path(__file__).parents[2] / "spaces").glob("*.py") if p.stem != "__init__")

@@ -1,18 +1,14 @@
 """All figures of a study, as files."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from search.analysis.verdict import Verdict
-from search.common.errors import StudyFailedError
-from search.common.files import replace_file
 from search.data.decode import resize_square
 from search.records.results import Results, first_repeat
 from search.records.schema import Phase
@@ -31,14 +27,12 @@ from search.report.figures.example_images import (
 from search.report.figures.history import draw_history
 from search.report.figures.levels import draw_costs, draw_scores
 from search.report.figures.parameters import draw_importance, draw_parallel
-from search.report.figures.style import STYLE
+from search.report.figures.saving import METADATA, save, writing
 from search.report.figures.transfer import draw_transfer
 from search.report.format import setting_name
 from search.training.featuremaps import class_activation, feature_maps, stages
 from wbcmodels.network import EstimatorConfig
 
-# Without a date in the file, the same study gives the same files.
-_METADATA: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}}
 _OF_COMPARISON = ("effects", "other_effects", "interactions", "scores", "costs")
 _OF_WINNER = ("curves", "confusion", "reliability", "mistakes")
 
@@ -57,14 +51,11 @@ def draw_all(results: Results, found: Verdict | None) -> list[Path]:
     """
     folder, written = results.path / "figures", []
     for name, figure in _figures(results, found):
-        for kind, metadata in _METADATA.items():
-            file = folder / f"{name}.{kind}"
-            if figure is None:
-                _remove(file)
-            else:
-                _save(figure, file, kind, metadata)
-                figure.set_layout_engine("none")  # keeps the layout for the next format
-                written.append(file)
+        if figure is not None:
+            written += save(figure, folder, name)
+            continue
+        for kind in METADATA:
+            _remove(folder / f"{name}.{kind}")
     return written
 
 
@@ -149,21 +140,6 @@ def _resized(images: Sequence[NDArray[np.uint8]], side_px: int) -> NDArray[np.ui
     return np.stack(squares) if squares else np.empty((0, side_px, side_px, 3), np.uint8)
 
 
-def _save(figure: Figure, file: Path, kind: str, metadata: dict[str, Any]) -> None:
-    with _writing(file.parent):
-        file.parent.mkdir(exist_ok=True)
-    with matplotlib.rc_context(STYLE):
-        replace_file(file, lambda partial: figure.savefig(partial, format=kind, metadata=metadata))
-
-
 def _remove(file: Path) -> None:
-    with _writing(file), suppress(NotADirectoryError):  # then there is no such file
+    with writing(file), suppress(NotADirectoryError):  # then there is no such file
         file.unlink(missing_ok=True)
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StudyFailedError(f"{path}: {error.strerror}") from error

@@ -1,12 +1,8 @@
 """The page of a study: one HTML file that needs no other file."""
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from math import isnan
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from search.analysis.paper import beside_paper
@@ -18,6 +14,7 @@ from search.report.page.answer import answer
 from search.report.page.caveats import caveats
 from search.report.page.curves import curves
 from search.report.page.figurefiles import FigureImage
+from search.report.page.html import HERE, content_policy, page_style, template_environment
 from search.report.page.provenance import provenance
 from search.report.page.status import status
 from search.report.page.table import Table
@@ -29,8 +26,6 @@ from search.report.page.tables import (
     trials_table,
     why_table,
 )
-
-HERE = Path(__file__).parent
 
 
 def build_page(results: Results, found: Verdict | None, figures: Mapping[str, FigureImage]) -> str:
@@ -44,54 +39,38 @@ def build_page(results: Results, found: Verdict | None, figures: Mapping[str, Fi
         blocks everything that is not part of the file.
     """
     description = results.description
-    style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("template.html").render(
-        name=results.path.resolve().name,
-        question=description.question,
-        started=day(description.started),
-        finished=day(description.finished) if description.finished else None,
-        policy=_policy(style, script),
-        # These two are this program's own files; everything else is escaped.
-        style=Markup(style),
-        script=Markup(script),
-        drawn=description.is_drawn,
-        status=status(results),
-        verdict=found,
-        answer=answer(results, found) if found else None,
-        settings=settings_text(results.winner_row) if found else None,
-        smaller=any(width < 1 for width in description.used_widths),
-        winner=level_name(description.factor, found.winner) if found else None,
-        factor=(description.factor or "network").replace("_", " "),
-        figures=figures,
-        margin=description.arguments.margin,
-        depends=_depends(found) if found else None,
-        tables=_tables(results, found),
-        folded=_folded(results, found) if found else {},
-        curves=curves(first_repeat(results.of_winner("epochs"))) if found else None,
-        states=results.trials["state"].value_counts().to_dict(),
-        paper=beside_paper(results, found) if found else None,
-        provenance=provenance(description),
-        caveats=caveats(results, found),
-    )
-
-
-def _policy(style: str, script: str) -> str:
-    """A content security policy that allows this style, this script, and images in the file."""
-
-    def digest(text: str) -> str:
-        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
+    style, script = page_style(), (HERE / "script.js").read_text(encoding="utf-8")
     return (
-        f"default-src 'none'; img-src data:; style-src {digest(style)}; script-src {digest(script)}; "
-        "base-uri 'none'; form-action 'none'"
+        template_environment(HERE)
+        .get_template("template.html")
+        .render(
+            name=results.path.resolve().name,
+            question=description.question,
+            started=day(description.started),
+            finished=day(description.finished) if description.finished else None,
+            policy=content_policy(style, script),
+            # These two are this program's own files; everything else is escaped.
+            style=Markup(style),
+            script=Markup(script),
+            drawn=description.is_drawn,
+            status=status(results),
+            verdict=found,
+            answer=answer(results, found) if found else None,
+            settings=settings_text(results.winner_row) if found else None,
+            smaller=any(width < 1 for width in description.used_widths),
+            winner=level_name(description.factor, found.winner) if found else None,
+            factor=(description.factor or "network").replace("_", " "),
+            figures=figures,
+            margin=description.arguments.margin,
+            depends=_depends(found) if found else None,
+            tables=_tables(results, found),
+            folded=_folded(results, found) if found else {},
+            curves=curves(first_repeat(results.of_winner("epochs"))) if found else None,
+            states=results.trials["state"].value_counts().to_dict(),
+            paper=beside_paper(results, found) if found else None,
+            provenance=provenance(description),
+            caveats=caveats(results, found),
+        )
     )
 
 

@@ -3,7 +3,7 @@
 import base64
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,26 +87,29 @@ class FigureImage:
     photograph: bool
 
 
-def read_figures(files: Iterable[Path]) -> dict[str, FigureImage]:
+def read_figures(
+    files: Iterable[Path], captions: Mapping[str, tuple[str, str]] = CAPTIONS
+) -> dict[str, FigureImage]:
     """Read figures, each in the best of its formats.
 
     Args:
         files: NAME.svg and NAME.png are the same figure; those without a caption are ignored.
+        captions: name -> title and note.
     Returns:
         By name.
     """
     formats: dict[str, dict[str, bytes]] = {}
     for file in files:
-        if file.stem in CAPTIONS and file.suffix in TYPES:
+        if file.stem in captions and file.suffix in TYPES:
             formats.setdefault(file.stem, {})[file.suffix] = file.read_bytes()
-    return {name: _image(name, of_figure) for name, of_figure in formats.items()}
+    return {name: _image(name, of_figure, captions[name]) for name, of_figure in formats.items()}
 
 
-def _image(name: str, formats: dict[str, bytes]) -> FigureImage:
+def _image(name: str, formats: dict[str, bytes], caption: tuple[str, str]) -> FigureImage:
     raster_first = name in PHOTOGRAPHS or len(formats.get(".svg", b"")) > LARGEST_SVG
     preferred = (".png", ".jpg", ".svg") if raster_first else (".svg", ".png", ".jpg")
     kind = next(kind for kind in preferred if kind in formats)
-    title, note = CAPTIONS[name]
+    title, note = caption
     width, height = _size_inches(formats[kind], kind)
     return FigureImage(
         name=name,

@@ -1,0 +1,47 @@
+"""Figures as files, PNG and SVG: the same figure gives the same file."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from search.common.errors import StudyFailedError
+from search.common.files import replace_file
+from search.report.figures.style import STYLE
+
+# Without a date in the file, the same study gives the same files.
+METADATA: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}}
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write NAME.png and NAME.svg to a folder, which is created in its parent, and return their paths.
+
+    Raises:
+        StudyFailedError: a file cannot be written.
+    """
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
+    files = []
+    for kind, metadata in METADATA.items():
+        file = folder / f"{name}.{kind}"
+        _save(figure, file, kind, metadata)
+        figure.set_layout_engine("none")  # keeps the layout for the next format
+        files.append(file)
+    return files
+
+
+def _save(figure: Figure, file: Path, kind: str, metadata: dict[str, Any]) -> None:
+    with matplotlib.rc_context(STYLE):
+        replace_file(file, lambda partial: figure.savefig(partial, format=kind, metadata=metadata))
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise what the system refuses as a StudyFailedError that names the path."""
+    try:
+        yield
+    except OSError as error:
+        raise StudyFailedError(f"{path}: {error.strerror}") from error
