@@ -1,12 +1,20 @@
 """The console: headers, durations, and the progress of a running study."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 PLAIN_LINE_EVERY_S = 20.0
@@ -35,6 +43,15 @@ def print_header(console: Console, title: str, facts: Sequence[tuple[str, str]])
     for name, value in facts:
         table.add_row(name, escape(value))
     console.print(table)
+
+
+@contextmanager
+def reading_progress(console: Console, n_images: int) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal while images are read; call what it gives with the number of images just read."""
+    columns = (TextColumn("reading images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=n_images)
+        yield lambda n_read: bar.advance(task, n_read)
 
 
 class ProgressReporter:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from search.common.errors import InputError
 from search.data.decode import resize_square
-from search.data.imageset import ImageSet, Listing, require_two_classes
+from search.data.imageset import ImageSet, Listing, OnRead, require_two_classes, unheard
 from search.data.loading import Loaded, image_set
 
 PARTS = ("train", "val", "test")
@@ -38,11 +38,12 @@ class ArraySource:
     listing: Listing
     shapes: Mapping[str, tuple[int, ...]]
 
-    def decode(self, sides_px: Sequence[int], *, skip_bad: bool = False) -> ImageSet:
+    def decode(self, sides_px: Sequence[int], *, skip_bad: bool = False, on_read: OnRead = unheard) -> ImageSet:
         """Read every image once and scale it to each of the square sides.
 
         Args:
             sides_px: sides to scale to.
+            on_read: called after every image.
             skip_bad: leave out identical images with two labels or in two parts. In a damaged file no image can be
                 told from the others.
         Raises:
@@ -56,6 +57,7 @@ class ArraySource:
                 array[index] = resize_square(_rgb(image), side)
             digest = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()
             loaded[index] = Loaded(file=digest, picture=digest)
+            on_read(1)
         return image_set(self.path, self.listing, pixels, loaded, skip_bad=skip_bad)
 
     def photograph(self, name: str) -> NDArray[np.uint8]:

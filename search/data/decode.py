@@ -203,7 +203,8 @@ def _to_rgb(image: Image.Image, full: int | None, *oddities: str | None) -> Deco
     """Convert an image of any mode, turned upright."""
     found = [each for each in oddities if each is not None]
     upper_byte = _is_cut_to_upper_byte(image)  # asked first: loading drops the file's layout
-    upright = ImageOps.exif_transpose(image)
+    turned = image.getexif().get(_ORIENTATION, 1) != 1
+    upright = ImageOps.exif_transpose(image) if turned else image  # it copies even what is upright
     if upright.mode == "F" or upright.mode.startswith("I"):
         wide, grey = _to_uint8(np.asarray(upright), full)
         return Decoded(np.repeat(grey[:, :, None], 3, axis=2), wide, tuple(found))

@@ -14,7 +14,7 @@ from search.data.beside import Beside, table_of_part, tables_beside
 from search.data.decode import read_rgb
 from search.data.files import EXTENSIONS, Files, files_below
 from search.data.grouping import given_values, group_images
-from search.data.imageset import ImageSet, Listing, require_two_classes
+from search.data.imageset import ImageSet, Listing, OnRead, require_two_classes, unheard
 from search.data.labels import Labels
 from search.data.layout import (
     CLASS,
@@ -57,16 +57,17 @@ class FolderSource:
     folder: Path
     listing: Listing
 
-    def decode(self, sides_px: Sequence[int], *, skip_bad: bool = False) -> ImageSet:
+    def decode(self, sides_px: Sequence[int], *, skip_bad: bool = False, on_read: OnRead = unheard) -> ImageSet:
         """Decode every image once and scale it to each of the square sides.
 
         Args:
             sides_px: sides to scale to.
             skip_bad: leave out damaged images, and identical ones with different labels, and name them in `notes`.
+            on_read: called with the number of images read since the last call.
         Raises:
             InputError: such an image, which it names; with skip_bad, too few images are left.
         """
-        images = decode_listing(self.folder, self.listing, sides_px, skip_bad=skip_bad)
+        images = decode_listing(self.folder, self.listing, sides_px, skip_bad=skip_bad, on_read=on_read)
         require_two_classes(self.folder, images)
         return images
 

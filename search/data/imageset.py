@@ -1,6 +1,6 @@
 """Labelled images: a listing by name, the same with pixels, and the interface of every data source."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -82,6 +82,13 @@ class ImageSet(Listing):
     fingerprint: str
 
 
+OnRead = Callable[[int], object]
+
+
+def unheard(n_images: int) -> None:
+    """Let reading go on without a word."""
+
+
 class Source(Protocol):
     """A data set that can be listed, decoded, and shown at full size."""
 
@@ -90,9 +97,11 @@ class Source(Protocol):
         """Names and labels, known without decoding an image."""
         ...
 
-    def decode(self, sides_px: Sequence[int], *, skip_bad: bool = False) -> ImageSet:
+    def decode(self, sides_px: Sequence[int], *, skip_bad: bool = False, on_read: OnRead = unheard) -> ImageSet:
         """Decode every image once and scale it to each of the square sides.
 
+        Args:
+            on_read: called with the number of images read since the last call.
         Raises:
             InputError: a damaged image, which it names; with skip_bad it is left out and named in `notes`.
         """

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from search.common.errors import InputError
 from search.data.decode import Decoded, Kind, Wide, decode, read_bytes, resize_square
-from search.data.imageset import ImageSet, Listing
+from search.data.imageset import ImageSet, Listing, OnRead, unheard
 from search.data.names import count
 
 # An image whose brightest value is a smaller part of the data set's would be nearly black on the common scale.
 _DARKEST_SHARE = 1 / 12
+# Handing a thread one small image at a time takes as long as decoding it.
+AT_ONCE = 32
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,14 @@ class Loaded:
     oddities: tuple[str, ...] = ()
 
 
-def decode_listing(folder: Path, listing: Listing, sides_px: Sequence[int], *, skip_bad: bool = False) -> ImageSet:
+def decode_listing(
+    folder: Path,
+    listing: Listing,
+    sides_px: Sequence[int],
+    *,
+    skip_bad: bool = False,
+    on_read: OnRead = unheard,
+) -> ImageSet:
     """Decode every image of a listing once and scale it to each side.
 
     Images with more than 8 bits per channel have one full scale for each type of number, so that brightness stays
@@ -45,6 +54,7 @@ def decode_listing(folder: Path, listing: Listing, sides_px: Sequence[int], *, s
         listing: the images.
         sides_px: sides of the square results.
         skip_bad: leave out bad images, and classes without any other image, instead of raising.
+        on_read: called with the number of images read since the last call.
     Returns:
         The images in the listing's order; arrays are read-only.
     Raises:
@@ -66,16 +76,22 @@ def decode_listing(folder: Path, listing: Listing, sides_px: Sequence[int], *, s
             array[index] = resize_square(decoded.rgb, side)
         return _summary(data, decoded)
 
+    def load_some(indices: range) -> list[Loaded | InputError]:
+        return [load(index) for index in indices]
+
     loaded: dict[int, Loaded] = {}
+    batches = [range(first, min(first + AT_ONCE, n_images)) for first in range(0, n_images, AT_ONCE)]
     with ThreadPoolExecutor() as pool:  # Pillow releases Python's lock while it decodes
-        for index, result in enumerate(pool.map(load, range(n_images))):
-            if isinstance(result, Loaded):
-                loaded[index] = result
-            elif skip_bad:
-                bad[index] = str(result)
-            else:
-                pool.shutdown(cancel_futures=True)
-                raise InputError(f"{result}; --skip-bad leaves such files out")
+        for indices, results in zip(batches, pool.map(load_some, batches), strict=True):
+            for index, result in zip(indices, results, strict=True):
+                if isinstance(result, Loaded):
+                    loaded[index] = result
+                elif skip_bad:
+                    bad[index] = str(result)
+                else:
+                    pool.shutdown(cancel_futures=True)
+                    raise InputError(f"{result}; --skip-bad leaves such files out")
+            on_read(len(indices))
         scales = _scales(each.wide for each in loaded.values())
         bad |= _too_dark(folder, listing.names, loaded)
         other = [

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from search.data.imageset import ImageSet, Listing
+from search.data.imageset import ImageSet, Listing, OnRead, unheard
 
 BASE_SIDE_PX = 72
 NOTE = "synthetic: drawn cells demonstrate the method; they are no evidence about blood cells"
@@ -162,10 +162,11 @@ class SyntheticSource:
         """Names and labels, known without drawing."""
         return self._listing
 
-    def decode(self, sides_px: Sequence[int], *, skip_bad: bool = False) -> ImageSet:
+    def decode(self, sides_px: Sequence[int], *, skip_bad: bool = False, on_read: OnRead = unheard) -> ImageSet:
         """Draw every image once and scale it to each side; there are no damaged images to skip."""
         listing = self._listing
         drawn = np.stack([self._draw(i) for i in range(len(listing.names))])
+        on_read(len(listing.names))
         digest = hashlib.sha256(drawn.tobytes())
         digest.update(repr((listing.classes, listing.names, listing.labels.tolist())).encode())
         pixels = {side: _scaled(drawn, side) for side in sides_px}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.common.commandline import Interrupted, command_given
-from search.common.console import ProgressReporter
+from search.common.console import ProgressReporter, reading_progress
 from search.common.errors import InputError
 from search.common.seeds import derive_seed
 from search.data.given import comparison_folds, locked_test_set
@@ -130,12 +130,15 @@ def _prepare(session: Session) -> tuple[ImageSet, ImageSet | None]:
     import_module("search.study.study")  # takes seconds with Ray Tune, for which the header did not wait
     sides = input_sides(session.space, session.plan.profile)
     skip_bad = session.arguments.skip_bad
-    source = session.source.decode(sides, skip_bad=skip_bad)
-    target = None
-    if session.target is not None:
-        target = session.target.decode(sides, skip_bad=skip_bad)
-        if target.source == source.source:  # tables and workers tell data sets apart by name
-            target = replace(target, source=f"{target.source}-target")
+    every = [source for source in (session.source, session.target) if source is not None]
+    n_images = sum(len(source.listing.names) for source in every)
+    with reading_progress(session.console, n_images) as on_read:
+        source = session.source.decode(sides, skip_bad=skip_bad, on_read=on_read)
+        target = None
+        if session.target is not None:
+            target = session.target.decode(sides, skip_bad=skip_bad, on_read=on_read)
+    if target is not None and target.source == source.source:  # tables and workers tell data sets apart by name
+        target = replace(target, source=f"{target.source}-target")
     print_estimate(session)
     return source, target
 
