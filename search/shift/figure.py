@@ -1,11 +1,9 @@
 """The heat map of a shift matrix."""
 
-import textwrap
-
 import pandas as pd
 from matplotlib.figure import Figure
 
-from search.report.figures.style import WIDTH_INCHES, new_figure, styled
+from search.report.figures.style import WIDTH_INCHES, in_lines, new_figure, styled
 from search.report.format import metric_name
 
 NAME_CHARACTERS = 14
@@ -37,9 +35,9 @@ def draw_shift(matrix: pd.DataFrame, metric: str) -> Figure:
             )
             ends = f"{cell[f'{metric}_low']:.2f}–{cell[f'{metric}_high']:.2f}"
             axes.text(column, row + 0.24, ends, ha="center", va="center", color=colour, fontsize=8)
-    wrapped = [textwrap.fill(name, NAME_CHARACTERS, break_on_hyphens=True) for name in names]
-    axes.set_xticks(range(len(names)), wrapped)
-    axes.set_yticks(range(len(names)), wrapped)
+    shown = [in_lines(name, NAME_CHARACTERS) for name in names]
+    axes.set_xticks(range(len(names)), shown)
+    axes.set_yticks(range(len(names)), shown)
     axes.set(xlabel="tested on", ylabel="trained on", title=f"{metric_name(metric)}, with 95 % intervals")
     axes.tick_params(length=0)
     axes.grid(visible=False)

@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 
 from search.analysis.statistics import wilson
 from search.common.metrics import confusion_matrix
-from search.report.figures.style import BLUE, WIDTH_INCHES, new_figure, styled
+from search.report.figures.style import BLUE, WIDTH_INCHES, in_lines, new_figure, styled
 
 N_BINS = 10
+# With more classes, names are upright, cells are small, and those without an image are empty.
+MANY_CLASSES = 12
 
 
 @styled
@@ -34,7 +36,8 @@ def draw_confusion(predictions: pd.DataFrame, level: str) -> Figure | None:
     counts = confusion_matrix(labels, predicted, len(classes))
     totals = counts.sum(axis=1, keepdims=True)
     rates = np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
-    panel = max(WIDTH_INCHES / 2, 1.2 + 0.5 * len(classes))
+    cell_inches = 0.32 if len(classes) > MANY_CLASSES else 0.5
+    panel = max(WIDTH_INCHES / 2, 1.2 + cell_inches * len(classes))
     figure = new_figure(panel + 0.2, 2 * panel)
     n_repeats = predictions["repeat"].nunique()
     repeats = f" in {n_repeats} repeats" if n_repeats > 1 else ""
@@ -127,9 +130,12 @@ def _draw_matrix(axes: Axes, rates: NDArray[np.float64], texts: list[list[str]],
     for row, line in enumerate(texts):
         for column, text in enumerate(line):
             colour = "white" if rates[row, column] > 0.5 else "black"
-            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
-    axes.set_xticks(range(len(classes)), classes, rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(classes)), classes)
+            if len(classes) <= MANY_CLASSES or rates[row, column] > 0:
+                axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+    names = [in_lines(name) for name in classes]
+    rotation, place = (90, "center") if len(classes) > MANY_CLASSES else (40, "right")
+    axes.set_xticks(range(len(classes)), names, rotation=rotation, ha=place)
+    axes.set_yticks(range(len(classes)), names)
     axes.set_xlabel("predicted class")
     axes.tick_params(length=0)
     axes.grid(visible=False)

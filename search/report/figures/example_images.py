@@ -15,7 +15,7 @@ from PIL import Image
 
 from search.common.errors import InputError
 from search.records.schema import KEY_COLUMNS
-from search.report.figures.style import WIDTH_INCHES, new_figure, styled
+from search.report.figures.style import WIDTH_INCHES, in_lines, new_figure, styled
 
 LARGEST_PX = 4096
 SHEET_COLUMNS = 6
@@ -47,8 +47,12 @@ class Example:
     @property
     def title(self) -> str:
         """The true class, and the predicted one if it differs, with their probabilities."""
-        predicted = f"{self.predicted} {100 * self.p_predicted:.0f} %"
-        return predicted if self.is_correct else f"{self.label} {100 * self.p_label:.0f} %\n→ {predicted}"
+        predicted = in_lines(f"{self.predicted} {100 * self.p_predicted:.0f} %")
+        return (
+            predicted
+            if self.is_correct
+            else in_lines(f"{self.label} {100 * self.p_label:.0f} %") + f"\n→ {predicted}"
+        )
 
 
 def read_examples(cells: pd.DataFrame, predictions: pd.DataFrame) -> list[Example]:

@@ -1,5 +1,6 @@
 """The common style of all figures: legible in print, without colour vision, and on any machine."""
 
+import textwrap
 from collections.abc import Iterable
 from typing import Any
 
@@ -47,6 +48,11 @@ def looks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
         name: {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
         for index, name in enumerate(dict.fromkeys(names))
     }
+
+
+def in_lines(name: str, columns: int = 22) -> str:
+    """A name in lines of at most so many characters, where it has spaces or hyphens."""
+    return textwrap.fill(name, columns, break_long_words=False)
 
 
 def new_figure(height_inches: float, width_inches: float = WIDTH_INCHES) -> Figure:
