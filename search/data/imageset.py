@@ -20,6 +20,8 @@ class Listing:
         groups: int64, shape (n_images,); a split never separates images of one group. None: every image is its
             own group.
         notes: lines for the user (files that were ignored, labels without a file, ...).
+        parts: the given part of each image, such as train, val or test; '' where an image has none; None: no split
+            is given.
     """
 
     source: str
@@ -28,6 +30,7 @@ class Listing:
     labels: NDArray[np.int64]
     groups: NDArray[np.int64] | None = None
     notes: tuple[str, ...] = ()
+    parts: tuple[str, ...] | None = None
 
     def class_counts(self) -> NDArray[np.int64]:
         """Images per class, shape (n_classes,)."""

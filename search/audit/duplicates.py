@@ -1,0 +1,148 @@
+"""Near-identical images: a perceptual hash proposes pairs, correlation of the aligned pictures decides.
+
+A cell that is photographed twice is shifted by some pixels, and whoever augments data turns or mirrors it. So each
+thumbnail is first centred on its cell. The perceptual hashes (pHash of 256 bits, from imagehash) of the centred
+patches, and of their turns and mirror images, are compared for all pairs; where they are close, the correlation of
+fine detail at the best shift decides. `docs/audit.md` says how the two limits were chosen.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import imagehash
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+Grey = NDArray[np.uint8]
+
+# Of 256 bits, as many may differ in a pair that is worth a second look.
+MOST_BITS = 64
+LEAST_CORRELATION = 0.88
+_HASH_SIDE = 16
+_PATCH_PX, _CORE_PX = 48, 40
+# Cells are dark discs, and any two discs correlate: only detail finer than this is compared.
+_DETAIL_PX = 4.0
+_WINDOW_PX, _CENTRINGS = 12.0, 6
+_LEAST_CONTRAST = 8
+_ROWS_AT_ONCE, _PAIRS_AT_ONCE, _IMAGES_AT_ONCE = 2048, 128, 1024
+# A quarter turn, then a mirror image; (0, False) is the picture itself.
+_TURNS = [(quarters, mirrored) for mirrored in (False, True) for quarters in range(4)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two images of the same cell: their places, `first` < `second`, and their correlation, at most 1."""
+
+    first: int
+    second: int
+    correlation: float
+
+
+def near_identical(thumbnails: Grey) -> list[Pair]:
+    """Find all pairs of images that show the same cell.
+
+    Args:
+        thumbnails: grey levels, uint8, shape (n_images, 64, 64).
+    Returns:
+        The pairs in order. Shifts, quarter turns and mirror images are found, other turns are not. Images without
+        contrast are in no pair.
+    """
+    contrast = np.ptp(thumbnails.reshape(len(thumbnails), -1).astype(np.int16), axis=1)
+    usable = np.flatnonzero(contrast >= _LEAST_CONTRAST)
+    patches = _centred(thumbnails[usable])
+    upright = _hashes(patches)
+    best: dict[tuple[int, int], float] = {}
+    for quarters, mirrored in _TURNS:
+        turned = np.rot90(patches[:, :, ::-1] if mirrored else patches, quarters, axes=(1, 2))
+        for close in _close_pairs(upright, _hashes(turned)):
+            values = _correlations(patches[close[:, 0]], turned[close[:, 1]])
+            for (first, second), value in zip(usable[close].tolist(), values.tolist(), strict=True):
+                if value >= LEAST_CORRELATION:
+                    best[first, second] = max(value, best.get((first, second), value))
+    return [Pair(first=first, second=second, correlation=best[first, second]) for first, second in sorted(best)]
+
+
+def linked(n_images: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number the images so that those that are linked, directly or through others, share a number.
+
+    Args:
+        n_images: number of images.
+        pairs: places of the two images of each link, shape (n_pairs, 2).
+    Returns:
+        shape (n_images,), from 0 in order of each number's first image.
+    """
+    links = coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(n_images, n_images))
+    return connected_components(links, directed=False)[1].astype(np.int64)
+
+
+def _centred(thumbnails: Grey) -> Grey:
+    """A patch around each cell, shape (n_images, 48, 48)."""
+    patches = np.empty((len(thumbnails), _PATCH_PX, _PATCH_PX), np.uint8)
+    for start in range(0, len(thumbnails), _IMAGES_AT_ONCE):
+        block = thumbnails[start : start + _IMAGES_AT_ONCE]
+        corners = np.rint(_centres(block) - (_PATCH_PX - 1) / 2).astype(int)
+        corners = corners.clip(0, thumbnails.shape[1] - _PATCH_PX)
+        windows = np.lib.stride_tricks.sliding_window_view(block, (_PATCH_PX, _PATCH_PX), axis=(1, 2))
+        patches[start : start + len(block)] = windows[np.arange(len(block)), corners[:, 0], corners[:, 1]]
+    return patches
+
+
+def _centres(thumbnails: Grey) -> NDArray[np.float32]:
+    """Row and column of each cell: the mean shift of what is stained, from the middle on; shape (n_images, 2)."""
+    side = thumbnails.shape[1]
+    density = -np.log((thumbnails + np.float32(8)) / 263)
+    density -= np.quantile(density, 0.3, axis=(1, 2), keepdims=True).astype(np.float32)
+    weight = density.clip(0, 1.2) ** 2  # clipped, or else black padding outweighs the cell
+    place = np.arange(side, dtype=np.float32)
+    centres = np.full((len(thumbnails), 2), (side - 1) / 2, np.float32)
+    for _ in range(_CENTRINGS):
+        near = np.exp(-((place - centres[:, :, None]) ** 2) / (2 * _WINDOW_PX**2))
+        by_row = np.einsum("nyx,nx->ny", weight, near[:, 1]) * near[:, 0]
+        by_column = np.einsum("nyx,ny->nx", weight, near[:, 0]) * near[:, 1]
+        total = np.maximum(by_row.sum(1), 1e-6)
+        centres = np.stack([by_row @ place, by_column @ place], axis=1) / total[:, None]
+    return centres
+
+
+def _hashes(patches: Grey) -> NDArray[np.float32]:
+    """One perceptual hash per patch: bits as -1 and 1, shape (n_images, 256)."""
+    bits = np.empty((len(patches), _HASH_SIDE**2), np.float32)
+    for row, patch in zip(bits, patches, strict=True):
+        image = Image.fromarray(np.ascontiguousarray(patch))
+        row[:] = imagehash.phash(image, hash_size=_HASH_SIDE, highfreq_factor=2).hash.ravel()
+    return 2 * bits - 1
+
+
+def _close_pairs(hashes: NDArray[np.float32], turned: NDArray[np.float32]) -> Iterator[NDArray[np.int64]]:
+    """Pairs of places, first < second, whose hashes differ in few bits; each shape (n_pairs, 2), not empty."""
+    least = hashes.shape[1] - 2 * MOST_BITS
+    for top in range(0, len(hashes), _ROWS_AT_ONCE):
+        for left in range(top, len(hashes), _ROWS_AT_ONCE):
+            agreement = hashes[top : top + _ROWS_AT_ONCE] @ turned[left : left + _ROWS_AT_ONCE].T
+            pairs = np.argwhere(agreement >= least) + (top, left)
+            pairs = pairs[pairs[:, 0] < pairs[:, 1]]
+            for start in range(0, len(pairs), _PAIRS_AT_ONCE):
+                yield pairs[start : start + _PAIRS_AT_ONCE]
+
+
+def _correlations(patches: Grey, others: Grey) -> NDArray[np.float32]:
+    """Greatest normalised correlation over shifts of each patch's core within the other patch, shape (n_pairs,)."""
+    edge = (_PATCH_PX - _CORE_PX) // 2
+    core = _detail(patches)[:, edge:-edge, edge:-edge]
+    core = core - core.mean(axis=(1, 2), keepdims=True)
+    other = _detail(others)
+    windows = np.lib.stride_tricks.sliding_window_view(other, (_CORE_PX, _CORE_PX), axis=(1, 2))
+    products = np.einsum("nyxij,nij->nyx", windows, core, optimize=True)
+    spread = np.einsum("nyxij,nyxij->nyx", windows, windows) - windows.mean(axis=(3, 4)) ** 2 * _CORE_PX**2
+    norms = np.sqrt(np.maximum(spread, 1e-6) * np.maximum((core**2).sum(axis=(1, 2)), 1e-6)[:, None, None])
+    best: NDArray[np.float32] = (products / norms).max(axis=(1, 2))
+    return best
+
+
+def _detail(patches: Grey) -> NDArray[np.float32]:
+    levels = patches.astype(np.float32)
+    return levels - ndimage.gaussian_filter(levels, (0, _DETAIL_PX, _DETAIL_PX))
