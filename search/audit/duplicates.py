@@ -29,7 +29,7 @@ _DETAIL_PX = 4.0
 _WINDOW_PX, _CENTRINGS = 12.0, 6
 _LEAST_CONTRAST = 8
 _ROWS_AT_ONCE, _PAIRS_AT_ONCE, _IMAGES_AT_ONCE = 2048, 128, 1024
-# A quarter turn, then a mirror image; (0, False) is the picture itself.
+# Quarter turns, and whether mirrored before; the first is the picture itself.
 _TURNS = [(quarters, mirrored) for mirrored in (False, True) for quarters in range(4)]
 
 
@@ -42,24 +42,25 @@ class Pair:
     correlation: float
 
 
-def near_identical(thumbnails: Grey) -> list[Pair]:
+def near_identical(thumbnails: Grey, *, turned: bool = True) -> list[Pair]:
     """Find all pairs of images that show the same cell.
 
     Args:
         thumbnails: grey levels, uint8, shape (n_images, 64, 64).
+        turned: find quarter turns and mirror images too, which takes eight times as long.
     Returns:
-        The pairs in order. Shifts, quarter turns and mirror images are found, other turns are not. Images without
-        contrast are in no pair.
+        The pairs in order. Shifts are found, turns by less than a quarter are not. Images without contrast are in
+        no pair.
     """
     contrast = np.ptp(thumbnails.reshape(len(thumbnails), -1).astype(np.int16), axis=1)
     usable = np.flatnonzero(contrast >= _LEAST_CONTRAST)
     patches = _centred(thumbnails[usable])
     upright = _hashes(patches)
     best: dict[tuple[int, int], float] = {}
-    for quarters, mirrored in _TURNS:
-        turned = np.rot90(patches[:, :, ::-1] if mirrored else patches, quarters, axes=(1, 2))
-        for close in _close_pairs(upright, _hashes(turned)):
-            values = _correlations(patches[close[:, 0]], turned[close[:, 1]])
+    for quarters, mirrored in _TURNS if turned else _TURNS[:1]:
+        others = np.rot90(patches[:, :, ::-1] if mirrored else patches, quarters, axes=(1, 2))
+        for close in _close_pairs(upright, _hashes(others)):
+            values = _correlations(patches[close[:, 0]], others[close[:, 1]])
             for (first, second), value in zip(usable[close].tolist(), values.tolist(), strict=True):
                 if value >= LEAST_CORRELATION:
                     best[first, second] = max(value, best.get((first, second), value))
@@ -117,20 +118,20 @@ def _hashes(patches: Grey) -> NDArray[np.float32]:
     return 2 * bits - 1
 
 
-def _close_pairs(hashes: NDArray[np.float32], turned: NDArray[np.float32]) -> Iterator[NDArray[np.int64]]:
+def _close_pairs(hashes: NDArray[np.float32], others: NDArray[np.float32]) -> Iterator[NDArray[np.int64]]:
     """Pairs of places, first < second, whose hashes differ in few bits; each shape (n_pairs, 2), not empty."""
     least = hashes.shape[1] - 2 * MOST_BITS
     for top in range(0, len(hashes), _ROWS_AT_ONCE):
         for left in range(top, len(hashes), _ROWS_AT_ONCE):
-            agreement = hashes[top : top + _ROWS_AT_ONCE] @ turned[left : left + _ROWS_AT_ONCE].T
-            pairs = np.argwhere(agreement >= least) + (top, left)
+            agreement = hashes[top : top + _ROWS_AT_ONCE] @ others[left : left + _ROWS_AT_ONCE].T
+            pairs = np.argwhere(agreement >= least) + np.array([top, left])
             pairs = pairs[pairs[:, 0] < pairs[:, 1]]
             for start in range(0, len(pairs), _PAIRS_AT_ONCE):
                 yield pairs[start : start + _PAIRS_AT_ONCE]
 
 
 def _correlations(patches: Grey, others: Grey) -> NDArray[np.float32]:
-    """Greatest normalised correlation over shifts of each patch's core within the other patch, shape (n_pairs,)."""
+    """Normalised correlation of each patch's core with the other patch at the best shift, shape (n_pairs,)."""
     edge = (_PATCH_PX - _CORE_PX) // 2
     core = _detail(patches)[:, edge:-edge, edge:-edge]
     core = core - core.mean(axis=(1, 2), keepdims=True)
