@@ -10,7 +10,6 @@ from search.audit.finding import Finding, Weight, counted
 from search.audit.outliers import blurred, off_colour, off_size
 from search.audit.photos import Photos
 
-
 _EXAMPLES = 6
 
 
@@ -51,7 +50,8 @@ def _border(name: str, photos: Photos, places: NDArray[np.int64], merged: NDArra
         details=measured,
         advice=(
             "A network can score without a look at the cell. Compare backgrounds, stains and crops of the "
-            "classes; cut the border off, or take all classes from the same slides. Large cells may reach the border."
+            "classes; cut the border off, or take all classes from the same slides. Large cells may reach the "
+            "border."
         ),
         images=_examples(photos, places),
         noted=False,
