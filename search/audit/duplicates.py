@@ -1,7 +1,7 @@
 """Near-identical images: a perceptual hash proposes pairs, correlation of the aligned pictures decides.
 
 A cell that is photographed twice is shifted by some pixels, and whoever augments data turns or mirrors it. So each
-thumbnail is first centred on its cell. The perceptual hashes (pHash of 256 bits, from imagehash) of the centred
+thumbnail is first centred on its cell. The perceptual hashes (pHash of 144 bits, from imagehash) of the centred
 patches, and of their turns and mirror images, are compared for all pairs; where they are close, the correlation of
 fine detail at the best shift decides. `docs/audit.md` says how the two limits were chosen.
 """
@@ -19,14 +19,15 @@ from scipy.sparse.csgraph import connected_components
 
 Grey = NDArray[np.uint8]
 
-# Of 256 bits, as many may differ in a pair that is worth a second look.
-MOST_BITS = 64
-LEAST_CORRELATION = 0.88
-_HASH_SIDE = 16
+# Of 144 bits, as many may differ in a pair that is worth a second look.
+MOST_BITS = 34
+LEAST_CORRELATION = 0.94
+_HASH_SIDE = 12
 _PATCH_PX, _CORE_PX = 48, 40
-# Cells are dark discs, and any two discs correlate: only detail finer than this is compared.
-_DETAIL_PX = 4.0
-_WINDOW_PX, _CENTRINGS = 12.0, 6
+# Cells are dark discs, and any two discs correlate: only what is finer is compared. What is finer still changes with
+# focus and with shifts by a part of a pixel.
+_COARSEST_PX, _FINEST_PX = 4.0, 1.5
+_WINDOW_PX, _CENTRINGS = 10.0, 20
 _LEAST_CONTRAST = 8
 _ROWS_AT_ONCE, _PAIRS_AT_ONCE, _IMAGES_AT_ONCE = 2048, 128, 1024
 # Quarter turns, and whether mirrored before; the first is the picture itself.
@@ -52,7 +53,7 @@ def near_identical(thumbnails: Grey, *, turned: bool = True) -> list[Pair]:
         The pairs in order. Shifts are found, turns by less than a quarter are not. Images without contrast are in
         no pair.
     """
-    contrast = np.ptp(thumbnails.reshape(len(thumbnails), -1).astype(np.int16), axis=1)
+    contrast = np.ptp(thumbnails.astype(np.int16), axis=(1, 2))
     usable = np.flatnonzero(contrast >= _LEAST_CONTRAST)
     patches = _centred(thumbnails[usable])
     upright = _hashes(patches)
@@ -110,7 +111,7 @@ def _centres(thumbnails: Grey) -> NDArray[np.float32]:
 
 
 def _hashes(patches: Grey) -> NDArray[np.float32]:
-    """One perceptual hash per patch: bits as -1 and 1, shape (n_images, 256)."""
+    """One perceptual hash per patch: bits as -1 and 1, shape (n_images, 144)."""
     bits = np.empty((len(patches), _HASH_SIDE**2), np.float32)
     for row, patch in zip(bits, patches, strict=True):
         image = Image.fromarray(np.ascontiguousarray(patch))
@@ -146,4 +147,5 @@ def _correlations(patches: Grey, others: Grey) -> NDArray[np.float32]:
 
 def _detail(patches: Grey) -> NDArray[np.float32]:
     levels = patches.astype(np.float32)
-    return levels - ndimage.gaussian_filter(levels, (0, _DETAIL_PX, _DETAIL_PX))
+    fine, coarse = (ndimage.gaussian_filter(levels, (0, px, px)) for px in (_FINEST_PX, _COARSEST_PX))
+    return fine - coarse
