@@ -17,14 +17,16 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from search.audit.measures import BLACK
+
 Grey = NDArray[np.uint8]
 
 # Of 144 bits, as many may differ in a pair that is worth a second look.
 MOST_BITS = 34
 LEAST_CORRELATION = 0.94
 _HASH_SIDE = 12
-_PATCH_PX, _CORE_PX = 48, 40
-# Cells are dark discs, and any two discs correlate: only what is finer is compared. What is finer still changes with
+_PATCH_PX, _CORE_PX, _MARGIN_PX = 48, 40, 16
+# Cells are dark discs, and any two discs correlate: only what is finer is compared. The finest detail changes with
 # focus and with shifts by a part of a pixel.
 _COARSEST_PX, _FINEST_PX = 4.0, 1.5
 _WINDOW_PX, _CENTRINGS = 10.0, 20
@@ -86,9 +88,11 @@ def _centred(thumbnails: Grey) -> Grey:
     patches = np.empty((len(thumbnails), _PATCH_PX, _PATCH_PX), np.uint8)
     for start in range(0, len(thumbnails), _IMAGES_AT_ONCE):
         block = thumbnails[start : start + _IMAGES_AT_ONCE]
-        corners = np.rint(_centres(block) - (_PATCH_PX - 1) / 2).astype(int)
-        corners = corners.clip(0, thumbnails.shape[1] - _PATCH_PX)
-        windows = np.lib.stride_tricks.sliding_window_view(block, (_PATCH_PX, _PATCH_PX), axis=(1, 2))
+        corners = np.rint(_centres(block) - (_PATCH_PX - 1) / 2).astype(int) + _MARGIN_PX
+        corners = corners.clip(0, thumbnails.shape[1] + 2 * _MARGIN_PX - _PATCH_PX)
+        margin = (_MARGIN_PX, _MARGIN_PX)
+        wide = np.pad(block, ((0, 0), margin, margin), "reflect")  # so that a cell near the edge is centred too
+        windows = np.lib.stride_tricks.sliding_window_view(wide, (_PATCH_PX, _PATCH_PX), axis=(1, 2))
         patches[start : start + len(block)] = windows[np.arange(len(block)), corners[:, 0], corners[:, 1]]
     return patches
 
@@ -98,7 +102,8 @@ def _centres(thumbnails: Grey) -> NDArray[np.float32]:
     side = thumbnails.shape[1]
     density = -np.log((thumbnails + np.float32(8)) / 263)
     density -= np.quantile(density, 0.3, axis=(1, 2), keepdims=True).astype(np.float32)
-    weight = density.clip(0, 1.2) ** 2  # clipped, or else black padding outweighs the cell
+    weight = density.clip(0, 1.2) ** 2
+    weight[thumbnails < BLACK] = 0  # padding would outweigh the cell
     place = np.arange(side, dtype=np.float32)
     centres = np.full((len(thumbnails), 2), (side - 1) / 2, np.float32)
     for _ in range(_CENTRINGS):
