@@ -141,23 +141,25 @@ def _cross_predicted(
     from sklearn.linear_model import Ridge
     from sklearn.model_selection import GroupKFold
     from sklearn.pipeline import make_pipeline
+    from threadpoolctl import threadpool_limits
 
     n_classes = labellings.max() + 1
     indicators = (labellings[..., None] == np.arange(n_classes)).astype(np.float32)  # labelling, image, class
     predicted = np.zeros_like(labellings)
     levels = pixels.astype(np.float32) / 255
     folds = GroupKFold(n_splits=FOLDS, shuffle=True, random_state=seed)
-    for train, val in folds.split(levels, groups=group):
-        # Not whitened: what differs most between borders counts most, and pixel noise least.
-        components = PCA(min(_MOST_COMPONENTS, len(train) - 1), random_state=seed, svd_solver="randomized")
-        spread = max(float(components.fit_transform(levels[train]).var(axis=0).sum()), 1e-9)
-        kernel = Nystroem(gamma=0.5 / spread, n_components=min(_KERNELS, len(train)), random_state=seed)
-        model = make_pipeline(components, kernel, Ridge(alpha=_RIDGE))
-        targets = indicators[:, train].transpose(1, 0, 2).reshape(len(train), -1)
-        model.fit(levels[train], targets)
-        scores = model.predict(levels[val]).reshape(len(val), len(labellings), n_classes)
-        shares = np.maximum(indicators[:, train].mean(axis=1), 1e-9)
-        predicted[:, val] = (scores / shares).argmax(axis=2).T
+    with threadpool_limits(1):  # the matrices are small, and threads that wait for each other cost more
+        for train, val in folds.split(levels, groups=group):
+            # Not whitened: what differs most between borders counts most, and pixel noise least.
+            components = PCA(min(_MOST_COMPONENTS, len(train) - 1), random_state=seed, svd_solver="randomized")
+            spread = max(float(components.fit_transform(levels[train]).var(axis=0).sum()), 1e-9)
+            kernel = Nystroem(gamma=0.5 / spread, n_components=min(_KERNELS, len(train)), random_state=seed)
+            model = make_pipeline(components, kernel, Ridge(alpha=_RIDGE))
+            targets = indicators[:, train].transpose(1, 0, 2).reshape(len(train), -1)
+            model.fit(levels[train], targets)
+            scores = model.predict(levels[val]).reshape(len(val), len(labellings), n_classes)
+            shares = np.maximum(indicators[:, train].mean(axis=1), 1e-9)
+            predicted[:, val] = (scores / shares).argmax(axis=2).T
     return predicted
 
 

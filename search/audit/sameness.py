@@ -138,7 +138,7 @@ def _identical(photos: Photos, clusters: Sequence[tuple[int, ...]]) -> Finding |
         kind="identical",
         weight=Weight.CHECK,
         title=f"{counted(copies, 'copy', 'copies')} of {counted(len(clusters), 'image')}, pixel by pixel",
-        details=(f"{of_files:,} of them are the same file", *_listed(photos, clusters)),
+        details=(f"the same file byte by byte: {of_files:,}", *_listed(photos, clusters)),
         advice="Remove the copies, which count a picture more than once, or group them with --groups-file.",
         images=tuple(clusters),
     )
