@@ -22,6 +22,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.audit.duplicates import near_identical
+from search.audit.finding import counted
 from search.audit.measures import THUMBNAIL_PX, grey_levels
 from search.common.commandline import make_app, run_app
 from search.common.console import make_console
@@ -114,7 +115,7 @@ def main(
         wrong = {place for pair in pairs for place in (pair.first, pair.second)}
         console.print(
             f"{drawn} drawn cells, compared in {took_s:.1f} s of CPU time: "
-            f"{len(pairs)} pairs of {len(wrong)} images, all wrong"
+            f"{counted(len(pairs), 'pair')} of {counted(len(wrong), 'image')}, by mistake"
         )
 
 
@@ -127,7 +128,10 @@ def _measured(folder: Path, copies: int) -> Table:
     pairs = near_identical(originals)
     took_s = time.process_time() - started
     table = Table(
-        title=f"{escape(str(folder))}: {len(names)} images, {len(pairs)} pairs in {took_s:.1f} s of CPU time",
+        title=(
+            f"{escape(str(folder))}: {counted(len(names), 'image')}, {counted(len(pairs), 'pair')} in "
+            f"{took_s:.1f} s of CPU time"
+        ),
         title_justify="left",
         box=None,
     )

@@ -30,8 +30,8 @@ def quick_findings(images: ImageSet) -> list[str]:
     named = ", ".join(f"{images.names[pair.first]} – {images.names[pair.second]}" for pair in pairs[:3])
     more = ", ..." if len(pairs) > 3 else ""
     lines = [
-        f"{counted(len(pairs), 'pair')} of images show the same picture and may end up on two sides of a split: "
-        f"{named}{more}; python -m search.audit shows them and writes groups"
+        f"{counted(len(pairs), 'pair')} of images of the same picture, which a split may separate: "
+        f"{named}{more}; python -m search.audit shows all, and writes groups"
     ]
     contradictory = [pair for pair in pairs if images.labels[pair.first] != images.labels[pair.second]]
     if contradictory:
