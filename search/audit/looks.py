@@ -11,6 +11,7 @@ from search.audit.outliers import blurred, off_colour, off_size
 from search.audit.photos import Photos
 
 _EXAMPLES = 6
+_SURE_P = 0.01
 
 
 def border_findings(photos: Photos, merged: NDArray[np.int64]) -> list[Finding]:
@@ -45,7 +46,7 @@ def _border(name: str, photos: Photos, places: NDArray[np.int64], merged: NDArra
         return Finding(kind="border", weight=Weight.FINE, title=title, details=measured)
     return Finding(
         kind="border",
-        weight=Weight.PROBLEM,
+        weight=Weight.PROBLEM if score.p <= _SURE_P else Weight.CHECK,
         title=f"{name}: the border alone predicts the class, {_beaten(score.balanced_accuracy - score.chance)}",
         details=measured,
         advice=(

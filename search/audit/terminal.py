@@ -41,15 +41,15 @@ def _print_finding(console: Console, finding: Finding) -> None:
     console.print()
     label = f"{finding.weight:<7}"
     console.print(_hanging(f"[{_STYLES[finding.weight]}]{label}[/]", f"[bold]{escape(finding.title)}[/bold]"))
-    for line in shortened(finding.details, MOST_DETAILS):
+    for line in _shortened(finding.details, MOST_DETAILS):
         console.print(Padding(escape(line), (0, 0, 0, 9), expand=False))
     if finding.advice:
         console.print(_hanging(" " * len(label), f"[dim]→ {escape(finding.advice)}[/dim]"))
 
 
-def shortened(lines: Sequence[str], most: int) -> list[str]:
-    """The first lines, and how many more there are."""
-    if len(lines) <= most:
+def _shortened(lines: Sequence[str], most: int) -> list[str]:
+    """The first lines, and how many more there are; a single one is shown in place of its count."""
+    if len(lines) <= most + 1:
         return list(lines)
     return [*lines[:most], f"and {len(lines) - most:,} more"]
 
