@@ -129,8 +129,8 @@ def image_set(
         InputError: a bad image, or identical images with two labels or in two given parts.
     """
     bad = dict(bad or {})
-    copies = _copies({index: each.picture for index, each in loaded.items() if index not in bad})
-    bad |= _contradictions(path, listing, copies)
+    copies = copies_of({index: each.picture for index, each in loaded.items() if index not in bad})
+    bad |= contradictions(path, listing, copies)
     if bad and not skip_bad:
         raise InputError(f"{next(iter(bad.values()))}; --skip-bad leaves such files out")
     return _without(listing, pixels, loaded, bad, copies)
@@ -178,16 +178,25 @@ def _too_dark(folder: Path, names: Sequence[str], loaded: Mapping[int, Loaded]) 
     return found
 
 
-def _copies(pictures: Mapping[int, bytes]) -> list[list[int]]:
-    """Indices of identical images, ascending."""
+def copies_of(pictures: Mapping[int, bytes]) -> list[list[int]]:
+    """Indices of identical images, ascending.
+
+    Args:
+        pictures: index -> digest of the pixels.
+    """
     same: defaultdict[bytes, list[int]] = defaultdict(list)
     for index, picture in pictures.items():
         same[picture].append(index)
     return [indices for indices in same.values() if len(indices) > 1]
 
 
-def _contradictions(folder: Path, listing: Listing, copies: Sequence[Sequence[int]]) -> dict[int, str]:
-    """Identical images that differ in their label, or in the part that the data set gives them."""
+def contradictions(folder: Path, listing: Listing, copies: Sequence[Sequence[int]]) -> dict[int, str]:
+    """Identical images that differ in their label, or in the part that the data set gives them: index -> why.
+
+    Args:
+        folder: of the data set, for messages.
+        copies: sets of indices of identical images.
+    """
     found: dict[int, str] = {}
     for indices in copies:
         for what, values in (
@@ -219,10 +228,10 @@ def _without(
     together = [indices for indices in copies if not set(indices) & set(bad)]
     if together:
         groups = joined(len(listing.names), groups, together)
-        n_copies = sum(len(indices) - 1 for indices in together)
+        ncopies_of = sum(len(indices) - 1 for indices in together)
         first, second = (listing.names[index] for index in together[0][:2])
         notes.append(
-            f"{count(n_copies, 'image')} identical to another, such as {second} to {first}: kept on one side "
+            f"{count(ncopies_of, 'image')} identical to another, such as {second} to {first}: kept on one side "
             "of every split"
         )
     bare = listing.only(kept, groups=groups, notes=(*listing.notes, *notes, *_left_out(bad)))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from search.common.errors import InputError
 from search.data.names import plain
 
 
@@ -36,3 +37,20 @@ class Reading:
     def names(self) -> dict[str, str]:
         """The class names by label, as they are compared."""
         return {plain(label): plain(name) for label, name in (self.class_names or {}).items()}
+
+
+def parse_class_names(text: str) -> dict[str, str]:
+    """Class names by label, of text such as 1=neutrophil,2=lymphocyte.
+
+    Raises:
+        InputError: not of that form, or a label is named twice.
+    """
+    names: dict[str, str] = {}
+    for part in text.split(","):
+        label, equals, name = (piece.strip() for piece in part.partition("="))
+        if not (label and equals and name):
+            raise InputError(f"--class-names {text}: {part!r} is not LABEL=NAME")
+        if label in names:
+            raise InputError(f"--class-names {text}: names label {label!r} twice")
+        names[label] = name
+    return names

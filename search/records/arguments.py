@@ -11,7 +11,7 @@ from cyclopts import Group, Parameter
 from search.common.errors import InputError
 from search.data.catalogue import is_path
 from search.data.layout import parse_layout
-from search.data.reading import Reading
+from search.data.reading import Reading, parse_class_names
 
 Metric = Literal["balanced_accuracy", "accuracy", "macro_f1"]
 Sampler = Literal["tpe", "random", "cmaes", "gp", "nsga2"]
@@ -284,20 +284,3 @@ def one_of(flag: str, value: str, choices: tuple[str, ...]) -> None:
 def study_name(space: str, started: str) -> str:
     """A folder name made of a space's name and a time in ISO format."""
     return f"{Path(space).stem}-{re.sub(r'[^0-9]', '', started)[:14]}"
-
-
-def parse_class_names(text: str) -> dict[str, str]:
-    """Class names by label, of text such as 1=neutrophil,2=lymphocyte.
-
-    Raises:
-        InputError: not of that form, or a label is named twice.
-    """
-    names: dict[str, str] = {}
-    for part in text.split(","):
-        label, equals, name = (piece.strip() for piece in part.partition("="))
-        if not (label and equals and name):
-            raise InputError(f"--class-names {text}: {part!r} is not LABEL=NAME")
-        if label in names:
-            raise InputError(f"--class-names {text}: names label {label!r} twice")
-        names[label] = name
-    return names

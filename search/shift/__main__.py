@@ -8,7 +8,8 @@ from search.common.commandline import Interrupted, command_given, make_app, run_
 from search.common.console import ProgressReporter, make_console, print_header
 from search.common.errors import InputError
 from search.common.files import write_atomically
-from search.records.arguments import at_least, parse_class_names
+from search.data.reading import parse_class_names
+from search.records.arguments import at_least
 from search.shift.laboratories import Laboratory, Pool, open_laboratories, pool
 from search.shift.matrix import Finished, scored_classes, shift_matrix, table_of
 from search.shift.network import ProfileName, TrainedKind, from_space, from_study

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.common.console import duration, print_header
-from search.data.given import example_rows, locked_test_set
+from search.data.given import locked_test_set
 from search.data.imageset import Listing
 from search.records.arguments import Arguments
 from search.records.description import Plan
@@ -68,20 +68,6 @@ def print_plan(session: Session, path: Path | None) -> None:
     notes += [*session.notes, *_weak_classes(session)]
     for note in dict.fromkeys(notes):
         session.console.print(f"[yellow]note[/yellow]  {escape(note)}")
-
-
-def print_reading(session: Session) -> None:
-    """Print how the data are read, and why, with some of their images."""
-    for source in (session.source, session.target):
-        if source is None:
-            continue
-        table = Table(box=None, show_header=False, padding=(0, 2))
-        for row in example_rows(source.listing):
-            table.add_row(*map(escape, row))
-        session.console.print(f"[bold]{escape(source.listing.source)}[/bold]  read as")
-        for line in source.listing.reading:
-            session.console.print(f"  {escape(line)}")
-        session.console.print(table)
 
 
 def print_estimate(session: Session) -> None:

@@ -7,6 +7,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
+
+from search.audit.quick import quick_findings
+from search.audit.terminal import print_reading
 from search.common.commandline import Interrupted, command_given
 from search.common.console import ProgressReporter, reading_progress
 from search.common.errors import InputError
@@ -22,7 +26,7 @@ from search.records.observers import Observer, Observers
 from search.records.schema import Phase
 from search.records.studyfolder import StudyFolder, now
 from search.records.timing import added, described
-from search.study.announce import print_estimate, print_networks, print_plan, print_reading
+from search.study.announce import print_estimate, print_networks, print_plan
 from search.study.plan import input_sides, search_partition, widths
 from search.study.provenance import provenance, provenance_changes
 from search.study.resume import (
@@ -120,7 +124,9 @@ def plan_only(arguments: Arguments, resources: Resources) -> None:
     """
     with open_session(arguments, resources) as session:
         print_plan(session, None)
-        print_reading(session)
+        for source in (session.source, session.target):
+            if source is not None:
+                print_reading(session.console, source.listing)
         print_estimate(session)
         print_networks(session)
 
@@ -139,6 +145,9 @@ def _prepare(session: Session) -> tuple[ImageSet, ImageSet | None]:
             target = session.target.decode(sides, skip_bad=skip_bad, on_read=on_read)
     if target is not None and target.source == source.source:  # tables and workers tell data sets apart by name
         target = replace(target, source=f"{target.source}-target")
+    for images in [source] if target is None else [source, target]:
+        for line in quick_findings(images):
+            session.console.print(f"[yellow]note[/yellow]  {escape(f'{images.source}: {line}')}")
     print_estimate(session)
     return source, target
 

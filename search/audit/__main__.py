@@ -1,0 +1,144 @@
+"""The command that looks for what is suspicious in data sets: `python -m search.audit`."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from cyclopts import Parameter
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from search.audit.audit import audit
+from search.audit.groups import groups_text
+from search.audit.page.build import build_page
+from search.audit.photos import Photos
+from search.audit.reading import read_photos
+from search.audit.table import audit_table
+from search.audit.terminal import print_audit, print_reading
+from search.common.commandline import make_app, run_app
+from search.common.console import make_console
+from search.common.errors import InputError
+from search.common.files import write_atomically, write_text
+from search.data.imageset import Source
+from search.data.loading import contradictions, copies_of
+from search.data.reading import Reading, parse_class_names
+from search.data.sources import open_source
+
+app = make_app("search.audit")
+SEED = 0
+
+
+@app.default
+def main(
+    folders: Annotated[list[str], Parameter(name="FOLDER")],
+    /,
+    *,
+    layout: str | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    groups: str | None = None,
+    split_column: str | None = None,
+    class_names: str | None = None,
+    exclude: str | None = None,
+    folds: int = 10,
+    table: Path | None = None,
+    page: Path | None = None,
+    groups_file: Path | None = None,
+) -> None:
+    """Show what a study would read of data sets, and what is suspicious in them.
+
+    Args:
+        folders: Folders of images, as --data of a study; several are also compared with each other.
+        layout: What each folder level is, such as split/class; by default found.
+        image_column: Column of the table that names the images.
+        label_column: Column of the table that holds the labels.
+        groups: A column, a folder level, a CSV file, or a regular expression on names.
+        split_column: Column that gives each image's part.
+        class_names: Class names by label, such as 1=neutrophil,2=lymphocyte.
+        exclude: Images to leave out, as a shell pattern.
+        folds: Folds of a study's comparison.
+        table: Parquet file to write: one row per image.
+        page: HTML file to write: the findings with their images.
+        groups_file: CSV file to write, of one folder: groups that keep near-identical images together.
+    """
+    if groups_file is not None and len(folders) > 1:
+        raise InputError(f"--groups-file {groups_file}: groups are of one data set; give one folder")
+    if folds < 2:
+        raise InputError(f"--folds {folds}: must be at least 2")
+    for path in filter(None, (table, page, groups_file)):
+        if not path.parent.is_dir():
+            raise InputError(f"{path}: no folder {path.parent}; create it")
+    console = make_console()
+    reading = Reading(
+        layout=layout,
+        image_column=image_column,
+        label_column=label_column,
+        groups=groups,
+        split_column=split_column,
+        class_names=None if class_names is None else parse_class_names(class_names),
+        exclude=exclude,
+    )
+    sources = [open_source(folder, microscope="first", seed=SEED, reading=reading) for folder in folders]
+    for source in sources:
+        print_reading(console, source.listing)
+    photos = _read(console, sources, _names(folders, sources))
+    if not photos.readable.any():
+        raise InputError(f"{folders[0]}: none of the images can be read")
+    with console.status("comparing images"):
+        found = audit(photos, folds, seed=SEED)
+    print_audit(console, found)
+    console.print()
+    if table is not None:
+        write_atomically(table, audit_table(found))
+        _say_written(console, "table", table)
+    if page is not None:
+
+        def photograph(place: int) -> NDArray[np.uint8]:
+            return sources[photos.source[place]].photograph(photos.names[place])
+
+        write_text(page, build_page(found, photograph))
+        _say_written(console, "page", page)
+    if groups_file is not None:
+        write_text(groups_file, groups_text(found))
+        _say_written(console, "groups", groups_file)
+    _refuse_as_a_study_would(photos, sources)
+
+
+def _refuse_as_a_study_would(photos: Photos, sources: list[Source]) -> None:
+    """Raise InputError for identical images with two labels or in two given parts."""
+    for number, source in enumerate(sources):
+        places = np.flatnonzero(photos.source == number)
+        digests = {k: photos.pixel_digests[place] for k, place in enumerate(places) if photos.readable[place]}
+        reasons = contradictions(Path(source.listing.source), source.listing, copies_of(digests))
+        if reasons:
+            raise InputError(
+                f"a study refuses this: {next(iter(reasons.values()))}; --skip-bad leaves such images out"
+            )
+
+
+def _names(folders: list[str], sources: list[Source]) -> list[str]:
+    """Names of the data sets, all different."""
+    names = [source.listing.source for source in sources]
+    repeated = {name for name, count in Counter(names).items() if count > 1}
+    names = [folder if name in repeated else name for folder, name in zip(folders, names, strict=True)]
+    if len(set(names)) < len(names):
+        raise InputError(f"{Counter(names).most_common(1)[0][0]}: given twice")
+    return names
+
+
+def _read(console: Console, sources: list[Source], names: list[str]) -> Photos:
+    columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=sum(len(source.listing.names) for source in sources))
+        return read_photos(sources, names, progress=lambda: bar.advance(task))
+
+
+def _say_written(console: Console, what: str, path: Path) -> None:
+    console.print(f"[bold]{what}[/bold]  {escape(str(path))}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    run_app(app)
