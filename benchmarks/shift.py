@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -31,8 +31,9 @@ from search.common.errors import InputError
 from search.common.files import replace_file
 from search.data.imageset import ImageSet
 from search.data.sources import open_source
+from search.imaging import StainStyle
 from search.records.arguments import one_of
-from search.space import Configuration, FixedSuggester, Profile, StainStyle
+from search.space import Configuration, FixedSuggester, Profile
 from search.training.augment import stain_style
 from spaces.shift import SHIFTS, SPACE
 from wbcmodels.efficientnet_lite import EfficientNetLite0
@@ -46,8 +47,8 @@ app = make_app("benchmarks.shift")
 def main(
     *,
     train: str,
-    choose: str,
     test: str,
+    choose: str | None = None,
     class_names: str | None = None,
     settings: str = ",".join(SHIFTS),
     weighting: str = "balanced",
@@ -62,7 +63,8 @@ def main(
     """Train, choose, and score the choice.
 
     Args:
-        train, choose, test: Folders of images, comma-separated.
+        train, test: Folders of images, comma-separated.
+        choose: Folders whose macro recall orders the settings; without any, they stay in the given order.
         class_names: Names of labels, such as 1=neutrophil,2=lymphocyte, for label files.
         settings: Levels of spaces/shift.py, comma-separated.
         weighting: Weights of the classes in the loss, none or balanced.
@@ -79,7 +81,7 @@ def main(
     levels = settings.split(",")
     for name in levels:
         one_of("--settings", name, tuple(SHIFTS))
-    roles = {"train": train.split(","), "choose": choose.split(","), "test": test.split(",")}
+    roles = {"train": train.split(","), "choose": choose.split(",") if choose else [], "test": test.split(",")}
     classes, found = load(roles, class_names, side)
     named = {role: tuple(Path(folder).name for folder in folders) for role, folders in roles.items()}
     styles = (
@@ -199,13 +201,12 @@ def summary(rows: pd.DataFrame, choose: Sequence[str]) -> pd.DataFrame:
                 values = of_name.sort_values("seed")[score].to_numpy(float)
                 cells[name, score, "mean"] = values.mean()
                 cells[name, score, "half"] = half_width(values)
-        cells["chosen_by", "macro_recall", "mean"] = float(
-            np.mean([cells[name, "macro_recall", "mean"] for name in choose])
-        )
+        by = [cells[name, "macro_recall", "mean"] for name in choose]
+        cells["chosen_by", "macro_recall", "mean"] = float(np.mean(by)) if by else float("nan")
         cells["n", "seeds", "n"] = group["seed"].nunique()
         found[key] = cells
     table = pd.DataFrame.from_dict(found, orient="index")
-    return table.sort_values(("chosen_by", "macro_recall", "mean"), ascending=False)
+    return table.sort_values(("chosen_by", "macro_recall", "mean"), ascending=False, kind="stable")
 
 
 def half_width(values: np.ndarray) -> float:
@@ -219,17 +220,17 @@ def print_table(console: Console, found: pd.DataFrame, named: Mapping[str, Seque
     """Print the settings in the order of the choice."""
     n_seeds = int(found["n", "seeds", "n"].min())
     trained, by = (" and ".join(named[role]) for role in ("train", "choose"))
-    title = (
-        f"Trained on {trained}, {n_seeds} seeds; the first row is chosen by {by}. "
-        f"Macro recall: classes with at least {LEAST_IMAGES} images"
-    )
+    choice = f"the first row is chosen by {by}" if by else "nothing is chosen"
+    seeds = f"{n_seeds} seed{'' if n_seeds == 1 else 's'}"
+    title = f"Trained on {trained}, {seeds}; {choice}. Macro recall: classes with at least {LEAST_IMAGES} images"
     table = Table(title=title, title_justify="left")
     for column in ("setting", "norms", "chosen by"):
         table.add_column(column)
     tested = [(name, score) for name in named["test"] for score in ("accuracy", "macro_recall")]
     for name, score in tested:
         table.add_column(f"{name} {score.replace('_', ' ')}", justify="right")
-    for (setting, adapted), row in found.iterrows():
+    for key, row in found.iterrows():
+        setting, adapted = cast(tuple[str, bool], key)
         cells = [_with_half(row[name, score, "mean"], row[name, score, "half"]) for name, score in tested]
         value = f"{row['chosen_by', 'macro_recall', 'mean']:.3f}"
         table.add_row(setting, "adapted" if adapted else "untouched", value, *cells)

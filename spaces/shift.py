@@ -9,6 +9,7 @@ all levels at the first point below, chooses on two further laboratories, and sc
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from search.space import (
     Augmentation,
@@ -22,8 +23,8 @@ from search.space import (
 )
 from wbcmodels.config import ModelConfig, Norm
 
-GEOMETRY = {"zoom": 0.25, "rotation_deg": 30.0, "blur_px": 1.0}
-LIGHT = {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.03, "hed": 0.05}
+GEOMETRY: dict[str, Any] = {"zoom": 0.25, "rotation_deg": 30.0, "blur_px": 1.0}
+LIGHT: dict[str, Any] = {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.03, "hed": 0.05}
 ONE_STAIN = Preparation(stain="reinhard")
 ONE_LOOK = Preparation(stain="reinhard", background="white", scale="nucleus")
 
