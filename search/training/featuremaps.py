@@ -15,7 +15,7 @@ def feature_maps(model: TrainedModel, images_NHWC: NDArray[np.uint8]) -> Mapping
     """Compute the output of every stage that the network names.
 
     Args:
-        images_NHWC: shape (n_images, input_px, input_px, 3).
+        images_NHWC: shape (n_images, input_px, input_px, 3), prepared.
     Returns:
         stage -> shape (n_images, n_channels, side_px, side_px).
     """
@@ -26,7 +26,7 @@ def feature_maps(model: TrainedModel, images_NHWC: NDArray[np.uint8]) -> Mapping
             lambda _module, _inputs, maps, stage=stage: outputs.update({stage: maps.numpy()})
         )
     with torch.no_grad():
-        network(_input(model, images_NHWC))
+        network(normalise(torch.from_numpy(images_NHWC), model.normalisation))
     return outputs
 
 
@@ -40,7 +40,7 @@ def class_activation(model: TrainedModel, images_NHWC: NDArray[np.uint8]) -> NDA
 
     Args:
         model: of a network that names its stages.
-        images_NHWC: shape (n_images, input_px, input_px, 3).
+        images_NHWC: shape (n_images, input_px, input_px, 3), prepared.
     Returns:
         Shape (n_images, side_px, side_px) of the last stage, from 0 to 1 in each image; all 0 if nothing speaks
         for the class.
@@ -48,7 +48,7 @@ def class_activation(model: TrainedModel, images_NHWC: NDArray[np.uint8]) -> NDA
     not defined here, because fully connected layers follow the last stage.
     """
     network = model.build().eval().requires_grad_(False)
-    images_NCHW = _input(model, images_NHWC)
+    images_NCHW = normalise(torch.from_numpy(images_NHWC), model.normalisation)
     hooked: list[torch.Tensor] = []
     last_stage = network.get_submodule(stages(network)[-1])
     last_stage.register_forward_hook(lambda _module, _inputs, maps: hooked.append(maps.requires_grad_()))
@@ -59,7 +59,3 @@ def class_activation(model: TrainedModel, images_NHWC: NDArray[np.uint8]) -> NDA
     speaks_for = torch.relu((weights * maps_NCHW).sum(dim=1)).detach()
     most = speaks_for.amax(dim=(1, 2), keepdim=True)
     return torch.where(most > 0, speaks_for / most, speaks_for).numpy()
-
-
-def _input(model: TrainedModel, images_NHWC: NDArray[np.uint8]) -> torch.Tensor:
-    return normalise(torch.from_numpy(model.prepare(images_NHWC)), model.normalisation)
