@@ -69,6 +69,13 @@ def test_styles_are_given_to_random_stains_only(level):
     assert other.training.augmentation.styles in ((), (STYLE,))
 
 
+@pytest.mark.parametrize("level", SHIFTS)
+def test_another_network_is_trained_on_the_same_images(level):
+    one, other = (configuration(level, name, "none", 2, 32, ()) for name in ("wbcsnet2", "efficientnet_lite0"))
+    assert one.model != other.model
+    assert (one.preparation, one.training.augmentation) == (other.preparation, other.training.augmentation)
+
+
 def test_a_rare_class_has_no_part_in_the_macro_recall():
     labels = np.repeat([0, 1, 2], [LEAST_IMAGES, 2 * LEAST_IMAGES, LEAST_IMAGES - 1])
     predicted = np.where(labels == 1, 0, labels)
