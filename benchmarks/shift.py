@@ -224,7 +224,7 @@ def print_table(console: Console, found: pd.DataFrame, named: Mapping[str, Seque
     seeds = f"{n_seeds} seed{'' if n_seeds == 1 else 's'}"
     title = f"Trained on {trained}, {seeds}; {choice}. Macro recall: classes with at least {LEAST_IMAGES} images"
     table = Table(title=title, title_justify="left")
-    for column in ("setting", "norms", "chosen by"):
+    for column in ("setting", "norms", *(["chosen by"] if by else [])):
         table.add_column(column)
     tested = [(name, score) for name in named["test"] for score in ("accuracy", "macro_recall")]
     for name, score in tested:
@@ -232,8 +232,9 @@ def print_table(console: Console, found: pd.DataFrame, named: Mapping[str, Seque
     for key, row in found.iterrows():
         setting, adapted = cast(tuple[str, bool], key)
         cells = [_with_half(row[name, score, "mean"], row[name, score, "half"]) for name, score in tested]
-        value = f"{row['chosen_by', 'macro_recall', 'mean']:.3f}"
-        table.add_row(setting, "adapted" if adapted else "untouched", value, *cells)
+        if by:
+            cells.insert(0, f"{row['chosen_by', 'macro_recall', 'mean']:.3f}")
+        table.add_row(setting, "adapted" if adapted else "untouched", *cells)
     console.print(table)
 
 
