@@ -37,6 +37,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol, cast, get_args
 
+from search.imaging import Augmentation, Preparation
 from wbcmodels.network import EstimatorConfig, Model
 
 # Levels that a comparison adds to those of the space: the paper's networks at the paper's settings.
@@ -73,6 +74,7 @@ class TrainingConfig:
         ema_decay: the network is scored and saved with an exponential average of its weights, of which each step
             keeps this share; None keeps no average.
         trained: "head" trains the last layer only, on the features of pretrained weights.
+        augmentation: how images are changed at random; flips and quarter turns are always made.
     Raises:
         ValueError: a value that is not allowed; names the field and the value.
     """
@@ -89,6 +91,7 @@ class TrainingConfig:
     clip_norm: float | None = None
     ema_decay: float | None = None
     trained: Trained = "whole"
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -117,17 +120,19 @@ class TrainingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """A network, or a classifier of measured features, and its training.
+    """A network, or a classifier of measured features, its training, and the preparation of its images.
 
-    Of the training, such a classifier takes `epochs` alone, which must be 1: it is fitted at once.
+    Of the training, such a classifier takes `epochs` alone, which must be 1: it is fitted at once. It measures
+    images as they are.
 
     Raises:
         TypeError: the model is not described as `wbcmodels.network` says.
-        ValueError: more than one epoch for a classifier of measured features.
+        ValueError: more than one epoch, or prepared images, for a classifier of measured features.
     """
 
     model: Model
     training: TrainingConfig
+    preparation: Preparation = field(default_factory=Preparation)
 
     def __post_init__(self) -> None:
         """Check what describes the model."""
@@ -141,13 +146,19 @@ class Configuration:
             )
         if fitted_at_once and self.training.epochs != 1:
             raise ValueError(f"{kind.__name__} is fitted at once: epochs must be 1, not {self.training.epochs}")
+        if fitted_at_once and self.preparation != Preparation():
+            raise ValueError(f"{kind.__name__} measures images as they are: leave its preparation out")
         if not isinstance(getattr(self.model, "input_px", None), int):
             raise TypeError(f"{kind.__name__}.input_px must be a whole number of px")
         hash(self.model)
 
     def fields(self) -> dict[str, Any]:
-        """All fields of network and training, by name."""
-        return {**asdict(cast(Any, self.model)), **asdict(self.training)}
+        """All fields of network, training, augmentation and preparation, by name."""
+        training = asdict(self.training)
+        augmentation = training.pop("augmentation")
+        styles = {"styles": len(augmentation.pop("styles"))}
+        parts = (asdict(cast(Any, self.model)), training, augmentation, styles, asdict(self.preparation))
+        return {name: value for part in parts for name, value in part.items()}
 
 
 class Suggester(Protocol):

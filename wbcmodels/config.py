@@ -13,7 +13,7 @@ from wbcmodels.network import Size
 if TYPE_CHECKING:
     from wbcmodels.family import WBCsNet
 
-Norm = Literal["batch", "group", "none"]
+Norm = Literal["batch", "group", "instance", "none"]
 Shortcut = Literal["identity", "projection"]
 ResidualRelu = Literal["after", "before"]
 
@@ -32,7 +32,8 @@ class ModelConfig:
 
     Attributes:
         placement: stages with a residual block of three convolutions; one of PLACEMENTS.
-        norm: the layer after every convolution.
+        norm: the layer after every convolution. "group" and "instance" norms see one image at a time, so that an
+            image is normalised in the same way whatever laboratory the others come from.
         dropout: probability after FC1, 0 <= dropout < 1.
         input_px: side of the square RGB input, at least 4.
         width: factor on the channels 64/256/512 of the stages, rounded to multiples of 8; FC1 keeps 512 units.

@@ -125,4 +125,6 @@ def _norm(norm: Norm, channels: int) -> nn.Module:
         return nn.BatchNorm2d(channels)
     if norm == "group":
         return nn.GroupNorm(GROUP_NORM_GROUPS, channels)
+    if norm == "instance":
+        return nn.GroupNorm(channels, channels)  # torch's own instance norm refuses a single pixel
     return nn.Identity()

@@ -139,6 +139,7 @@ def _save(study: Study, chosen: Sequence[Candidate], key: Key, score: FoldScore)
         normalisation=score.normalisation,
         classes=study.source.classes,
         weights=score.weights,
+        preparation=candidate.configuration.preparation,
     )
     about = {
         "level": candidate.level,

@@ -5,12 +5,16 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from search.imaging import Augmentation
+from search.training.augment import augment
 from search.training.device import Device
 from search.training.types import Normalisation
 
 MEASURED_AT_ONCE = 256
 # Many batches are prepared at a time, which takes fewer calls: 32 MB in float32.
 PREPARED_AT_ONCE = 2**23
+# Augmentation passes over its images many times: 2 MB, which a core's cache holds.
+AUGMENTED_AT_ONCE = 2**19
 
 
 def prepared(
@@ -19,14 +23,16 @@ def prepared(
     normalisation: Normalisation,
     generator: torch.Generator,
     device: Device,
+    augmentation: Augmentation,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield each batch of image indices with its augmented and normalised images, (N, 3, side, side)."""
     n_values = len(batches[0]) * images_NHWC[0].numel()
-    at_once = max(1, PREPARED_AT_ONCE // n_values)
+    most = PREPARED_AT_ONCE if augmentation == Augmentation() else AUGMENTED_AT_ONCE
+    at_once = max(1, most // n_values)
     for first in range(0, len(batches), at_once):
         some = batches[first : first + at_once]
         turned = flips_and_quarter_turns(images_NHWC[torch.cat(some)], generator)
-        images = normalise(turned, normalisation)
+        images = normalise(augment(turned, augmentation, generator), normalisation)
         images = images.bfloat16() if device.bf16 else images
         yield from zip(some, images.split([len(batch) for batch in some]), strict=True)
 
@@ -70,6 +76,6 @@ def measure(images_NHWC: Tensor, indices: Tensor) -> Normalisation:
 
 
 def normalise(images_NHWC: Tensor, normalisation: Normalisation) -> Tensor:
-    """uint8 (N, side, side, 3) -> float32 (N, 3, side, side) in channels-last order."""
+    """uint8 or float (N, side, side, 3) -> float32 (N, 3, side, side) in channels-last order."""
     mean, std = (torch.tensor(v, device=images_NHWC.device) for v in (normalisation.mean, normalisation.std))
     return ((images_NHWC - mean) / std).permute(0, 3, 1, 2)

@@ -15,7 +15,7 @@ def feature_maps(model: TrainedModel, images_NHWC: NDArray[np.uint8]) -> Mapping
     """Compute the output of every stage that the network names.
 
     Args:
-        images_NHWC: shape (n_images, input_px, input_px, 3).
+        images_NHWC: shape (n_images, input_px, input_px, 3), prepared.
     Returns:
         stage -> shape (n_images, n_channels, side_px, side_px).
     """
@@ -40,7 +40,7 @@ def class_activation(model: TrainedModel, images_NHWC: NDArray[np.uint8]) -> NDA
 
     Args:
         model: of a network that names its stages.
-        images_NHWC: shape (n_images, input_px, input_px, 3).
+        images_NHWC: shape (n_images, input_px, input_px, 3), prepared.
     Returns:
         Shape (n_images, side_px, side_px) of the last stage, from 0 to 1 in each image; all 0 if nothing speaks
         for the class.

@@ -76,7 +76,8 @@ def fit(
         order = torch.randperm(len(indices), generator=generator).to(device.device)
         first_step = (epoch - 1) * n_batches
         step.begin(epoch)
-        batches = prepared(images_NHWC, indices[order].tensor_split(n_batches), normalisation, generator, device)
+        in_order = indices[order].tensor_split(n_batches)
+        batches = prepared(images_NHWC, in_order, normalisation, generator, device, config.augmentation)
         for number in range(first_step, first_step + n_batches):
             asked = time.perf_counter()
             batch, images = next(batches)

@@ -22,6 +22,7 @@ from search.training.device import Device
 from search.training.estimators import run_estimator
 from search.training.fit import evaluate, fit, on_device
 from search.training.optimizers import Optimizer, is_plain_sgd, make_optimizer
+from search.training.prepare import prepared_images
 from search.training.types import EpochScore, FoldScore, Images, Normalisation, Step, Task
 from wbcmodels.network import (
     EstimatorConfig,
@@ -62,6 +63,7 @@ def run_task(
     if isinstance(model_config, EstimatorConfig):
         yield from run_estimator(task, images)
         return
+    images = prepared_images(images, model_config.input_px, task.configuration.preparation)
     pixels = shared_tensor(images.pixels[model_config.input_px]).to(device.device)
     labels = shared_tensor(images.labels).to(device.device)
     train, val = (shared_tensor(indices).to(device.device) for indices in (task.train, task.val))

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from safetensors import SafetensorError, deserialize
 
 from search.common.errors import InputError
 from search.common.files import replace_file, write_text
+from search.imaging import Preparation
 from search.training.rebuild import SOURCE, from_json, source_of, to_json
 from search.training.types import Normalisation
 from wbcmodels.config import ModelConfig
@@ -28,7 +29,7 @@ FC1_READS = "height, width, channel"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedModel:
-    """A network, with the normalisation of its input and the classes of its outputs.
+    """A network, with the preparation and normalisation of its input and the classes of its outputs.
 
     Of a classifier of measured features, `weights` are what it was fitted to.
     """
@@ -37,6 +38,7 @@ class TrainedModel:
     normalisation: Normalisation
     classes: tuple[str, ...]
     weights: bytes
+    preparation: Preparation = field(default_factory=Preparation)
 
     def build(self) -> "nn.Module":
         """Build the network on the CPU and load its weights.
@@ -53,7 +55,10 @@ class TrainedModel:
         return model
 
     def predict(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Class probabilities, (N, n_classes), of images (N, input_px, input_px, 3), on the CPU."""
+        """Class probabilities, (N, n_classes), of images (N, input_px, input_px, 3), on the CPU.
+
+        The images are prepared together, see `search.imaging.Preparation`: give those of one laboratory.
+        """
         if isinstance(self.config, EstimatorConfig):
             from search.training.estimators import predict
 
@@ -64,10 +69,16 @@ class TrainedModel:
         from search.training.device import choose_device
         from search.training.fit import evaluate, on_device
 
-        images = torch.from_numpy(pixels_NHWC)
+        images = torch.from_numpy(self.prepare(pixels_NHWC))
         device = choose_device(gpu=False)
         network = on_device(self.build(), device)
         return evaluate(network, images, torch.arange(len(images)), self.normalisation, device)
+
+    def prepare(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The images (N, input_px, input_px, 3) of one laboratory as the network was trained to see them."""
+        from search.training.prepare import prepare
+
+        return prepare(pixels_NHWC, self.preparation)
 
     def check(self) -> None:
         """Raise an error of any type unless the weights are those of such a network or classifier."""
@@ -94,6 +105,7 @@ def save_model(folder: Path, model: TrainedModel, about: dict[str, Any]) -> None
         **to_json(model.config),
         **({"fc1_reads": FC1_READS} if isinstance(model.config, ModelConfig) else {}),
         "input_px": model.config.input_px,
+        "preparation": asdict(model.preparation),
         "normalisation": asdict(model.normalisation),
         "classes": model.classes,
         **about,
@@ -119,10 +131,13 @@ def load_model(folder: Path, *, trusted: bool = False) -> TrainedModel:
         if len(classes) < 2 or len(mean) != 3 or len(std) != 3:
             raise ValueError(f"{len(classes)} classes, {len(mean)} means and {len(std)} standard deviations")
         normalisation = Normalisation(mean=tuple(mean), std=tuple(std))
+        preparation = Preparation(**description.get("preparation", {}))  # an earlier version has none
         if isinstance(config, ModelConfig) and description.get("fc1_reads") != FC1_READS:
             raise InputError(f"{path}: an earlier version wrote this network, with FC1's inputs in another order")
     weights = read_weights(folder)
-    model = TrainedModel(config=config, normalisation=normalisation, classes=classes, weights=weights)
+    model = TrainedModel(
+        config=config, normalisation=normalisation, classes=classes, weights=weights, preparation=preparation
+    )
     with _named(folder / WEIGHTS):
         model.check()
     return model

@@ -145,7 +145,13 @@ def test_a_fit_depends_on_its_seed_and_not_on_torchs_global_generator(placement)
 
 @pytest.mark.parametrize(
     ("placement", "norm"),
-    [*((placement, "batch") for placement in PLACEMENTS), ("none", "none"), ("1+3", "none"), ("2", "group")],
+    [
+        *((placement, "batch") for placement in PLACEMENTS),
+        ("none", "none"),
+        ("1+3", "none"),
+        ("2", "group"),
+        ("2", "instance"),
+    ],
 )
 def test_every_network_learns_two_colours(placement, norm):
     # A spot in the middle of noise, red or blue. Group norm with a group for every channel would remove a colour

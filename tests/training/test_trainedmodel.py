@@ -64,7 +64,7 @@ def change(folder, **values):
 
 
 @pytest.mark.parametrize("placement", ["none", "1", "2+3"])
-@pytest.mark.parametrize("norm", ["batch", "group", "none"])
+@pytest.mark.parametrize("norm", ["batch", "group", "instance", "none"])
 def test_round_trip_gives_the_same_network(tmp_path, placement, norm):
     model = trained(placement, norm)
     save_model(tmp_path / "a" / "model", model, {"level": placement})

@@ -27,7 +27,7 @@ def test_a_wrong_value_is_refused_by_field_and_value(field, value):
 def test_a_refused_choice_lists_the_choices():
     with pytest.raises(ValueError, match="norm") as caught:
         ModelConfig(norm="layer")
-    assert all(choice in str(caught.value) for choice in ("batch", "group", "none"))
+    assert all(choice in str(caught.value) for choice in ("batch", "group", "instance", "none"))
 
 
 def test_a_config_cannot_be_changed():

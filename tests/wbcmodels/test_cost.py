@@ -30,7 +30,7 @@ def measured(config, device, n_classes):
 
 # The meta device runs the real modules on shapes only, so the paper's widths cost nothing here.
 @pytest.mark.parametrize("shortcut", ["identity", "projection"])
-@pytest.mark.parametrize("norm", ["batch", "group", "none"])
+@pytest.mark.parametrize("norm", ["batch", "group", "instance", "none"])
 @pytest.mark.parametrize("placement", PLACEMENTS)
 def test_the_formulas_equal_what_torch_counts(placement, norm, shortcut):
     for width, (input_px, n_classes) in zip((0.3, 1.0), ((31, 2), (70, 5)), strict=True):
@@ -52,7 +52,7 @@ def test_the_formulas_equal_a_real_forward_pass(placement):
 
 
 @pytest.mark.parametrize("shortcut", ["identity", "projection"])
-@pytest.mark.parametrize("norm", ["batch", "group", "none"])
+@pytest.mark.parametrize("norm", ["batch", "group", "instance", "none"])
 def test_blocks_cost_the_same_wherever_else_there_are_blocks(norm, shortcut):
     def cost(*stages):
         placement = "+".join(map(str, stages)) or "none"

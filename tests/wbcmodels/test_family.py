@@ -17,7 +17,7 @@ def tiny(**changes):
 VARIANTS = [
     tiny(placement=placement, norm=norm, shortcut=shortcut, residual_relu=residual_relu)
     for placement in PLACEMENTS
-    for norm in ("batch", "group", "none")
+    for norm in ("batch", "group", "instance", "none")
     for shortcut in ("identity", "projection")
     for residual_relu in ("after", "before")
     if placement != "none" or (shortcut, residual_relu) == ("identity", "after")
@@ -61,8 +61,9 @@ def unit_by_hand(state, name, x, config):
     if config.norm == "batch":
         mean, variance = (state[f"{name}.norm.running_{part}"][:, None, None] for part in ("mean", "var"))
     else:
-        grouped = x.unflatten(1, (GROUP_NORM_GROUPS, -1)).flatten(2)
-        repeats = x.shape[1] // GROUP_NORM_GROUPS
+        n_groups = x.shape[1] if config.norm == "instance" else GROUP_NORM_GROUPS
+        grouped = x.unflatten(1, (n_groups, -1)).flatten(2)
+        repeats = x.shape[1] // n_groups
         mean, variance = (
             value.repeat_interleave(repeats, 1)[:, :, None, None]
             for value in (grouped.mean(2), grouped.var(2, unbiased=False))

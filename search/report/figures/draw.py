@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,13 @@ from numpy.typing import NDArray
 
 from search.analysis.verdict import Verdict
 from search.data.decode import resize_square
+from search.imaging import Preparation
 from search.records.results import Results, first_repeat
 from search.records.schema import Phase
 from search.report.figures.confusion import draw_confusion, draw_reliability
 from search.report.figures.curves import draw_curves
 from search.report.figures.effects import draw_effects, draw_other_effects
 from search.report.figures.example_images import (
-    Example,
     draw_attention,
     draw_features,
     draw_mistakes,
@@ -124,15 +125,14 @@ def _of_network(results: Results) -> Iterator[tuple[str, Figure | None]]:
         return
     cells = results.tables["cells"]
     examples = read_examples(cells[cells["phase"] == Phase.TEST], results.tested())
+    inputs = _resized([example.pixels for example in examples], results.model.config.input_px)
+    if results.model.preparation != Preparation():  # the network sees, and the figures show, prepared images
+        inputs = results.model.prepare(inputs)
+        examples = [replace(example, pixels=image) for example, image in zip(examples, inputs, strict=True)]
+    is_correct = np.array([example.is_correct for example in examples], dtype=bool)
     correct = [example for example in examples if example.is_correct]
-    side = results.model.config.input_px
-    yield "features", draw_features(correct, feature_maps(results.model, _inputs(correct, side)))
-    yield "attention", draw_attention(examples, class_activation(results.model, _inputs(examples, side)))
-
-
-def _inputs(examples: Sequence[Example], side_px: int) -> NDArray[np.uint8]:
-    """The examples as a network takes them, shape (n_examples, side_px, side_px, 3)."""
-    return _resized([example.pixels for example in examples], side_px)
+    yield "features", draw_features(correct, feature_maps(results.model, inputs[is_correct]))
+    yield "attention", draw_attention(examples, class_activation(results.model, inputs))
 
 
 def _resized(images: Sequence[NDArray[np.uint8]], side_px: int) -> NDArray[np.uint8]:
