@@ -18,6 +18,7 @@ class Phase(StrEnum):
     COMPARE = "compare"
     TEST = "test"
     TRANSFER = "transfer"
+    UNTOUCHED = "untouched"
 
 
 # Older studies compared each level at its own best settings, and all levels at settings that they share.
@@ -29,12 +30,13 @@ class Key:
     """What a row is about; None where a column has no meaning.
 
     Attributes:
-        phase: search, confirm, compare, test or transfer.
+        phase: search, confirm, compare, test or transfer; untouched: a network of the comparison or the test, on
+            the target as it is.
         number: of the trial, in search and confirm.
         level: value of the factor, `paper_plain`, `paper_wbcsnet2` or `control`.
         setting: number of the setting, from 0; where levels do not share settings, its rank within the level.
-        way: scratch, frozen or fine_tuned.
-        data: name of the data set of training and scoring.
+        way: scratch, frozen or fine_tuned; untouched or untouched_adapted.
+        data: name of the data set of scoring, and but for untouched networks also of training.
         repeat: number of the partition into folds, from 0.
         seed: of weights, batches and augmentation.
         fold: number of the fold, from 0.
@@ -64,12 +66,20 @@ _SCORES = {
 
 # name -> (type, meaning, unit), the same in every table.
 COLUMNS: dict[str, tuple[pa.DataType, str, str]] = {
-    "phase": (pa.string(), "search, confirm, compare, test or transfer", ""),
+    "phase": (
+        pa.string(),
+        "search, confirm, compare, test, transfer or untouched (on the target as trained on the source)",
+        "",
+    ),
     "number": (pa.int64(), "number of the trial", ""),
     "level": (pa.string(), "value of the factor, one of the paper's networks, or the control", ""),
     "setting": (pa.int64(), "number of the setting, from 0; null: the paper's, or over all settings", ""),
-    "way": (pa.string(), "scratch, frozen (new head only) or fine_tuned", ""),
-    "data": (pa.string(), "data set of training and scoring", ""),
+    "way": (
+        pa.string(),
+        "scratch, frozen (new head only) or fine_tuned; untouched, or untouched_adapted (batch norms only)",
+        "",
+    ),
+    "data": (pa.string(), "data set of scoring, and but for untouched networks also of training", ""),
     "repeat": (pa.int64(), "number of the partition into folds, from 0", ""),
     "seed": (pa.int64(), "seed of weights, batches and augmentation", ""),
     "fold": (
@@ -112,7 +122,7 @@ COLUMNS: dict[str, tuple[pa.DataType, str, str]] = {
     "label": (pa.string(), "true class", ""),
     "predicted": (pa.string(), "most probable class", ""),
     "png": (pa.binary(), "the image's centre square as a PNG file, at most 128 px a side", ""),
-    "n_images": (pa.int64(), "images scored, each once per repeat", ""),
+    "n_images": (pa.int64(), "images scored, each once per repeat; if untouched, once by every network", ""),
     **{f"{name}_mean": (pa.float64(), f"mean over folds: {meaning}", "") for name, meaning in _SCORES.items()},
     **{
         f"{name}{end}": (pa.float64(), f"{bound} end of the 95 % interval of {name}_mean", "")
@@ -164,6 +174,7 @@ COLUMNS: dict[str, tuple[pa.DataType, str, str]] = {
     "outcome": (pa.string(), "better, worse, practically the same, or open; null: too few data", ""),
     "n_runs": (pa.int64(), "runs that the contrast is averaged over", ""),
     "looks": (pa.int64(), "looks at the data that the intervals allow for", ""),
+    "n_networks": (pa.int64(), "untouched networks that the row is of", ""),
     "latency_ms": (pa.float64(), "median time of one image's forward pass on the study's machine", "ms"),
 }
 
@@ -204,7 +215,7 @@ TABLES: dict[str, tuple[str, ...]] = {
         *("metric", "contrast", "kind", "estimate", "se", "df", "low", "high", "p", "outcome"),
         *("p_better", "p_equal", "p_worse", "n_runs", "looks"),
     ),
-    "transfer": _COMPARISON,
+    "transfer": (*_COMPARISON, "n_networks"),
     "pareto": ("value", *METRIC_NAMES, "n_parameters", "macs"),
 }
 # Not written without rows.

@@ -1,6 +1,7 @@
 """The running study: its data, splits, folder and ledger, and how its phases train networks."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -18,12 +19,13 @@ from search.records.description import Plan
 from search.records.ledger import Ledger
 from search.records.observers import Observers, Training
 from search.records.recorder import Recorder, title_of
-from search.records.schema import Key
+from search.records.schema import Key, Phase
 from search.records.studyfolder import StudyFolder
 from search.records.timing import Timing
 from search.space import CONTROL_LEVEL, Configuration, Params, Space
-from search.study.plan import FROZEN_SHARE, training_cost
-from search.training.types import FoldScore, Images, Task
+from search.study.elsewhere import elsewhere
+from search.study.plan import FROZEN_SHARE, UNTOUCHED_PASSES, scoring_cost, training_cost
+from search.training.types import Elsewhere, FoldScore, Images, Task
 from search.tuning.cluster import Cluster
 from search.tuning.pool import Job, Workers, share
 
@@ -43,7 +45,7 @@ class Network:
     configuration: Configuration
     start_from: str | None = None
 
-    def job(self, train: Indices, val: Indices, seed: int, **options: bool) -> Job:
+    def job(self, train: Indices, val: Indices, seed: int, **options: Any) -> Job:
         """One training of it; for the options, see `search.training.types.Task`."""
         way: Any = self.key.way or "scratch"
         task = Task(configuration=self.configuration, train=train, val=val, seed=seed, way=way, **options)
@@ -105,6 +107,14 @@ class Study:
         """The searched metric, which differences are also computed from."""
         return self.arguments.metric
 
+    def elsewhere(self, *, adapt: bool = False) -> tuple[Elsewhere, ...]:
+        """The target, if networks of the source are scored there as they are.
+
+        Args:
+            adapt: also with the statistics of batch norms adapted to it.
+        """
+        return () if self.target is None else elsewhere(self.source, self.target, adapt=adapt)
+
     def share_images(self) -> None:
         """Put the images into Ray's object store."""
         for data in (self.source, self.target):
@@ -120,7 +130,13 @@ class Study:
         return stratified_folds(data.labels, data.groups, n_folds=n_folds, seed=seed, among=among)
 
     def cross_validation(
-        self, networks: Sequence[Network], data: ImageSet, among: Indices, n_folds: int, repeat: int = 0
+        self,
+        networks: Sequence[Network],
+        data: ImageSet,
+        among: Indices,
+        n_folds: int,
+        repeat: int = 0,
+        elsewhere: tuple[Elsewhere, ...] = (),
     ) -> list[tuple[Key, Job]]:
         """Trainings of networks of one phase on the same folds, each fold with the same seed for all of them.
 
@@ -130,6 +146,7 @@ class Study:
         Args:
             among: indices of the images to partition.
             repeat: number of the partition.
+            elsewhere: further data sets that every network is scored on.
         """
         phase, entries = networks[0].key.phase, []
         dearest_first = sorted(
@@ -140,7 +157,7 @@ class Study:
                 own = (CONTROL_LEVEL,) if network.key.level == CONTROL_LEVEL else ()
                 seed = derive_seed(self.seed, phase, repeat, fold, *own)
                 key = replace(network.key, repeat=repeat, seed=seed, fold=fold)
-                entries.append((key, network.job(split.train, split.val, seed)))
+                entries.append((key, network.job(split.train, split.val, seed, elsewhere=elsewhere)))
         return entries
 
     def train(
@@ -151,22 +168,34 @@ class Study:
     ) -> None:
         """Run trainings that are not recorded yet, and record them. One that fails is reported and not recorded.
 
+        One that is recorded without its scores on further data sets, by an earlier version or on other images, is
+        not trained again, because its own scores stand; the user is told.
+
         Args:
             data: that all of them train on.
             keep: called with what a training gave, before it is recorded.
         """
         done = {_identity(row) for row in self.ledger.read("folds").select(_IDENTITY).to_pylist()}
         trainings, jobs = [], []
+        unscored: Counter[str] = Counter()
         for key, job in entries:
-            training = _training(key, job, data)
+            training = _training(key, job, data, self._sizes)
             if _identity(asdict(key)) in done:
                 self.reporter.credit(training.cost)
+                there = (untouched_key(key, where.data) for where in job.task.elsewhere)
+                unscored.update(str(own.data) for own in there if _identity(asdict(own)) not in done)
             else:
                 trainings.append(training)
                 jobs.append(job)
 
+        for name, n in unscored.items():
+            self.reporter.note(
+                f"{n} of {len(entries)} trainings are recorded without their score on {name} as it is now; "
+                "they are not trained again, so these scores are missing"
+            )
+
         def begin(index: int) -> bytes | None:
-            self.recorder.rewind(trainings[index].key)
+            self.recorder.rewind(trainings[index].key, jobs[index].task.elsewhere)
             self.recorder.begin(trainings[index])
             return self.recorder.checkpoint(trainings[index])
 
@@ -208,8 +237,17 @@ class Study:
         for subject in outdated:
             chosen = {name: subject[name] for name in ("level", "setting")}
             self.ledger.forget_all(phase=first.phase, **chosen, data=first.data)
+            if first.phase == Phase.COMPARE:
+                self.ledger.forget_all(phase=Phase.UNTOUCHED, **chosen)
+            elif first.phase == Phase.TEST:  # which has no repeats
+                self.ledger.forget_all(phase=Phase.UNTOUCHED, **chosen, repeat=None)
         self.folder.update(subjects={**subjects, first.phase: new})
         return bool(outdated)
+
+    @property
+    def _sizes(self) -> dict[str, int]:
+        """Number of images of each data set."""
+        return {data.source: len(data.labels) for data in (self.source, self.target) if data is not None}
 
     def frame(self, table: str, phase: str) -> pd.DataFrame:
         """The rows of one phase in a table."""
@@ -240,10 +278,21 @@ def _identity(row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in _IDENTITY)
 
 
-def _training(key: Key, job: Job, data: ImageSet) -> Training:
-    """A training of a phase after the search, for the recorder."""
+def untouched_key(key: Key, data: str) -> Key:
+    """Key of a trained network's rows on another data set, as it is."""
+    return replace(key, phase=Phase.UNTOUCHED, way="untouched", data=data)
+
+
+def _training(key: Key, job: Job, data: ImageSet, sizes: Mapping[str, int]) -> Training:
+    """A training of a phase after the search, for the recorder.
+
+    Args:
+        sizes: images of each data set.
+    """
     task, configuration = job.task, job.task.configuration
     cost = training_cost(configuration, len(data.classes), len(task.train), len(task.val))
+    passes = sum((UNTOUCHED_PASSES if where.adapt else 1) * sizes[where.data] for where in task.elsewhere)
+    cost += scoring_cost(configuration, len(data.classes), passes)
     return Training(
         key=key,
         title=title_of(key),

@@ -99,8 +99,8 @@ def resumed_study(path: Path, resources: Resources, extension: Extension, *, for
             # Results on old images cannot be compared with results on new ones.
             for phase in (Phase.CONFIRM, Phase.COMPARE, Phase.TEST) if source_changed else ():
                 ledger.forget_all(phase=phase)
-            if source_changed or target_changed:
-                ledger.forget_all(phase=Phase.TRANSFER)
+            for phase in (Phase.TRANSFER, Phase.UNTOUCHED) if source_changed or target_changed else ():
+                ledger.forget_all(phase=phase)
             description = as_json(describe(session, source, target))
             if force or description["plan"] != before["plan"]:
                 reopen(folder, description, changes)

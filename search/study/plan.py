@@ -28,6 +28,8 @@ MACS_PER_PARAMETER = 14
 VALIDATION_SHARE = 0.3
 # A network with frozen features does neither, except for its small head.
 FROZEN_SHARE = 0.33
+# The winner scores the target as it is, adapts to it, and scores it again.
+UNTOUCHED_PASSES = 3
 # One such core alone does 1.0e11 of that cost per second; two at once do less than twice as much.
 QUICK_COST_PER_S = 1.7e11
 QUICK_S = {"synthetic": 245.0, "own": 2900.0}
@@ -118,6 +120,11 @@ def training_cost(configuration: Configuration, n_classes: int, n_train: float, 
     return configuration.training.epochs * per_image * (n_train + VALIDATION_SHARE * n_val)
 
 
+def scoring_cost(configuration: Configuration, n_classes: int, n_images: float) -> float:
+    """Cost of scoring images once, in MACs of a forward pass."""
+    return VALIDATION_SHARE * image_cost(configuration, n_classes) * n_images
+
+
 def input_sides(space: Space, profile: Profile) -> tuple[int, ...]:
     """Every input side, in px, that a study of this profile can use, ascending."""
     sides = set(profile.input_px)
@@ -149,9 +156,12 @@ def _plan(space: Space, profile: Profile, request: Request) -> Plan:
     tested = [winner, *paper] if request.n_target else [winner]
 
     def cross_validated(
-        name: str, networks: Sequence[Configuration], n: float, folds: int, splits: int
+        name: str, networks: Sequence[Configuration], n: float, folds: int, splits: int, elsewhere: int = 0
     ) -> PlannedPhase:
-        costs = (training_cost(c, n_classes, n * (folds - 1) / folds, n / folds) for c in networks)
+        costs = (
+            training_cost(c, n_classes, n * (folds - 1) / folds, n / folds) + scoring_cost(c, n_classes, elsewhere)
+            for c in networks
+        )
         return PlannedPhase(
             name=name,
             trainings=splits * len(networks),
@@ -166,14 +176,18 @@ def _plan(space: Space, profile: Profile, request: Request) -> Plan:
     if request.control and space.reference not in space.levels:
         raise InputError(f"--control: the reference {space.reference} is no level of this space")
     control = [largest[space.levels.index(space.reference)]] if request.control else []
-    runs = cross_validated(Phase.COMPARE, largest + control, development, request.folds, request.folds * most_runs)
-    beside = cross_validated(Phase.COMPARE, paper, development, request.folds, request.folds)
+    folds, n_target = request.folds, request.n_target or 0
+    runs = cross_validated(
+        Phase.COMPARE, largest + control, development, folds, folds * most_runs, elsewhere=n_target
+    )
+    beside = cross_validated(Phase.COMPARE, paper, development, folds, folds, elsewhere=n_target)
     phases.append(_sum(runs, beside))
     test = PlannedPhase(
         name=Phase.TEST,
         trainings=len(tested),
         epochs=sum(c.training.epochs for c in tested),
-        cost=sum(training_cost(c, n_classes, development, 0) for c in tested),
+        cost=sum(training_cost(c, n_classes, development, 0) for c in tested)
+        + scoring_cost(winner, n_classes, UNTOUCHED_PASSES * n_target),
     )
     phases.append(test)
     if request.n_target:
@@ -260,5 +274,6 @@ def disk_mb(plan: Plan, request: Request) -> float:
     cross_validated = {"search": development / partition, "compare": development / plan.folds}
     cross_validated["confirm"] = development / plan.search_folds
     cross_validated["transfer"] = (request.n_target or 0) / plan.folds
+    cross_validated["compare"] += request.n_target or 0  # which every network scores as it is
     rows = sum(phase.trainings * cross_validated.get(phase.name, 0) for phase in plan.phases)
     return (rows * BYTES_PER_PREDICTION + sum(phase.epochs for phase in plan.phases) * BYTES_PER_EPOCH) / 1e6

@@ -11,6 +11,7 @@ from search.data.splits import Indices
 from search.space import Configuration
 
 Way = Literal["scratch", "frozen", "fine_tuned"]
+Untouched = Literal["untouched", "untouched_adapted"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,23 @@ class Images:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Elsewhere:
+    """A data set that a trained network is scored on as it is; no training sees it.
+
+    Attributes:
+        data: its name.
+        classes: for each of its classes, the network's class of the same name, or -1; images of a class that the
+            network lacks are not scored.
+        adapt: score the network once more with its batch norms' statistics adapted to all of the images, whose
+            labels are not used.
+    """
+
+    data: str
+    classes: tuple[int, ...]
+    adapt: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """A network to train once.
 
@@ -37,6 +55,7 @@ class Task:
         way: "frozen" trains a new head on given weights, "fine_tuned" the whole network, starting from them.
         validate_once: score `val` after the last epoch only, instead of every epoch.
         keep_weights: return the trained weights.
+        elsewhere: further data sets that the trained network is scored on.
     """
 
     configuration: Configuration
@@ -46,6 +65,7 @@ class Task:
     way: Way = "scratch"
     validate_once: bool = False
     keep_weights: bool = False
+    elsewhere: tuple[Elsewhere, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +102,23 @@ class EpochScore:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ElsewhereScore:
+    """A trained network on a data set that it was not trained on.
+
+    Attributes:
+        indices: of the images whose class the network has.
+        metrics: over the classes that both have.
+        probabilities: (n_indices, n_classes), of all classes of the network.
+    """
+
+    data: str
+    way: Untouched
+    indices: Indices
+    metrics: Metrics
+    probabilities: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
 class FoldScore:
     """A finished training.
 
@@ -89,6 +126,7 @@ class FoldScore:
         probabilities: (n_val, n_classes), in the order of the task's `val`.
         train_s: seconds of training, without validation.
         weights: safetensors bytes, if the task keeps them.
+        elsewhere: scores on the task's further data sets.
     """
 
     n_train: int
@@ -98,6 +136,8 @@ class FoldScore:
     normalisation: Normalisation
     train_s: float
     weights: bytes | None = field(repr=False)
+    # Its arrays have rows for thousands of images, and Ray Tune formats its results with repr().
+    elsewhere: tuple[ElsewhereScore, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,13 +57,19 @@ class Worker:
         """Return once the process has started."""
 
     def begin(
-        self, task: Task | TrialTask, images: Images, weights: bytes | None, checkpoint: bytes | None
+        self,
+        task: Task | TrialTask,
+        images: Images,
+        weights: bytes | None,
+        checkpoint: bytes | None,
+        *elsewhere: Images,
     ) -> None:
         """Prepare a job; it starts with its first step.
 
         Args:
             weights: that the task starts from, as safetensors.
             checkpoint: that the job resumes from.
+            elsewhere: the further data sets that the task scores, in its order.
         """
         from search.training.folds import run_task, run_trial
         from search.training.trace import with_trace
@@ -71,7 +77,8 @@ class Worker:
         self._watch = Watch(self._timeout_s)  # after the imports, which take seconds in a new process
         saved = None if checkpoint is None else Checkpoint.from_bytes(checkpoint)
         if isinstance(task, Task):
-            self._steps = run_task(task, images, self._device, weights, saved)
+            others = {where.data: its for where, its in zip(task.elsewhere, elsewhere, strict=True)}
+            self._steps = run_task(task, images, self._device, weights, saved, others)
         else:
             steps = run_trial(task.configuration, task.splits, images, task.seed, self._device, saved)
             self._steps = with_trace(steps, self._device) if task.trace else steps
@@ -88,10 +95,15 @@ class Worker:
         return step
 
     def begin_and_step(
-        self, task: Task | TrialTask, images: Images, weights: bytes | None, checkpoint: bytes | None
+        self,
+        task: Task | TrialTask,
+        images: Images,
+        weights: bytes | None,
+        checkpoint: bytes | None,
+        *elsewhere: Images,
     ) -> Step | Failure | None:
         """Prepare a job and train its next epoch."""
-        self.begin(task, images, weights, checkpoint)
+        self.begin(task, images, weights, checkpoint, *elsewhere)
         return self.step()
 
     def latencies(self, models: Sequence[Model], n_classes: int) -> list[float]:

@@ -1,0 +1,48 @@
+"""Rows of the transfer table about networks that score the target as they are."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from search.analysis.untouched import untouched_columns
+from search.data.imageset import ImageSet
+from search.records.schema import Key, Phase
+from search.study.comparing import Candidate
+from search.study.context import Study
+
+
+def untouched_rows(study: Study, winner: Candidate, target: ImageSet) -> list[dict[str, Any]]:
+    """A row for every level's networks of the comparison, and for each way of the winner's in the test phase."""
+    predictions = study.frame("predictions", Phase.UNTOUCHED)
+    compared = predictions["repeat"].notna()
+    return [
+        *_levels(study, predictions[compared], target),
+        *_tested(study, predictions[~compared], winner, target),
+    ]
+
+
+def _levels(study: Study, predictions: pd.DataFrame, target: ImageSet) -> Iterator[dict[str, Any]]:
+    for level, own in predictions.groupby("level", sort=False):
+        key = Key(phase=Phase.UNTOUCHED, level=str(level), way="untouched", data=target.source)
+        yield {**vars(key), **_columns(study, own, target)}
+
+
+def _tested(
+    study: Study, predictions: pd.DataFrame, winner: Candidate, target: ImageSet
+) -> Iterator[dict[str, Any]]:
+    """The one network that is saved, trained on the whole development set."""
+    key = replace(winner.key(Phase.UNTOUCHED, target), way=None)
+    for way, own in predictions.groupby("way", sort=False):
+        yield {
+            **vars(replace(key, way=str(way))),
+            **{f"params_{name}": value for name, value in winner.params.items()},
+            **_columns(study, own, target),
+        }
+
+
+def _columns(study: Study, predictions: pd.DataFrame, target: ImageSet) -> dict[str, Any]:
+    groups = None if target.groups is None else dict(zip(target.names, target.groups, strict=True))
+    overlap = 1 / (study.plan.folds - 1)
+    return untouched_columns(predictions, study.source.classes, overlap=overlap, groups=groups)
