@@ -89,6 +89,17 @@ def day(iso: str) -> str:
     return f"{moment.day} {moment:%B %Y, %H:%M} UTC"
 
 
+def score_text(row: pd.Series, metric: str) -> str:
+    """A mean over networks with its interval, as in "0.512 (0.430 to 0.594)"."""
+    mean, low, high = (row[f"{metric}{part}"] for part in ("_mean", "_low", "_high"))
+    return f"{row[metric]:.3f}" if missing(mean) else f"{mean:.3f} ({low:.3f} to {high:.3f})"
+
+
+def way_name(way: str) -> str:
+    """A way to the target, for a reader."""
+    return {"untouched_adapted": "untouched, norms adapted"}.get(way, way.replace("_", "-"))
+
+
 def missing(value: Any) -> bool:
     """Whether a value of a table is null."""
     return bool(pd.isna(value))

@@ -15,7 +15,7 @@ from search.analysis.words import level_name, metric_words, p_phrase, p_text
 from search.records.description import Description
 from search.records.results import Results, read_results
 from search.records.schema import Phase
-from search.report.format import overall, setting_name, settings_text
+from search.report.format import overall, score_text, setting_name, settings_text, way_name
 
 BEST_TRIALS = 10
 DRAWN = "[yellow]note[/yellow]  synthetic cells are a demonstration, not evidence about blood cells"
@@ -34,6 +34,7 @@ def print_results(console: Console, path: Path) -> None:
         _print_effects(console, results, found)
         _print_levels(console, results)
         _print_transfer(console, results, found)
+        _print_untouched(console, results)
         _print_test(console, results.description)
     _print_trials(console, results)
     if results.description.is_drawn:
@@ -117,11 +118,33 @@ def _print_transfer(console: Console, results: Results, found: Verdict) -> None:
         finding = own.get((row["level"], row["way"]))
         table.add_row(
             escape(row["level"]),
-            row["way"].replace("_", "-"),
+            way_name(row["way"]),
             _share(row[metric]),
             *(("", "", "") if finding is None else _numbers(finding)),
         )
     console.print(table)
+
+
+def _print_untouched(console: Console, results: Results) -> None:
+    rows, metric = results.untouched, results.description.metric
+    if rows.empty:
+        return
+    name, home = rows["data"].iloc[0], overall(results, metric)
+    table = _table(escape(f"Untouched on {name}: {metric_words(metric)} of networks that never saw it"))
+    table.add_column("level", overflow="fold")
+    for column in ("networks", "95 %", "at home"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for _, row in rows.iterrows():
+        at_home = _share(home.get(row["level"]))
+        table.add_row(escape(row["level"]), f"{row['n_networks']:.0f}", score_text(row, metric), at_home)
+    for _, row in results.saved_untouched.iterrows():
+        what = f"the saved network, {way_name(row['way'])}"
+        table.add_row(escape(what), f"{row['n_networks']:.0f}", score_text(row, metric), "")
+    console.print(table)
+    console.print(
+        f"[dim]{rows['n_images'].iloc[0]:.0f} images of the classes that both have. Intervals are over networks "
+        "and images; the saved network's are over images alone.[/dim]"
+    )
 
 
 def _print_test(console: Console, description: Description) -> None:

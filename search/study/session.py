@@ -16,7 +16,7 @@ from search.records.arguments import Arguments, Resources
 from search.records.description import Plan
 from search.space import Profile, Space
 from search.spacefile import load_space
-from search.study.elsewhere import class_notes
+from search.study.elsewhere import notes as class_notes
 from search.study.networks import check_networks
 from search.study.plan import Request, image_cost, largest_configurations, make_plan, typical_configuration
 from search.study.resume import planned_profile

@@ -10,7 +10,7 @@ from search.analysis.verdict import Finding, Verdict, reason_words
 from search.records.arguments import METRICS
 from search.records.results import Results
 from search.records.schema import COLUMNS, Phase
-from search.report.format import listed, metric_name, missing, overall, setting_name
+from search.report.format import listed, metric_name, missing, overall, score_text, setting_name, way_name
 from search.report.page.table import (
     EMPTY,
     Column,
@@ -234,7 +234,7 @@ def transfer_tables(results: Results, found: Verdict | None) -> list[Table]:
         rows.append(
             (
                 text(row["level"]),
-                text(row["way"].replace("_", "-")),
+                text(way_name(row["way"])),
                 *(share(row[score]) for score in scores),
                 estimate(finding, interval=True),
                 EMPTY if finding is None else p_value(finding.p),
@@ -258,6 +258,47 @@ def transfer_tables(results: Results, found: Verdict | None) -> list[Table]:
         return [ways]
     caption = f"Fine-tuned networks against the paper's plain one, by {name}"
     return [ways, effects_table("transfer-plain", caption, against_plain, results)]
+
+
+def untouched_table(results: Results) -> list[Table]:
+    """How networks that were trained on the source alone score the target."""
+    rows, metric = results.untouched, results.description.metric
+    if rows.empty:
+        return []
+    scores = _headline(metric)
+    home = overall(results, metric)
+    saved = [(f"the saved network, {way_name(row['way'])}", row) for _, row in results.saved_untouched.iterrows()]
+    of_levels = [(str(row["level"]), row) for _, row in rows.iterrows()]
+    target, source = rows["data"].iloc[0], results.description.source[0]
+    return [
+        Table(
+            name="untouched",
+            caption=f"On {target} as they are: networks that were trained on {source} alone",
+            columns=(
+                Column("networks of", numeric=False),
+                Column("number", COLUMNS["n_networks"][1]),
+                Column("images", "of the classes that both data sets have"),
+                *(
+                    Column(
+                        f"{metric_name(score)} (95 %)",
+                        "mean over networks; the interval is over networks and images, of one network over images",
+                    )
+                    for score in scores
+                ),
+                Column(f"{metric_name(metric)} at home", f"on {source}, from the comparison"),
+            ),
+            rows=[
+                (
+                    text(name),
+                    number(row["n_networks"], ".0f"),
+                    number(row["n_images"], ",.0f"),
+                    *(Entry(score_text(row, score), float(row[score])) for score in scores),
+                    share(home.get(name)),
+                )
+                for name, row in (*of_levels, *saved)
+            ],
+        )
+    ]
 
 
 def trials_table(trials: pd.DataFrame) -> Table:
