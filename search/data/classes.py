@@ -33,8 +33,8 @@ def class_notes(source: str, own: Mapping[str, int], target: str, other: Mapping
     missing = [name for name, n in own.items() if n and not other.get(name)]
     if lacking:
         notes.append(
-            f"{target} has images of {', '.join(lacking)}, which networks of {source} do not know: untouched, they are "
-            "not scored"
+            f"{target} has images of {', '.join(lacking)}, which networks of {source} do not know: untouched, "
+            "they are not scored"
         )
     if missing:
         notes.append(
