@@ -32,6 +32,7 @@ _MEASURE_OF = {
     "macro_f1": ("macro_f1", 1),
     "specificity": ("specificity", 1),
     "log_loss": ("log_loss", -1),
+    "brier": ("brier", -1),
 }
 
 

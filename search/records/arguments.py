@@ -10,13 +10,15 @@ from cyclopts import Group, Parameter
 
 from search.common.errors import InputError
 
-Metric = Literal["balanced_accuracy", "accuracy", "macro_f1"]
+Metric = Literal["balanced_accuracy", "accuracy", "macro_f1", "auc"]
 Sampler = Literal["tpe", "random", "cmaes", "gp", "nsga2"]
 Pruner = Literal["race", "asha", "none"]
 Log = Literal["tensorboard", "mlflow"]  # also the names of packages and extras
 
 # Fields of `search.common.metrics.Metrics` that a search can maximize.
-METRICS: tuple[Metric, ...] = get_args(Metric)
+SCORES: tuple[Metric, ...] = get_args(Metric)
+# Those that a comparison can judge by: no interval of the AUC is shown to hold.
+METRICS = tuple(name for name in SCORES if name != "auc")
 # What it can minimize besides.
 COSTS = ("macs", "n_parameters")
 # Of every kept setting, where a time limits the comparison.
@@ -99,7 +101,12 @@ class Arguments:
             raise InputError(f"--margin {self.margin}: must be a number of points between 0 and 100")
         at_least("--seed", self.seed, 0)
         one_of("--profile", self.profile, ("auto", "quick", "paper"))
-        one_of("--metric", self.metric, METRICS)
+        one_of("--metric", self.metric, SCORES)
+        if self.metric not in METRICS:
+            raise InputError(
+                f"--metric {self.metric}: levels cannot be compared by it, because no interval for it is shown to "
+                f"hold; search for it with --objectives balanced_accuracy,{self.metric}"
+            )
         one_of("--sampler", self.sampler, get_args(Sampler))
         one_of("--pruner", self.pruner, get_args(Pruner))
         if self.until_settled is not None and self.repeats > 1:
@@ -145,7 +152,7 @@ class Arguments:
             return (self.metric,)
         names = tuple(name.strip() for name in self.objectives.split(","))
         for name in names:
-            one_of("--objectives", name, METRICS + COSTS)
+            one_of("--objectives", name, SCORES + COSTS)
         if names[0] != self.metric:
             raise InputError(f"--objectives {self.objectives}: the first must be --metric, {self.metric}")
         if len(set(names)) < len(names):

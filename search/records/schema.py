@@ -57,11 +57,14 @@ KEY_COLUMNS = tuple(Key.__dataclass_fields__)
 
 _SCORES = {
     "accuracy": "share of images classified correctly",
-    "balanced_accuracy": "mean over classes of the share of their images classified correctly",
+    "balanced_accuracy": "mean over classes of the share of their images classified correctly (macro recall)",
     "macro_f1": "mean over classes of F1",
     "sensitivity": "mean over classes of TP / (TP + FN), each class against the rest",
     "specificity": "mean over classes of TN / (TN + FP), each class against the rest",
     "log_loss": "mean negative logarithm of the probability given to the true class",
+    "auc": "mean over classes of the area under the ROC curve, each class against the rest",
+    "brier": "half the mean squared distance between probabilities and truth",
+    "calibration_error": "expected calibration error in 15 bins of confidence; biased upwards for few images",
 }
 
 # name -> (type, meaning, unit), the same in every table.

@@ -14,7 +14,7 @@ NOTHING = "–"
 
 def metric_name(metric: str) -> str:
     """A metric's name in a title or header."""
-    return metric.replace("_", " ").replace("f1", "F1").replace("brier", "Brier score")
+    return metric.replace("_", " ").replace("f1", "F1").replace("brier", "Brier score").replace("auc", "AUC")
 
 
 def setting_name(description: Description, setting: float) -> str:

@@ -14,7 +14,7 @@ from search.common.errors import StudyFailedError
 from search.common.files import replace_file
 from search.common.metrics import Metrics
 from search.data.splits import Split
-from search.records.arguments import METRICS
+from search.records.arguments import SCORES
 from search.records.observers import Training
 from search.records.schema import KEY_COLUMNS, TABLES, Key, Phase
 from search.space import Configuration, Params
@@ -307,4 +307,4 @@ def _trial_id(number: int) -> str:
 
 def _direction(objective: str) -> Direction:
     """Scores are maximised, costs minimised."""
-    return "maximize" if objective in METRICS else "minimize"
+    return "maximize" if objective in SCORES else "minimize"

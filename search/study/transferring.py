@@ -64,7 +64,8 @@ def test(study: Study, winner: Candidate) -> None:
         if not _model_folder(study, candidate).is_dir():
             raise StudyFailedError(f"{candidate.level} could not be trained on the development set")
     row = study.frame("folds", Phase.TEST).query("n_val > 0").iloc[0]
-    scores = {name: float(row[name]) for name in METRIC_NAMES}
+    # Null: scored before there was such a metric.
+    scores = {name: float(row[name]) for name in METRIC_NAMES if not np.isnan(row[name])}
     study.folder.update(winner={"level": winner.level, "setting": winner.setting, **winner.params}, test=scores)
     study.reporter.say(
         f"test set, {len(study.locked)} images: accuracy {row['accuracy']:.3f}, "

@@ -94,7 +94,7 @@ def test_the_transfer_table_has_every_level_and_the_saved_network(finished):
     assert set(finished.table("transfer", "transfer")["way"]) == {"scratch", "frozen", "fine_tuned"}
 
 
-@pytest.mark.parametrize("kill_at", (3, 5, 6, 7, 12, 15))
+@pytest.mark.parametrize("kill_at", [3, 5, 6, 7, 12, 15])
 def test_a_study_that_is_killed_anywhere_resumes_to_the_same_rows(make, finished, kill_at):
     other = make().run(kill_at=kill_at).restart().run()
     for name in ("folds", "predictions", "transfer"):

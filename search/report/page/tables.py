@@ -7,7 +7,7 @@ import pandas as pd
 from search.analysis.collapse import collapsed_folds
 from search.analysis.statistics import wilson
 from search.analysis.verdict import Finding, Verdict, reason_words
-from search.records.arguments import METRICS
+from search.records.arguments import METRICS, SCORES
 from search.records.results import Results
 from search.records.schema import COLUMNS, Phase
 from search.report.format import listed, metric_name, missing, overall, score_text, setting_name, way_name
@@ -265,7 +265,7 @@ def untouched_table(results: Results) -> list[Table]:
     rows, metric = results.untouched, results.description.metric
     if rows.empty:
         return []
-    scores = _headline(metric)
+    scores = [name for name in _headline(metric) if name in METRICS]  # which have intervals
     home = overall(results, metric)
     saved = [(f"the saved network, {way_name(row['way'])}", row) for _, row in results.saved_untouched.iterrows()]
     of_levels = [(str(row["level"]), row) for _, row in rows.iterrows()]
@@ -346,7 +346,7 @@ def trials_table(trials: pd.DataFrame) -> Table:
 
 def _headline(first: str) -> list[str]:
     """The headline metrics, one of them first."""
-    return [first, *(name for name in METRICS if name != first)]
+    return [first, *(name for name in SCORES if name != first)]
 
 
 def _is_numeric(values: pd.Series) -> bool:
