@@ -32,6 +32,13 @@ def overall(results: Results, metric: str) -> dict[str, float]:
     return {str(level): float(rows[metric].mean()) for level, rows in results.at_settings.groupby("level")}
 
 
+def at_home(results: Results, metric: str) -> dict[str, float]:
+    """Score of every level, the control and the paper's networks on the source, in the comparison."""
+    rows = results.comparison[~results.comparison["level"].isin(results.description.levels)]
+    others = rows.drop_duplicates("level", keep="last")  # over all settings, if there are several
+    return {**overall(results, metric), **dict(zip(others["level"], others[metric], strict=True))}
+
+
 def number_text(value: float, form: str) -> str:
     """A number in a Python format, with a proper minus sign."""
     return f"{value:{form}}".replace("-", "−")

@@ -15,7 +15,7 @@ from search.analysis.words import level_name, metric_words, p_phrase, p_text
 from search.records.description import Description
 from search.records.results import Results, read_results
 from search.records.schema import Phase
-from search.report.format import overall, score_text, setting_name, settings_text, way_name
+from search.report.format import at_home, overall, score_text, setting_name, settings_text, way_name
 
 BEST_TRIALS = 10
 DRAWN = "[yellow]note[/yellow]  synthetic cells are a demonstration, not evidence about blood cells"
@@ -129,14 +129,18 @@ def _print_untouched(console: Console, results: Results) -> None:
     rows, metric = results.untouched, results.description.metric
     if rows.empty:
         return
-    name, home = rows["data"].iloc[0], overall(results, metric)
+    name, home = rows["data"].iloc[0], at_home(results, metric)
     table = _table(escape(f"Untouched on {name}: {metric_words(metric)} of networks that never saw it"))
     table.add_column("level", overflow="fold")
-    for column in ("networks", "95 %", "at home"):
+    for column in ("networks", "score (95 %)", "at home"):
         table.add_column(column, justify="right", no_wrap=True)
     for _, row in rows.iterrows():
-        at_home = _share(home.get(row["level"]))
-        table.add_row(escape(row["level"]), f"{row['n_networks']:.0f}", score_text(row, metric), at_home)
+        table.add_row(
+            escape(row["level"]),
+            f"{row['n_networks']:.0f}",
+            score_text(row, metric),
+            _share(home.get(row["level"])),
+        )
     for _, row in results.saved_untouched.iterrows():
         what = f"the saved network, {way_name(row['way'])}"
         table.add_row(escape(what), f"{row['n_networks']:.0f}", score_text(row, metric), "")

@@ -1,7 +1,7 @@
 """Rows of the transfer table about networks that score the target as they are."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pandas as pd
@@ -9,6 +9,7 @@ import pandas as pd
 from search.analysis.untouched import untouched_columns
 from search.data.imageset import ImageSet
 from search.records.schema import Key, Phase
+from search.space import CONTROL_LEVEL, PAPER_LEVELS
 from search.study.comparing import Candidate
 from search.study.context import Study
 
@@ -24,9 +25,11 @@ def untouched_rows(study: Study, winner: Candidate, target: ImageSet) -> list[di
 
 
 def _levels(study: Study, predictions: pd.DataFrame, target: ImageSet) -> Iterator[dict[str, Any]]:
-    for level, own in predictions.groupby("level", sort=False):
-        key = Key(phase=Phase.UNTOUCHED, level=str(level), way="untouched", data=target.source)
-        yield {**vars(key), **_columns(study, own, target)}
+    for level in (*study.space.levels, CONTROL_LEVEL, *PAPER_LEVELS):
+        own = predictions[predictions["level"] == level]
+        if len(own):
+            key = Key(phase=Phase.UNTOUCHED, level=level, way="untouched", data=target.source)
+            yield {**asdict(key), **_columns(study, own, target)}
 
 
 def _tested(
@@ -36,7 +39,7 @@ def _tested(
     key = replace(winner.key(Phase.UNTOUCHED, target), way=None)
     for way, own in predictions.groupby("way", sort=False):
         yield {
-            **vars(replace(key, way=str(way))),
+            **asdict(replace(key, way=str(way))),
             **{f"params_{name}": value for name, value in winner.params.items()},
             **_columns(study, own, target),
         }

@@ -10,7 +10,7 @@ from search.analysis.verdict import Finding, Verdict, reason_words
 from search.records.arguments import METRICS, SCORES
 from search.records.results import Results
 from search.records.schema import COLUMNS, Phase
-from search.report.format import listed, metric_name, missing, overall, score_text, setting_name, way_name
+from search.report.format import at_home, listed, metric_name, missing, overall, score_text, setting_name, way_name
 from search.report.page.table import (
     EMPTY,
     Column,
@@ -266,7 +266,7 @@ def untouched_table(results: Results) -> list[Table]:
     if rows.empty:
         return []
     scores = [name for name in _headline(metric) if name in METRICS]  # which have intervals
-    home = overall(results, metric)
+    home = at_home(results, metric)
     saved = [(f"the saved network, {way_name(row['way'])}", row) for _, row in results.saved_untouched.iterrows()]
     of_levels = [(str(row["level"]), row) for _, row in rows.iterrows()]
     target, source = rows["data"].iloc[0], results.description.source[0]
