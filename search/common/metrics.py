@@ -2,8 +2,8 @@
 
 The calibration error is the expected calibration error over 15 equal-width bins of the confidence (C. Guo et al.,
 On calibration of modern neural networks, ICML 2017). It is biased upwards where images are few: even that of a
-perfectly calibrated classifier is above 0 by chance, the more so the fewer images a bin has. Compare it between equal
-numbers of images only.
+perfectly calibrated classifier is above 0 by chance, the more so the fewer images a bin has. Compare it between
+equal numbers of images only.
 
 Classes without a labelled image are left out of every macro average: a fold may lack a rare class, and neither
 0 nor 1 is a fair score for a class that no image asked about.
