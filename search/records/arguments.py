@@ -44,6 +44,8 @@ class Arguments:
     """Images to search on: "synthetic", or a folder."""
     transfer_data: Annotated[str | None, DATA] = None
     """Images to transfer to: "synthetic", "none" or a folder; by default synthetic if --data is, else none."""
+    shift_report: Annotated[str | None, DATA] = None
+    """Folders of further laboratories, A,B, that networks of the comparison are scored on and never chosen by."""
     class_names: Annotated[str | None, DATA] = None
     """Class names by label, such as 1=neutrophil,2=lymphocyte."""
     groups: Annotated[str | None, DATA] = None
@@ -91,6 +93,8 @@ class Arguments:
 
     def __post_init__(self) -> None:
         """Check every value."""
+        if not all(self.reported_data):
+            raise InputError(f"--shift-report {self.shift_report}: must be folders, separated by commas")
         at_least("--trials", self.trials, 1)
         at_least("--search-folds", self.search_folds, 1)
         at_least("--finalists", self.finalists, 1)
@@ -117,6 +121,11 @@ class Arguments:
     def target_data(self) -> str:
         """The transfer data, given or by default."""
         return self.transfer_data or ("synthetic" if self.data == "synthetic" else "none")
+
+    @property
+    def reported_data(self) -> tuple[str, ...]:
+        """Folders of the laboratories that are scored and never chosen by."""
+        return () if self.shift_report is None else tuple(name.strip() for name in self.shift_report.split(","))
 
     @property
     def time_budget_s(self) -> float | None:
@@ -170,6 +179,8 @@ class Arguments:
         paths = [name for name in ("data", "transfer_data") if values[name] not in ("synthetic", "none")]
         if self.space.endswith(".py"):
             paths.append("space")
+        if self.shift_report is not None:
+            values["shift_report"] = ",".join(str(Path(folder).absolute()) for folder in self.reported_data)
         return values | {name: str(Path(values[name]).absolute()) for name in paths}
 
 

@@ -70,7 +70,7 @@ class Recorder:
                 self._checkpoints.remove(key)
         self._ledger.forget(key, beyond=(key.fold or folds, epochs))
         for where in elsewhere:
-            scored = asdict(replace(key, phase=Phase.UNTOUCHED, data=where.data))
+            scored = asdict(replace(key, phase=Phase(where.phase), data=where.data))
             del scored["way"], scored["seed"]  # in all ways; the seed follows from the rest
             self._ledger.forget_all(**scored)
 
@@ -109,7 +109,7 @@ class Recorder:
 
     def _enter_elsewhere(self, key: Key, n_train: int, classes: Sequence[str], score: ElsewhereScore) -> None:
         """Record a training's score on a further data set; its time is in the training's own row."""
-        there = replace(key, phase=Phase.UNTOUCHED, way=score.way, data=score.data)
+        there = replace(key, phase=Phase(score.phase), way=score.way, data=score.data)
         self._enter_predictions(there, self._images[score.data], score.indices, classes, score.probabilities)
         row = {"n_train": n_train, "n_val": len(score.indices), **asdict(score.metrics)}
         self._ledger.add_row("folds", asdict(there), row)

@@ -73,6 +73,11 @@ class Results:
         return self._untouched(compared=True)
 
     @property
+    def shift(self) -> pd.DataFrame:
+        """Networks of each level in the comparison on further laboratories, as they are."""
+        return self.tables["shift"]
+
+    @property
     def saved_untouched(self) -> pd.DataFrame:
         """The saved network on the target as it is, one row a way; without rows where it is not the winner's."""
         rows, row = self._untouched(compared=False), self.winner_row

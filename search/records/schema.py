@@ -19,6 +19,7 @@ class Phase(StrEnum):
     TEST = "test"
     TRANSFER = "transfer"
     UNTOUCHED = "untouched"
+    SHIFT = "shift"
 
 
 # Older studies compared each level at its own best settings, and all levels at settings that they share.
@@ -31,7 +32,7 @@ class Key:
 
     Attributes:
         phase: search, confirm, compare, test or transfer; untouched: a network of the comparison or the test, on
-            the target as it is.
+            the target as it is; shift: the same on a further laboratory.
         number: of the trial, in search and confirm.
         level: value of the factor, `paper_plain`, `paper_wbcsnet2` or `control`.
         setting: number of the setting, from 0; where levels do not share settings, its rank within the level.
@@ -71,7 +72,8 @@ _SCORES = {
 COLUMNS: dict[str, tuple[pa.DataType, str, str]] = {
     "phase": (
         pa.string(),
-        "search, confirm, compare, test, transfer or untouched (on the target as trained on the source)",
+        "search, confirm, compare, test, transfer, untouched (as trained on the source, on the target) or shift "
+        "(the same on another laboratory)",
         "",
     ),
     "number": (pa.int64(), "number of the trial", ""),
@@ -177,6 +179,7 @@ COLUMNS: dict[str, tuple[pa.DataType, str, str]] = {
     "outcome": (pa.string(), "better, worse, practically the same, or open; null: too few data", ""),
     "n_runs": (pa.int64(), "runs that the contrast is averaged over", ""),
     "looks": (pa.int64(), "looks at the data that the intervals allow for", ""),
+    "trained_on": (pa.string(), "data set that the networks were trained on", ""),
     "n_networks": (pa.int64(), "untouched networks that the row is of", ""),
     "latency_ms": (pa.float64(), "median time of one image's forward pass on the study's machine", "ms"),
 }
@@ -219,10 +222,14 @@ TABLES: dict[str, tuple[str, ...]] = {
         *("p_better", "p_equal", "p_worse", "n_runs", "looks"),
     ),
     "transfer": (*_COMPARISON, "n_networks"),
+    "shift": (
+        *("trained_on", "n_images", "n_networks", *METRIC_NAMES),
+        *(f"{name}{end}" for name in METRIC_NAMES for end in ("_mean", "_low", "_high")),
+    ),
     "pareto": ("value", *METRIC_NAMES, "n_parameters", "macs"),
 }
 # Not written without rows.
-OPTIONAL = ("cells", "pareto")
+OPTIONAL = ("cells", "shift", "pareto")
 
 
 def field_of(name: str) -> pa.Field | None:

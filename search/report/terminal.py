@@ -35,6 +35,7 @@ def print_results(console: Console, path: Path) -> None:
         _print_levels(console, results)
         _print_transfer(console, results, found)
         _print_untouched(console, results)
+        _print_shift(console, results)
         _print_test(console, results.description)
     _print_trials(console, results)
     if results.description.is_drawn:
@@ -149,6 +150,20 @@ def _print_untouched(console: Console, results: Results) -> None:
         f"[dim]{rows['n_images'].iloc[0]:.0f} images of the classes that both have. Intervals are over networks "
         "and images; the saved network's are over images alone.[/dim]"
     )
+
+
+def _print_shift(console: Console, results: Results) -> None:
+    """Further laboratories, as far as they were scored."""
+    metric = results.description.metric
+    for name, rows in results.shift.groupby("data", sort=False):
+        table = _table(escape(f"Untouched on {name}: {metric_words(metric)} of networks never chosen by it"))
+        table.add_column("level", overflow="fold")
+        for column in ("networks", "images", "score (95 %)"):
+            table.add_column(column, justify="right", no_wrap=True)
+        for _, row in rows.iterrows():
+            numbers = (f"{row['n_networks']:.0f}", f"{row['n_images']:.0f}", score_text(row, metric))
+            table.add_row(escape(row["level"]), *numbers)
+        console.print(table)
 
 
 def _print_test(console: Console, description: Description) -> None:

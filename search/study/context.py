@@ -58,6 +58,7 @@ class Study:
 
     Attributes:
         source, target: decoded images; `target` is None where nothing is transferred.
+        reports: further laboratories, on which networks of the comparison are scored as they are.
         development, locked: image indices of the source.
         shared: references to data sets and weights in Ray's object store, by name.
         photograph: returns an image of the source by its name, see `search.data.imageset.Source`.
@@ -78,6 +79,7 @@ class Study:
     workers: Workers
     photograph: Callable[[str], NDArray[np.uint8]]
     observers: Observers
+    reports: tuple[ImageSet, ...] = ()
     shared: dict[str, Any] = field(default_factory=dict)
     timing: Timing = field(default_factory=Timing)
     recorder: Recorder = field(init=False)
@@ -86,7 +88,7 @@ class Study:
         self.recorder = Recorder(
             ledger=self.ledger,
             checkpoints=self.checkpoints,
-            images=[data for data in (self.source, self.target) if data is not None],
+            images=self.images,
             timing=self.timing,
             observers=self.observers,
             reporter=self.reporter,
@@ -107,7 +109,12 @@ class Study:
         """The searched metric, which differences are also computed from."""
         return self.arguments.metric
 
-    def elsewhere(self, *, adapt: bool = False) -> tuple[Elsewhere, ...]:
+    @property
+    def images(self) -> tuple[ImageSet, ...]:
+        """All data sets."""
+        return (self.source, *(() if self.target is None else (self.target,)), *self.reports)
+
+    def untouched(self, *, adapt: bool = False) -> tuple[Elsewhere, ...]:
         """The target, if networks of the source are scored there as they are.
 
         Args:
@@ -115,12 +122,15 @@ class Study:
         """
         return () if self.target is None else elsewhere(self.source, self.target, adapt=adapt)
 
+    def reported(self) -> tuple[Elsewhere, ...]:
+        """The further laboratories that networks of the comparison are scored on."""
+        return tuple(where for data in self.reports for where in elsewhere(self.source, data, phase="shift"))
+
     def share_images(self) -> None:
         """Put the images into Ray's object store."""
-        for data in (self.source, self.target):
-            if data is not None:
-                images = Images(pixels=data.pixels, labels=data.labels, n_classes=len(data.classes))
-                self.shared[data.source] = share(images)
+        for data in self.images:
+            images = Images(pixels=data.pixels, labels=data.labels, n_classes=len(data.classes))
+            self.shared[data.source] = share(images)
 
     def partition(
         self, data: ImageSet, among: Indices, purpose: str, n_folds: int, repeat: int = 0
@@ -182,7 +192,7 @@ class Study:
             training = _training(key, job, data, self._sizes)
             if _identity(asdict(key)) in done:
                 self.reporter.credit(training.cost)
-                there = (untouched_key(key, where.data) for where in job.task.elsewhere)
+                there = (_key_elsewhere(key, where) for where in job.task.elsewhere)
                 unscored.update(str(own.data) for own in there if _identity(asdict(own)) not in done)
             else:
                 trainings.append(training)
@@ -238,7 +248,8 @@ class Study:
             chosen = {name: subject[name] for name in ("level", "setting")}
             self.ledger.forget_all(phase=first.phase, **chosen, data=first.data)
             if first.phase == Phase.COMPARE:
-                self.ledger.forget_all(phase=Phase.UNTOUCHED, **chosen)
+                for phase in (Phase.UNTOUCHED, Phase.SHIFT):
+                    self.ledger.forget_all(phase=phase, **chosen)
             elif first.phase == Phase.TEST:  # which has no repeats
                 self.ledger.forget_all(phase=Phase.UNTOUCHED, **chosen, repeat=None)
         self.folder.update(subjects={**subjects, first.phase: new})
@@ -247,7 +258,7 @@ class Study:
     @property
     def _sizes(self) -> dict[str, int]:
         """Number of images of each data set."""
-        return {data.source: len(data.labels) for data in (self.source, self.target) if data is not None}
+        return {data.source: len(data.labels) for data in self.images}
 
     def frame(self, table: str, phase: str) -> pd.DataFrame:
         """The rows of one phase in a table."""
@@ -278,9 +289,9 @@ def _identity(row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in _IDENTITY)
 
 
-def untouched_key(key: Key, data: str) -> Key:
+def _key_elsewhere(key: Key, where: Elsewhere) -> Key:
     """Key of a trained network's rows on another data set, as it is."""
-    return replace(key, phase=Phase.UNTOUCHED, way="untouched", data=data)
+    return replace(key, phase=Phase(where.phase), way="untouched", data=where.data)
 
 
 def _training(key: Key, job: Job, data: ImageSet, sizes: Mapping[str, int]) -> Training:

@@ -1,22 +1,26 @@
 """Data sets on which networks are scored as they are."""
 
+from typing import Literal
+
 from search.data.classes import class_notes, shared_classes
 from search.data.imageset import Listing
 from search.training.types import Elsewhere
 
 
-def elsewhere(source: Listing, other: Listing, *, adapt: bool = False) -> tuple[Elsewhere, ...]:
+def elsewhere(
+    source: Listing, other: Listing, *, phase: Literal["untouched", "shift"] = "untouched", adapt: bool = False
+) -> tuple[Elsewhere, ...]:
     """How networks of the source are scored on another data set; nothing if they share fewer than two classes.
 
     Args:
-        adapt: see `search.training.types.Elsewhere`.
+        phase, adapt: see `search.training.types.Elsewhere`.
     """
     shared = shared_classes(_counts(source), _counts(other))
     if not shared:
         return ()
     places = {name: number for number, name in enumerate(source.classes) if name in shared}
     classes = tuple(places.get(name, -1) for name in other.classes)
-    return (Elsewhere(data=other.source, classes=classes, adapt=adapt),)
+    return (Elsewhere(data=other.source, phase=phase, classes=classes, adapt=adapt),)
 
 
 def notes(source: Listing, other: Listing) -> list[str]:

@@ -1,7 +1,8 @@
 """The launch of a study, new or resumed: decode its images, and run its phases in a folder."""
 
 import shlex
-from dataclasses import asdict, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -53,11 +54,11 @@ def new_study(arguments: Arguments, resources: Resources, output: Path, name: st
         raise InputError(f"{path}: already exists; choose another --name, or --resume it")
     with open_session(arguments, resources, name=path.name) as session:
         print_plan(session, path)
-        source, target = _prepare(session)
-        _check_folds(session.plan, source, target)
-        folder = StudyFolder.create(path, describe(session, source, target))
+        images = _prepare(session)
+        _check_folds(session.plan, images.source, images.target)
+        folder = StudyFolder.create(path, describe(session, images))
         with folder.locked():
-            _run(session, source, target, folder, Ledger(path))
+            _run(session, images, folder, Ledger(path))
     return path
 
 
@@ -87,12 +88,11 @@ def resumed_study(path: Path, resources: Resources, extension: Extension, *, for
                     f"{', '.join(levels)}; start a new study"
                 )
             print_plan(session, folder.path)
-            source, target = _prepare(session)
-            source_changed = has_changed(source, before)
-            target_changed = target is not None and has_changed(target, before)
-            for images, changed in ((source, source_changed), (target, target_changed)):
-                if images is not None and changed:
-                    changes.append(f"the images of {images.source} have changed")
+            images = _prepare(session)
+            source_changed = has_changed(images.source, before)
+            target_changed = images.target is not None and has_changed(images.target, before)
+            changed = [data.source for data, _ in images.roles if has_changed(data, before)]
+            changes += [f"the images of {name} have changed" for name in changed]
             refuse_changes(folder, changes, force=force)
             if force or not folder.optuna_journal.exists():
                 discard_unfinished(folder, ledger)
@@ -101,10 +101,13 @@ def resumed_study(path: Path, resources: Resources, extension: Extension, *, for
                 ledger.forget_all(phase=phase)
             for phase in (Phase.TRANSFER, Phase.UNTOUCHED) if source_changed or target_changed else ():
                 ledger.forget_all(phase=phase)
-            description = as_json(describe(session, source, target))
+            for data in images.reports:
+                if source_changed or data.source in changed:
+                    ledger.forget_all(phase=Phase.SHIFT, data=data.source)
+            description = as_json(describe(session, images))
             if force or description["plan"] != before["plan"]:
                 reopen(folder, description, changes)
-            _run(session, source, target, folder, ledger)
+            _run(session, images, folder, ledger)
     return folder.path
 
 
@@ -120,22 +123,49 @@ def plan_only(arguments: Arguments, resources: Resources) -> None:
         print_networks(session)
 
 
-def _prepare(session: Session) -> tuple[ImageSet, ImageSet | None]:
-    """Decode the images of source and target while the probe runs, and print its estimate."""
+@dataclass(frozen=True, kw_only=True)
+class Decoded:
+    """The images of a study, see `search.study.context.Study`."""
+
+    source: ImageSet
+    target: ImageSet | None
+    reports: tuple[ImageSet, ...]
+
+    @property
+    def roles(self) -> Iterator[tuple[ImageSet, str]]:
+        """Every data set with its role in the study."""
+        yield self.source, "source"
+        if self.target is not None:
+            yield self.target, "target"
+        yield from ((data, "report") for data in self.reports)
+
+
+def _prepare(session: Session) -> Decoded:
+    """Decode all images while the probe runs, and print its estimate."""
     import_module("search.study.study")  # takes seconds with Ray Tune, for which the header did not wait
     sides = input_sides(session.space, session.plan.profile)
     skip_bad = session.arguments.skip_bad
     source = session.source.decode(sides, skip_bad=skip_bad)
-    target = None
+    target, taken = None, {source.source}
     if session.target is not None:
-        target = session.target.decode(sides, skip_bad=skip_bad)
-        if target.source == source.source:  # tables and workers tell data sets apart by name
-            target = replace(target, source=f"{target.source}-target")
+        target = _named_apart(session.target.decode(sides, skip_bad=skip_bad), "target", taken)
+    reports = tuple(
+        _named_apart(report.decode(sides, skip_bad=skip_bad), "report", taken) for report in session.reports
+    )
     print_estimate(session)
-    return source, target
+    return Decoded(source=source, target=target, reports=reports)
 
 
-def describe(session: Session, source: ImageSet, target: ImageSet | None) -> dict[str, object]:
+def _named_apart(images: ImageSet, role: str, taken: set[str]) -> ImageSet:
+    """The images under a name of their own: tables and workers tell data sets apart by name."""
+    name, number = images.source, 1
+    while name in taken:
+        name, number = f"{images.source}-{role}{'' if number == 1 else number}", number + 1
+    taken.add(name)
+    return images if name == images.source else replace(images, source=name)
+
+
+def describe(session: Session, decoded: Decoded) -> dict[str, object]:
     """The contents of `study.json` when a study starts."""
     return {
         "arguments": session.arguments.recorded(),
@@ -150,14 +180,14 @@ def describe(session: Session, source: ImageSet, target: ImageSet | None) -> dic
         "origin": provenance(session.arguments.space),
         "data": {
             images.source: {
+                "role": role,
                 "fingerprint": images.fingerprint,
                 "n_images": len(images.labels),
                 "classes": dict(zip(images.classes, images.class_counts().tolist(), strict=True)),
                 "grouped": images.groups is not None,
                 "notes": images.notes,
             }
-            for images in (source, target)
-            if images is not None
+            for images, role in decoded.roles
         },
     }
 
@@ -171,10 +201,11 @@ def _check_folds(plan: Plan, source: ImageSet, target: ImageSet | None) -> None:
         stratified_folds(target.labels, target.groups, n_folds=plan.folds, seed=0)
 
 
-def _run(session: Session, source: ImageSet, target: ImageSet | None, folder: StudyFolder, ledger: Ledger) -> None:
+def _run(session: Session, images: Decoded, folder: StudyFolder, ledger: Ledger) -> None:
     from search.study.context import Study
     from search.study.study import run_study, small_classes
 
+    source = images.source
     locked = hold_out(source.labels, source.groups, TEST_SHARE, derive_seed(session.arguments.seed, "test set"))
     folder.update(commands=[*folder.description.get("commands", []), command_given("search.run")])
     reporter = ProgressReporter(session.console, session.plan.cost)
@@ -183,7 +214,8 @@ def _run(session: Session, source: ImageSet, target: ImageSet | None, folder: St
         space=session.space,
         plan=session.plan,
         source=source,
-        target=target,
+        target=images.target,
+        reports=images.reports,
         development=locked.train,
         locked=locked.val,
         folder=folder,

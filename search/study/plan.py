@@ -47,6 +47,7 @@ class Request:
     Attributes:
         n_classes: of the source.
         n_target: number of target images; None without a transfer.
+        n_reported: number of images of further laboratories.
         most_runs: of the comparison; None repeats every kept setting `repeats` times.
         profile: of a resumed study; None chooses one.
     """
@@ -65,6 +66,7 @@ class Request:
     most_runs: int | None
     control: bool
     profile: Profile | None = None
+    n_reported: int = 0
 
 
 def make_plan(space: Space, request: Request) -> Plan:
@@ -177,10 +179,11 @@ def _plan(space: Space, profile: Profile, request: Request) -> Plan:
         raise InputError(f"--control: the reference {space.reference} is no level of this space")
     control = [largest[space.levels.index(space.reference)]] if request.control else []
     folds, n_target = request.folds, request.n_target or 0
+    elsewhere = n_target + request.n_reported
     runs = cross_validated(
-        Phase.COMPARE, largest + control, development, folds, folds * most_runs, elsewhere=n_target
+        Phase.COMPARE, largest + control, development, folds, folds * most_runs, elsewhere=elsewhere
     )
-    beside = cross_validated(Phase.COMPARE, paper, development, folds, folds, elsewhere=n_target)
+    beside = cross_validated(Phase.COMPARE, paper, development, folds, folds, elsewhere=elsewhere)
     phases.append(_sum(runs, beside))
     test = PlannedPhase(
         name=Phase.TEST,
@@ -274,6 +277,8 @@ def disk_mb(plan: Plan, request: Request) -> float:
     cross_validated = {"search": development / partition, "compare": development / plan.folds}
     cross_validated["confirm"] = development / plan.search_folds
     cross_validated["transfer"] = (request.n_target or 0) / plan.folds
-    cross_validated["compare"] += request.n_target or 0  # which every network scores as it is
+    cross_validated["compare"] += (
+        request.n_target or 0
+    ) + request.n_reported  # which every network scores as it is
     rows = sum(phase.trainings * cross_validated.get(phase.name, 0) for phase in plan.phases)
     return (rows * BYTES_PER_PREDICTION + sum(phase.epochs for phase in plan.phases) * BYTES_PER_EPOCH) / 1e6

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from threading import Thread
 from typing import Any
@@ -31,6 +31,7 @@ class Session:
     """A study's space, data, machine and plan.
 
     Attributes:
+        reports: further laboratories to score.
         notes: about the networks, for the user.
         probe: measures the training speed, in every slot; see `search.tuning.pool.probed_speed`.
     """
@@ -40,6 +41,7 @@ class Session:
     space: Space
     source: Source
     target: Source | None
+    reports: tuple[Source, ...]
     cluster: Cluster
     request: Request
     plan: Plan
@@ -80,7 +82,9 @@ def open_session(
         len(source.listing.classes),
         transfers=target is not None,
     )
-    notes += [] if target is None else class_notes(source.listing, target.listing)
+    reports = _open_reports(arguments)
+    for other in (*(() if target is None else (target,)), *reports):
+        notes += class_notes(source.listing, other.listing)
     Thread(target=_import_libraries).start()
     with ray_cluster(
         address=resources.address,
@@ -93,6 +97,7 @@ def open_session(
     ) as cluster:
         carry_code(space.configure.__module__)
         request = _request(arguments, source, target, profile, gpu=cluster.gpus > 0)
+        request = replace(request, n_reported=sum(len(report.listing.labels) for report in reports))
         plan = make_plan(space, request)
         check_sampler(arguments.sampler, space, plan.profile, len(arguments.objective_names))
         typical = typical_configuration(space, plan.profile, request.n_classes)
@@ -106,6 +111,7 @@ def open_session(
             space=space,
             source=source,
             target=target,
+            reports=reports,
             cluster=cluster,
             request=request,
             plan=plan,
@@ -130,6 +136,15 @@ def _open_target(arguments: Arguments) -> Source | None:
         seed=arguments.seed,
         class_names=arguments.class_name_of,
         groups=arguments.transfer_groups,
+    )
+
+
+def _open_reports(arguments: Arguments) -> tuple[Source, ...]:
+    return tuple(
+        open_source(
+            folder, microscope="second", seed=arguments.seed, class_names=arguments.class_name_of, groups=None
+        )
+        for folder in arguments.reported_data
     )
 
 

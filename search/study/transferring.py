@@ -55,7 +55,7 @@ def test(study: Study, winner: Candidate) -> None:
     entries = []
     for network in networks:
         val = study.locked if network.key.level == winner.level else nothing
-        elsewhere = study.elsewhere(adapt=True) if network.key.level == winner.level else ()
+        elsewhere = study.untouched(adapt=True) if network.key.level == winner.level else ()
         options = {"validate_once": True, "keep_weights": True, "elsewhere": elsewhere}
         job = network.job(study.development, val, seed, **options)
         entries.append((replace(network.key, seed=seed), job))

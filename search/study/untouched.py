@@ -1,4 +1,4 @@
-"""Rows of the transfer table about networks that score the target as they are."""
+"""Rows of the tables transfer and shift: networks that score another laboratory as they are."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -19,16 +19,26 @@ def untouched_rows(study: Study, winner: Candidate, target: ImageSet) -> list[di
     predictions = study.frame("predictions", Phase.UNTOUCHED)
     compared = predictions["repeat"].notna()
     return [
-        *_levels(study, predictions[compared], target),
+        *_levels(study, predictions[compared], target, Phase.UNTOUCHED),
         *_tested(study, predictions[~compared], winner, target),
     ]
 
 
-def _levels(study: Study, predictions: pd.DataFrame, target: ImageSet) -> Iterator[dict[str, Any]]:
+def shift_rows(study: Study) -> list[dict[str, Any]]:
+    """A row for every level's networks of the comparison on each further laboratory."""
+    predictions, rows = study.frame("predictions", Phase.SHIFT), []
+    for data in study.reports:
+        own = predictions[predictions["data"] == data.source]
+        for row in _levels(study, own, data, Phase.SHIFT):
+            rows.append({**row, "trained_on": study.source.source})
+    return rows
+
+
+def _levels(study: Study, predictions: pd.DataFrame, target: ImageSet, phase: Phase) -> Iterator[dict[str, Any]]:
     for level in (*study.space.levels, CONTROL_LEVEL, *PAPER_LEVELS):
         own = predictions[predictions["level"] == level]
         if len(own):
-            key = Key(phase=Phase.UNTOUCHED, level=level, way="untouched", data=target.source)
+            key = Key(phase=phase, level=level, way="untouched", data=target.source)
             yield {**asdict(key), **_columns(study, own, target)}
 
 

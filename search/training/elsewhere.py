@@ -62,6 +62,7 @@ def scored(
     probabilities = predict(indices)
     return ElsewhereScore(
         data=where.data,
+        phase=where.phase,
         way=way,
         indices=indices,
         metrics=score(labels[indices], probabilities),

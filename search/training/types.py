@@ -34,6 +34,7 @@ class Elsewhere:
 
     Attributes:
         data: its name.
+        phase: of its rows in the tables: the target is scored untouched, further laboratories to see a shift.
         classes: for each of its classes, the network's class of the same name, or -1; images of a class that the
             network lacks are not scored.
         adapt: score the network once more with its batch norms' statistics adapted to all of the images, whose
@@ -41,6 +42,7 @@ class Elsewhere:
     """
 
     data: str
+    phase: Literal["untouched", "shift"] = "untouched"
     classes: tuple[int, ...]
     adapt: bool = False
 
@@ -106,12 +108,14 @@ class ElsewhereScore:
     """A trained network on a data set that it was not trained on.
 
     Attributes:
+        phase: see `Elsewhere`.
         indices: of the images whose class the network has.
         metrics: over the classes that both have.
         probabilities: (n_indices, n_classes), of all classes of the network.
     """
 
     data: str
+    phase: Literal["untouched", "shift"]
     way: Untouched
     indices: Indices
     metrics: Metrics

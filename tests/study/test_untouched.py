@@ -136,6 +136,22 @@ def test_fewer_than_two_shared_classes_are_nothing_to_score(make):
     assert len(study.table("transfer", "transfer")) == 3
 
 
+def test_further_laboratories_are_scored_by_the_comparison_alone(make):
+    one, other = draw("one", CLASSES, 12, 3), draw("other", ITS_CLASSES, 15, 4)
+    study = make(reports=(one, other)).run()
+    folds, compared = study.table("folds", "shift"), study.table("folds", "compare")
+    assert folds["data"].value_counts().to_dict() == {"one": len(compared), "other": len(compared)}
+    assert folds["repeat"].notna().all()
+    rows = study.table("shift")
+    assert set(zip(rows["level"], rows["data"], strict=True)) == {
+        (level, name) for level in SPACE.levels for name in ("one", "other")
+    }
+    assert set(rows["trained_on"]) == {"own"}
+    assert set(rows["n_images"]) == {12, 10}
+    untouched = study.table("folds", "untouched")
+    assert len(untouched) == len(compared) + untouched["repeat"].isna().sum()
+
+
 def test_classes_are_matched_by_name():
     (where,) = elsewhere(draw("own", CLASSES, 9, 0), draw("others", ITS_CLASSES, 9, 0), adapt=True)
     assert (where.data, where.classes, where.adapt) == ("others", (0, -1, 2), True)

@@ -22,6 +22,7 @@ from search.study import transferring
 from search.study.comparing import compare, winner
 from search.study.context import Study
 from search.study.plan import Request, make_plan
+from search.study.untouched import shift_rows
 from search.training.device import Device
 from search.training.folds import run_task
 from search.training.types import Images
@@ -97,8 +98,8 @@ class LocalStudy:
         workers: count the epochs trained.
     """
 
-    def __init__(self, folder, *, source, target, folds=2, repeats=1, copy_of=None, **arguments):
-        self.source, self.target = source, target
+    def __init__(self, folder, *, source, target, reports=(), folds=2, repeats=1, copy_of=None, **arguments):
+        self.source, self.target, self.reports = source, target, reports
         self.arguments = Arguments(space="own.py", data="own", folds=folds, repeats=repeats, **arguments)
         self.ledger = None
         if copy_of is not None:
@@ -131,12 +132,12 @@ class LocalStudy:
         reporter = ProgressReporter(Console(file=self.output, width=300), plan.cost)
         locked = np.arange(0, n_images, 5)
         self.study = Study(
-            arguments=given, space=SPACE, plan=plan, source=self.source, target=self.target,
+            arguments=given, space=SPACE, plan=plan, source=self.source, target=self.target, reports=self.reports,
             development=np.setdiff1d(np.arange(n_images), locked), locked=locked, folder=self.folder,
             ledger=self.ledger, cluster=None, reporter=reporter, workers=self.workers, photograph=None,
             observers=Observers((), reporter.note),
         )  # fmt: skip
-        for data in (self.source, self.target):
+        for data in self.study.images:
             self.study.shared[data.source] = Images(
                 pixels=data.pixels, labels=data.labels, n_classes=len(data.classes)
             )
@@ -157,6 +158,7 @@ class LocalStudy:
             patched.setattr(transferring, "share", lambda weights: weights)
             patched.setattr(transferring, "keep_examples", lambda *given: None)
             compare(self.study)
+            self.ledger.replace("shift", shift_rows(self.study))
             best = winner(self.study)
             transferring.test(self.study, best)
             transferring.transfer(self.study, best, self.target)

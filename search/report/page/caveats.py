@@ -31,7 +31,7 @@ def caveats(results: Results, found: Verdict | None) -> list[str]:
     if found is not None:
         lines += _of_the_comparison(results, found)
     lines += _small_classes(description)
-    ungrouped = [name for name, images in data.items() if not images.grouped]
+    ungrouped = [name for name, images in data.items() if not images.grouped and images.role != "report"]
     if ungrouped:
         lines.append(
             f"No groups were given for {listed(ungrouped)}: near duplicates, or cells of one patient or slide, "
@@ -48,8 +48,11 @@ def caveats(results: Results, found: Verdict | None) -> list[str]:
         "that choice."
     )
     elsewhere = ""
+    source, own = description.source
+    for name, other in description.reports.items():
+        lines += [f"{note}." for note in class_notes(source, own.classes, name, other.classes)]
     if description.target is not None and not results.untouched.empty:
-        (source, own), (target, other) = description.source, description.target
+        target, other = description.target
         notes = class_notes(source, own.classes, target, other.classes)
         lines += [f"{note}." for note in notes]
         elsewhere = f" How far one other laboratory is off is seen on {description.target[0]}, untouched."

@@ -260,45 +260,58 @@ def transfer_tables(results: Results, found: Verdict | None) -> list[Table]:
     return [ways, effects_table("transfer-plain", caption, against_plain, results)]
 
 
-def untouched_table(results: Results) -> list[Table]:
-    """How networks that were trained on the source alone score the target."""
-    rows, metric = results.untouched, results.description.metric
-    if rows.empty:
-        return []
+def untouched_tables(results: Results) -> list[Table]:
+    """How networks that were trained on the source alone score the target and further laboratories."""
+    saved = [(f"the saved network, {way_name(row['way'])}", row) for _, row in results.saved_untouched.iterrows()]
+    laboratories = [("untouched", results.untouched, saved)]
+    laboratories += [
+        (f"shift-{number}", rows, [])
+        for number, (_, rows) in enumerate(results.shift.groupby("data", sort=False), start=1)
+    ]
+    return [_elsewhere_table(name, rows, more, results) for name, rows, more in laboratories if len(rows)]
+
+
+def _elsewhere_table(
+    name: str, rows: pd.DataFrame, more: Sequence[tuple[str, pd.Series]], results: Results
+) -> Table:
+    """Networks on another laboratory as they are.
+
+    Args:
+        rows: of the table transfer or shift, one for each level.
+        more: further rows of this table, with their names.
+    """
+    metric = results.description.metric
     scores = [name for name in _headline(metric) if name in METRICS]  # which have intervals
     home = at_home(results, metric)
-    saved = [(f"the saved network, {way_name(row['way'])}", row) for _, row in results.saved_untouched.iterrows()]
     of_levels = [(str(row["level"]), row) for _, row in rows.iterrows()]
     target, source = rows["data"].iloc[0], results.description.source[0]
-    return [
-        Table(
-            name="untouched",
-            caption=f"On {target} as they are: networks that were trained on {source} alone",
-            columns=(
-                Column("networks of", numeric=False),
-                Column("number", COLUMNS["n_networks"][1]),
-                Column("images", "of the classes that both data sets have"),
-                *(
-                    Column(
-                        f"{metric_name(score)} (95 %)",
-                        "mean over networks; the interval is over networks and images, of one network over images",
-                    )
-                    for score in scores
-                ),
-                Column(f"{metric_name(metric)} at home", f"on {source}, from the comparison"),
-            ),
-            rows=[
-                (
-                    text(name),
-                    number(row["n_networks"], ".0f"),
-                    number(row["n_images"], ",.0f"),
-                    *(Entry(score_text(row, score), float(row[score])) for score in scores),
-                    share(home.get(name)),
+    return Table(
+        name=name,
+        caption=f"On {target} as they are: networks that were trained on {source} alone",
+        columns=(
+            Column("networks of", numeric=False),
+            Column("number", COLUMNS["n_networks"][1]),
+            Column("images", "of the classes that both data sets have"),
+            *(
+                Column(
+                    f"{metric_name(score)} (95 %)",
+                    "mean over networks; the interval is over networks and images, of one network over images",
                 )
-                for name, row in (*of_levels, *saved)
-            ],
-        )
-    ]
+                for score in scores
+            ),
+            Column(f"{metric_name(metric)} at home", f"on {source}, from the comparison"),
+        ),
+        rows=[
+            (
+                text(name),
+                number(row["n_networks"], ".0f"),
+                number(row["n_images"], ",.0f"),
+                *(Entry(score_text(row, score), float(row[score])) for score in scores),
+                share(home.get(name)),
+            )
+            for name, row in (*of_levels, *more)
+        ],
+    )
 
 
 def trials_table(trials: pd.DataFrame) -> Table:
