@@ -26,6 +26,7 @@ class Measure:
         balanced: the mean is over the means of classes, so that a rare class counts as much as a common one.
         inflation: factor on the variance for what training on other images would add, which no comparison on one
             data set can see; `benchmarks.false_alarms` shows that it suffices.
+        is_loss: lower is better of the metric, so its scores are negated.
         has_margin: it is measured in points of 100, so that a margin in points makes sense.
     """
 
@@ -33,6 +34,7 @@ class Measure:
     scores: Callable[[Floats, NDArray[np.int64]], Floats]
     balanced: bool
     inflation: float
+    is_loss: bool = False
     has_margin: bool = True
 
 
@@ -90,9 +92,16 @@ MEASURES = {
         Measure(name="balanced_accuracy", scores=_correct, balanced=True, inflation=_BALANCED),
         Measure(name="macro_f1", scores=_f1_influence, balanced=False, inflation=_FINE),
         Measure(name="specificity", scores=_specificity, balanced=False, inflation=_FINE),
-        Measure(name="brier", scores=_brier, balanced=False, inflation=_FINE),
-        Measure(name="balanced_brier", scores=_brier, balanced=True, inflation=_BALANCED),
-        Measure(name="log_loss", scores=_log_likelihood, balanced=False, inflation=_FINE, has_margin=False),
+        Measure(name="brier", scores=_brier, balanced=False, inflation=_FINE, is_loss=True),
+        Measure(name="balanced_brier", scores=_brier, balanced=True, inflation=_BALANCED, is_loss=True),
+        Measure(
+            name="log_loss",
+            scores=_log_likelihood,
+            balanced=False,
+            inflation=_FINE,
+            is_loss=True,
+            has_margin=False,
+        ),
     )
 }
 

@@ -24,15 +24,15 @@ from search.analysis.measures import MEASURES, Floats, Measure
 from search.analysis.pooling import pooled_metrics
 from search.analysis.statistics import Interval
 
-# The measure that each metric is the mean of, and its sign there. A metric without one has no interval.
+# The measure that each metric is the mean of. A metric without one has no interval.
 _MEASURE_OF = {
-    "accuracy": ("accuracy", 1),
-    "balanced_accuracy": ("balanced_accuracy", 1),
-    "sensitivity": ("balanced_accuracy", 1),
-    "macro_f1": ("macro_f1", 1),
-    "specificity": ("specificity", 1),
-    "log_loss": ("log_loss", -1),
-    "brier": ("brier", -1),
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced_accuracy",
+    "sensitivity": "balanced_accuracy",
+    "macro_f1": "macro_f1",
+    "specificity": "specificity",
+    "log_loss": "log_loss",
+    "brier": "brier",
 }
 
 
@@ -64,8 +64,10 @@ def untouched_columns(
         "n_networks": shape[0],
         **asdict(pooled_metrics(predictions, classes)),
     }
-    for name, (measure, sign) in _MEASURE_OF.items():
-        found = interval_over_networks(MEASURES[measure], probabilities, labels, overlap=overlap, groups=numbers)
+    for name, of_images in _MEASURE_OF.items():
+        measure = MEASURES[of_images]
+        sign = -1 if measure.is_loss else 1
+        found = interval_over_networks(measure, probabilities, labels, overlap=overlap, groups=numbers)
         ends = sorted((sign * found.low, sign * found.high))
         columns |= {f"{name}_mean": sign * found.mean, f"{name}_low": ends[0], f"{name}_high": ends[1]}
     return columns
@@ -104,7 +106,7 @@ def interval_over_networks(
     of_networks = (1 / len(each) + overlap) * float(each.var(ddof=1)) if len(each) > 1 else 0.0
     df = _degrees_of_freedom((of_images, image_df(values.mean(0), scores)), (of_networks, max(1, len(each) - 1)))
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, df)) * math.sqrt(of_images + of_networks)
-    least, most = (-math.inf, 0.0) if values.max() <= 0 else (0.0, 1.0)
+    least, most = (-math.inf, 0.0) if measure.is_loss else (0.0, 1.0)
     return Interval(mean, max(least, mean - half), min(most, mean + half))
 
 

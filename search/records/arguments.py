@@ -19,6 +19,8 @@ Log = Literal["tensorboard", "mlflow"]  # also the names of packages and extras
 SCORES: tuple[Metric, ...] = get_args(Metric)
 # Those that a comparison can judge by: no interval of the AUC is shown to hold.
 METRICS = tuple(name for name in SCORES if name != "auc")
+# With --shift-data: the mean balanced accuracy on laboratories that no training sees.
+SHIFT_SCORE = "shift_balanced_accuracy"
 # What it can minimize besides.
 COSTS = ("macs", "n_parameters")
 # Of every kept setting, where a time limits the comparison.
@@ -44,6 +46,8 @@ class Arguments:
     """Images to search on: "synthetic", or a folder."""
     transfer_data: Annotated[str | None, DATA] = None
     """Images to transfer to: "synthetic", "none" or a folder; by default synthetic if --data is, else none."""
+    shift_data: Annotated[str | None, DATA] = None
+    """Folders of laboratories that no training sees, A,B; the objective shift_balanced_accuracy is of them."""
     shift_report: Annotated[str | None, DATA] = None
     """Folders of further laboratories, A,B, that networks of the comparison are scored on and never chosen by."""
     class_names: Annotated[str | None, DATA] = None
@@ -93,8 +97,9 @@ class Arguments:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        if not all(self.reported_data):
-            raise InputError(f"--shift-report {self.shift_report}: must be folders, separated by commas")
+        for flag, given in (("--shift-data", self.shift_data), ("--shift-report", self.shift_report)):
+            if not all(_folders(given)):
+                raise InputError(f"{flag} {given}: must be folders, separated by commas")
         at_least("--trials", self.trials, 1)
         at_least("--search-folds", self.search_folds, 1)
         at_least("--finalists", self.finalists, 1)
@@ -123,9 +128,14 @@ class Arguments:
         return self.transfer_data or ("synthetic" if self.data == "synthetic" else "none")
 
     @property
+    def shifted_data(self) -> tuple[str, ...]:
+        """Folders of the laboratories that every trial is scored on."""
+        return _folders(self.shift_data)
+
+    @property
     def reported_data(self) -> tuple[str, ...]:
         """Folders of the laboratories that are scored and never chosen by."""
-        return () if self.shift_report is None else tuple(name.strip() for name in self.shift_report.split(","))
+        return _folders(self.shift_report)
 
     @property
     def time_budget_s(self) -> float | None:
@@ -161,7 +171,9 @@ class Arguments:
             return (self.metric,)
         names = tuple(name.strip() for name in self.objectives.split(","))
         for name in names:
-            one_of("--objectives", name, SCORES + COSTS)
+            one_of("--objectives", name, (*SCORES, SHIFT_SCORE, *COSTS))
+            if name == SHIFT_SCORE and self.shift_data is None:
+                raise InputError(f"--objectives {self.objectives}: {SHIFT_SCORE} needs --shift-data")
         if names[0] != self.metric:
             raise InputError(f"--objectives {self.objectives}: the first must be --metric, {self.metric}")
         if len(set(names)) < len(names):
@@ -179,8 +191,9 @@ class Arguments:
         paths = [name for name in ("data", "transfer_data") if values[name] not in ("synthetic", "none")]
         if self.space.endswith(".py"):
             paths.append("space")
-        if self.shift_report is not None:
-            values["shift_report"] = ",".join(str(Path(folder).absolute()) for folder in self.reported_data)
+        for name in ("shift_data", "shift_report"):
+            folders = _folders(values[name])
+            values[name] = ",".join(str(Path(folder).absolute()) for folder in folders) or None
         return values | {name: str(Path(values[name]).absolute()) for name in paths}
 
 
@@ -258,6 +271,10 @@ def one_of(flag: str, value: str, choices: tuple[str, ...]) -> None:
 def study_name(space: str, started: str) -> str:
     """A folder name made of a space's name and a time in ISO format."""
     return f"{Path(space).stem}-{re.sub(r'[^0-9]', '', started)[:14]}"
+
+
+def _folders(text: str | None) -> tuple[str, ...]:
+    return () if text is None else tuple(name.strip() for name in text.split(","))
 
 
 def _parse_class_names(text: str) -> dict[str, str]:

@@ -81,7 +81,7 @@ class DataSet:
     fingerprint: str
     n_images: int
     classes: dict[str, int]
-    role: Literal["source", "target", "report"] | None = None
+    role: Literal["source", "target", "shift", "report"] | None = None
     grouped: bool = False
     notes: tuple[str, ...] = ()
 

@@ -106,6 +106,11 @@ COLUMNS: dict[str, tuple[pa.DataType, str, str]] = {
     "epochs": (pa.int64(), "epochs trained, over all folds", ""),
     "folds_done": (pa.int64(), "folds finished", ""),
     **{name: (pa.float64(), meaning, "") for name, meaning in _SCORES.items()},
+    "shift_balanced_accuracy": (
+        pa.float64(),
+        "balanced accuracy on laboratories that no training saw, mean over them and over folds",
+        "",
+    ),
     "n_parameters": (pa.int64(), "trainable parameters", ""),
     "macs": (pa.int64(), "multiply-accumulates of one image's forward pass", ""),
     "train_s": (pa.float64(), "time spent on training, without validation", "s"),
@@ -206,7 +211,7 @@ _COMPARISON = (
 TABLES: dict[str, tuple[str, ...]] = {
     "trials": (
         *("trial_id", "state", "value", "confirmed_value", "datetime_start", "datetime_complete"),
-        *("duration_s", "epochs", "folds_done", *METRIC_NAMES),
+        *("duration_s", "epochs", "folds_done", *METRIC_NAMES, "shift_balanced_accuracy"),
         *("n_parameters", "macs", "train_s", "images_per_s", "error"),
     ),
     "epochs": (
@@ -226,7 +231,7 @@ TABLES: dict[str, tuple[str, ...]] = {
         *("trained_on", "n_images", "n_networks", *METRIC_NAMES),
         *(f"{name}{end}" for name in METRIC_NAMES for end in ("_mean", "_low", "_high")),
     ),
-    "pareto": ("value", *METRIC_NAMES, "n_parameters", "macs"),
+    "pareto": ("value", *METRIC_NAMES, "shift_balanced_accuracy", "n_parameters", "macs"),
 }
 # Not written without rows.
 OPTIONAL = ("cells", "shift", "pareto")

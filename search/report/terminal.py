@@ -12,6 +12,7 @@ from search.analysis.collapse import collapsed_folds
 from search.analysis.outcome import Outcome
 from search.analysis.verdict import Finding, Verdict, verdict
 from search.analysis.words import level_name, metric_words, p_phrase, p_text
+from search.records.arguments import SHIFT_SCORE
 from search.records.description import Description
 from search.records.results import Results, read_results
 from search.records.schema import Phase
@@ -188,12 +189,14 @@ def _print_trials(console: Console, results: Results) -> None:
     counts = ", ".join(f"{count} {state}" for state, count in trials["state"].value_counts().items())
     table = _table(f"Best trials by {metric_words(metric)}  ({counts})")
     confirmed = ["confirmed"] if trials["confirmed_value"].notna().any() else []
-    for column in ("trial", "level", "value", *confirmed, "accuracy", "folds", "settings"):
+    shift = ["elsewhere"] if trials[SHIFT_SCORE].notna().any() else []
+    for column in ("trial", "level", "value", *confirmed, "accuracy", *shift, "folds", "settings"):
         table.add_column(column, justify="left" if column in ("level", "settings") else "right")
     complete = trials[trials["state"] == "COMPLETE"].sort_values("value", ascending=False)
     for _, row in complete.head(BEST_TRIALS).iterrows():
         numbers = [_share(row["value"]), *(_share(row["confirmed_value"]) for _ in confirmed)]
-        numbers += [_share(row["accuracy"]), _number(row["folds_done"], ".0f")]
+        numbers += [_share(row["accuracy"]), *(_share(row[SHIFT_SCORE]) for _ in shift)]
+        numbers += [_number(row["folds_done"], ".0f")]
         table.add_row(f"{row['number']}", escape(row["level"]), *numbers, escape(settings_text(row)))
     console.print(table)
 

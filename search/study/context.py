@@ -58,6 +58,7 @@ class Study:
 
     Attributes:
         source, target: decoded images; `target` is None where nothing is transferred.
+        shifts: laboratories that no training sees, on which every trial of the search is scored.
         reports: further laboratories, on which networks of the comparison are scored as they are.
         development, locked: image indices of the source.
         shared: references to data sets and weights in Ray's object store, by name.
@@ -79,6 +80,7 @@ class Study:
     workers: Workers
     photograph: Callable[[str], NDArray[np.uint8]]
     observers: Observers
+    shifts: tuple[ImageSet, ...] = ()
     reports: tuple[ImageSet, ...] = ()
     shared: dict[str, Any] = field(default_factory=dict)
     timing: Timing = field(default_factory=Timing)
@@ -112,7 +114,7 @@ class Study:
     @property
     def images(self) -> tuple[ImageSet, ...]:
         """All data sets."""
-        return (self.source, *(() if self.target is None else (self.target,)), *self.reports)
+        return (self.source, *(() if self.target is None else (self.target,)), *self.shifts, *self.reports)
 
     def untouched(self, *, adapt: bool = False) -> tuple[Elsewhere, ...]:
         """The target, if networks of the source are scored there as they are.
@@ -121,6 +123,10 @@ class Study:
             adapt: also with the statistics of batch norms adapted to it.
         """
         return () if self.target is None else elsewhere(self.source, self.target, adapt=adapt)
+
+    def shifted(self) -> tuple[Elsewhere, ...]:
+        """The laboratories that trials of the search are scored on."""
+        return tuple(where for data in self.shifts for where in elsewhere(self.source, data, phase="shift"))
 
     def reported(self) -> tuple[Elsewhere, ...]:
         """The further laboratories that networks of the comparison are scored on."""

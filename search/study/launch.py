@@ -129,6 +129,7 @@ class Decoded:
 
     source: ImageSet
     target: ImageSet | None
+    shifts: tuple[ImageSet, ...]
     reports: tuple[ImageSet, ...]
 
     @property
@@ -137,6 +138,7 @@ class Decoded:
         yield self.source, "source"
         if self.target is not None:
             yield self.target, "target"
+        yield from ((data, "shift") for data in self.shifts)
         yield from ((data, "report") for data in self.reports)
 
 
@@ -149,11 +151,12 @@ def _prepare(session: Session) -> Decoded:
     target, taken = None, {source.source}
     if session.target is not None:
         target = _named_apart(session.target.decode(sides, skip_bad=skip_bad), "target", taken)
-    reports = tuple(
-        _named_apart(report.decode(sides, skip_bad=skip_bad), "report", taken) for report in session.reports
+    shifts, reports = (
+        tuple(_named_apart(lab.decode(sides, skip_bad=skip_bad), role, taken) for lab in laboratories)
+        for role, laboratories in (("shift", session.shifts), ("report", session.reports))
     )
     print_estimate(session)
-    return Decoded(source=source, target=target, reports=reports)
+    return Decoded(source=source, target=target, shifts=shifts, reports=reports)
 
 
 def _named_apart(images: ImageSet, role: str, taken: set[str]) -> ImageSet:
@@ -215,6 +218,7 @@ def _run(session: Session, images: Decoded, folder: StudyFolder, ledger: Ledger)
         plan=session.plan,
         source=source,
         target=images.target,
+        shifts=images.shifts,
         reports=images.reports,
         development=locked.train,
         locked=locked.val,

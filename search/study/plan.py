@@ -47,6 +47,7 @@ class Request:
     Attributes:
         n_classes: of the source.
         n_target: number of target images; None without a transfer.
+        n_shifted: number of images that every trial is scored on besides.
         n_reported: number of images of further laboratories.
         most_runs: of the comparison; None repeats every kept setting `repeats` times.
         profile: of a resumed study; None chooses one.
@@ -66,6 +67,7 @@ class Request:
     most_runs: int | None
     control: bool
     profile: Profile | None = None
+    n_shifted: int = 0
     n_reported: int = 0
 
 
@@ -172,7 +174,8 @@ def _plan(space: Space, profile: Profile, request: Request) -> Plan:
         )
 
     partition = search_partition(search_folds, shared=shared)
-    phases = [cross_validated(Phase.SEARCH, largest, development, partition, search_folds * n_settings)]
+    splits = search_folds * n_settings
+    phases = [cross_validated(Phase.SEARCH, largest, development, partition, splits, elsewhere=request.n_shifted)]
     if finalists > 1:
         phases.append(cross_validated(Phase.CONFIRM, largest, development, search_folds, search_folds * finalists))
     if request.control and space.reference not in space.levels:

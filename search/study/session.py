@@ -1,6 +1,6 @@
 """Everything known about a study before its images are decoded: space, data, machine and plan."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -10,12 +10,14 @@ from typing import Any
 from rich.console import Console
 
 from search.common.console import make_console
+from search.common.errors import InputError
 from search.data.imageset import Source
 from search.data.sources import SYNTHETIC, open_source
 from search.records.arguments import Arguments, Resources
 from search.records.description import Plan
 from search.space import Profile, Space
 from search.spacefile import load_space
+from search.study.elsewhere import elsewhere
 from search.study.elsewhere import notes as class_notes
 from search.study.networks import check_networks
 from search.study.plan import Request, image_cost, largest_configurations, make_plan, typical_configuration
@@ -31,7 +33,8 @@ class Session:
     """A study's space, data, machine and plan.
 
     Attributes:
-        reports: further laboratories to score.
+        shifts: laboratories to score every trial on.
+        reports: further laboratories to score the comparison's networks on.
         notes: about the networks, for the user.
         probe: measures the training speed, in every slot; see `search.tuning.pool.probed_speed`.
     """
@@ -41,6 +44,7 @@ class Session:
     space: Space
     source: Source
     target: Source | None
+    shifts: tuple[Source, ...]
     reports: tuple[Source, ...]
     cluster: Cluster
     request: Request
@@ -82,8 +86,16 @@ def open_session(
         len(source.listing.classes),
         transfers=target is not None,
     )
-    reports = _open_reports(arguments)
-    for other in (*(() if target is None else (target,)), *reports):
+    shifts, reports = (
+        _open_laboratories(arguments, folders) for folders in (arguments.shifted_data, arguments.reported_data)
+    )
+    for other in shifts:
+        if not elsewhere(source.listing, other.listing):
+            raise InputError(
+                f"--shift-data {arguments.shift_data}: {other.listing.source} shares fewer than two classes with "
+                f"{source.listing.source}; --class-names renames labels"
+            )
+    for other in (*(() if target is None else (target,)), *shifts, *reports):
         notes += class_notes(source.listing, other.listing)
     Thread(target=_import_libraries).start()
     with ray_cluster(
@@ -97,7 +109,8 @@ def open_session(
     ) as cluster:
         carry_code(space.configure.__module__)
         request = _request(arguments, source, target, profile, gpu=cluster.gpus > 0)
-        request = replace(request, n_reported=sum(len(report.listing.labels) for report in reports))
+        n_shifted, n_reported = (sum(len(lab.listing.labels) for lab in labs) for labs in (shifts, reports))
+        request = replace(request, n_shifted=n_shifted, n_reported=n_reported)
         plan = make_plan(space, request)
         check_sampler(arguments.sampler, space, plan.profile, len(arguments.objective_names))
         typical = typical_configuration(space, plan.profile, request.n_classes)
@@ -111,6 +124,7 @@ def open_session(
             space=space,
             source=source,
             target=target,
+            shifts=shifts,
             reports=reports,
             cluster=cluster,
             request=request,
@@ -139,12 +153,12 @@ def _open_target(arguments: Arguments) -> Source | None:
     )
 
 
-def _open_reports(arguments: Arguments) -> tuple[Source, ...]:
+def _open_laboratories(arguments: Arguments, folders: Sequence[str]) -> tuple[Source, ...]:
     return tuple(
         open_source(
             folder, microscope="second", seed=arguments.seed, class_names=arguments.class_name_of, groups=None
         )
-        for folder in arguments.reported_data
+        for folder in folders
     )
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from statistics import fmean
 from types import MappingProxyType
 
 import numpy as np
@@ -24,6 +25,7 @@ from search.training.estimators import run_estimator
 from search.training.fit import evaluate, fit, on_device
 from search.training.optimizers import Optimizer, is_plain_sgd, make_optimizer
 from search.training.types import (
+    Elsewhere,
     ElsewhereScore,
     EpochScore,
     FoldScore,
@@ -142,7 +144,10 @@ def run_task(
             yield Step(epoch=epoch_score)
         else:
             state = state_of(model, optimizer, average, epoch=epoch.epoch, train_s=train_s)
-            yield Step(epoch=epoch_score, checkpoint=replace(state, finished=checkpoint.finished).to_bytes())
+            yield Step(
+                epoch=epoch_score,
+                checkpoint=replace(state, finished=checkpoint.finished, shifts=checkpoint.shifts).to_bytes(),
+            )
             saved_at = time.monotonic()
 
 
@@ -153,17 +158,20 @@ def run_trial(
     seed: int,
     device: Device,
     checkpoint: Checkpoint | None = None,
+    elsewhere: Sequence[tuple[Elsewhere, Images]] = (),
 ) -> Iterator[Step]:
     """Train a configuration on its folds, one after another in the given order, and yield after every epoch.
 
     Args:
         seed: of the study; every trial draws the same weights and batches for its nth fold.
         checkpoint: of the same trial; the epochs before it are not yielded again.
+        elsewhere: laboratories that no training sees, with their images; every fold's network is scored there.
     Raises:
         DivergedError: a loss or an output is not finite.
     """
     checkpoint = checkpoint or Checkpoint(epoch=0)
-    finished = list(checkpoint.finished)
+    finished, shifts = list(checkpoint.finished), list(checkpoint.shifts)
+    laboratories = {where.data: its for where, its in elsewhere}
     for fold in range(len(finished), len(splits)):
         split = splits[fold]
         task = Task(
@@ -171,17 +179,23 @@ def run_trial(
             train=split.train,
             val=split.val,
             seed=derive_seed(seed, "search", fold),
+            elsewhere=tuple(where for where, _ in elsewhere),
         )
-        for step in run_task(task, images, device, checkpoint=checkpoint):
+        for step in run_task(task, images, device, checkpoint=checkpoint, elsewhere=laboratories):
             if step.score is None:
                 yield replace(step, fold=fold)
                 continue
             finished.append(step.score.probabilities)
+            if step.score.elsewhere:
+                shifts.append(fmean(own.metrics.balanced_accuracy for own in step.score.elsewhere))
+                # What is recorded of it is the trial's mean.
+                step = replace(step, score=replace(step.score, elsewhere=()))
             if len(finished) == len(splits):
                 labels = np.concatenate([images.labels[split.val] for split in splits])
-                yield replace(step, fold=fold, pooled=score(labels, np.concatenate(finished)))
+                pooled, shift = score(labels, np.concatenate(finished)), fmean(shifts) if shifts else None
+                yield replace(step, fold=fold, pooled=pooled, shift_balanced_accuracy=shift)
             else:
-                checkpoint = Checkpoint(epoch=0, finished=tuple(finished))
+                checkpoint = Checkpoint(epoch=0, finished=tuple(finished), shifts=tuple(shifts))
                 yield replace(step, fold=fold, checkpoint=checkpoint.to_bytes())
 
 

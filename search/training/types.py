@@ -152,6 +152,7 @@ class Step:
         fold: number of the fold in a trial; else 0.
         score: of a fold, with its last epoch.
         pooled: over all folds of a trial, with its last epoch.
+        shift_balanced_accuracy: mean over a trial's further laboratories and folds, with its last epoch.
         checkpoint: to resume after this epoch, as bytes; None with the last epoch, and if checkpoints are large
             and one was just taken.
         trace: of the epoch, as a gzipped Chrome trace, if one was requested.
@@ -161,6 +162,7 @@ class Step:
     epoch: EpochScore
     score: FoldScore | None = None
     pooled: Metrics | None = None
+    shift_balanced_accuracy: float | None = None
     # Ray Tune formats its results with repr() at every step, which takes seconds for megabytes.
     checkpoint: bytes | None = field(default=None, repr=False)
     trace: bytes | None = field(default=None, repr=False)

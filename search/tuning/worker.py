@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from search.data.splits import Split
 from search.space import Configuration
 from search.training.checkpoint import Checkpoint
-from search.training.types import Images, Step, Task
+from search.training.types import Elsewhere, Images, Step, Task
 from search.tuning.failures import Failure, failure_of
 from search.tuning.gauges import MemoryGauge
 from wbcmodels.network import EstimatorConfig, Model
@@ -25,12 +25,14 @@ class TrialTask:
     Attributes:
         seed: of the study.
         trace: profile an epoch.
+        elsewhere: laboratories that every fold's network is scored on.
     """
 
     configuration: Configuration
     splits: tuple[Split, ...]
     seed: int
     trace: bool
+    elsewhere: tuple[Elsewhere, ...] = ()
 
 
 class Worker:
@@ -76,11 +78,12 @@ class Worker:
 
         self._watch = Watch(self._timeout_s)  # after the imports, which take seconds in a new process
         saved = None if checkpoint is None else Checkpoint.from_bytes(checkpoint)
+        others = tuple(zip(task.elsewhere, elsewhere, strict=True))
         if isinstance(task, Task):
-            others = {where.data: its for where, its in zip(task.elsewhere, elsewhere, strict=True)}
-            self._steps = run_task(task, images, self._device, weights, saved, others)
+            by_name = {where.data: its for where, its in others}
+            self._steps = run_task(task, images, self._device, weights, saved, by_name)
         else:
-            steps = run_trial(task.configuration, task.splits, images, task.seed, self._device, saved)
+            steps = run_trial(task.configuration, task.splits, images, task.seed, self._device, saved, others)
             self._steps = with_trace(steps, self._device) if task.trace else steps
 
     def step(self) -> Step | Failure | None:

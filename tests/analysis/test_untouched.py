@@ -56,6 +56,11 @@ def test_a_perfect_score_is_known_to_one_image():
     found = interval_over_networks(MEASURES["accuracy"], np.eye(N_CLASSES)[labels][None], labels, overlap=0.0)
     assert (found.mean, found.high) == (1.0, 1.0)
     assert 0.9 < found.low <= 1 - 1 / 40
+    worst = interval_over_networks(
+        MEASURES["accuracy"], np.roll(np.eye(N_CLASSES)[labels], 1, axis=1)[None], labels, overlap=0.0
+    )
+    assert (worst.mean, worst.low) == (0.0, 0.0)
+    assert 1 / 40 <= worst.high < 0.1
 
 
 @pytest.mark.parametrize("name", ["accuracy", "balanced_accuracy"])

@@ -7,11 +7,14 @@ import pytest
 import torch
 
 from search.common.metrics import score
+from search.common.seeds import derive_seed
+from search.data.splits import Split
 from search.space import Configuration, TrainingConfig
 from search.training.adapt import adapt_norms, has_batch_norms
 from search.training.batches import normalise
+from search.training.checkpoint import Checkpoint
 from search.training.device import Device
-from search.training.folds import run_task
+from search.training.folds import run_task, run_trial
 from search.training.types import Elsewhere, Images, Normalisation, Task
 from wbcmodels.config import ModelConfig
 from wbcmodels.family import WBCsNet
@@ -93,12 +96,38 @@ def test_adaptation_uses_no_labels():
 
 
 def test_a_classifier_of_measured_features_is_scored_too():
-    config = configuration()
-    config = replace(config, model=Traditional(input_px=16, feature_set="shape", n_estimators=5))
+    model = Traditional(input_px=16, feature_set="shape", n_estimators=5)
+    config = Configuration(model=model, training=TrainingConfig(epochs=1, lr=0.0))
     one = task(configuration=config, elsewhere=(replace(WHERE, adapt=True),))
     (found,) = scored(one, images(5, side=16), images(0, side=16)).elsewhere
     assert found.way == "untouched"
     assert found.probabilities.sum(1) == pytest.approx(np.ones(len(found.indices)))
+
+
+# run_trial()
+
+
+def test_a_trial_has_the_mean_of_its_folds_and_laboratories_and_resumes_to_it():
+    splits = [Split(train=np.setdiff1d(np.arange(N_IMAGES), val), val=val) for val in np.arange(24).reshape(3, 8)]
+    elsewhere = [(WHERE, OTHERS), (Elsewhere(data="more", phase="shift", classes=(0, 1, 2)), images(7))]
+    steps = list(run_trial(configuration(), splits, IMAGES, 0, CPU, elsewhere=elsewhere))
+    plain = list(run_trial(configuration(), splits, IMAGES, 0, CPU))
+    assert steps[-1].pooled == plain[-1].pooled
+    assert [step.shift_balanced_accuracy for step in plain] == [None] * len(plain)
+    means = []
+    for fold, split in enumerate(splits):
+        own = task(train=split.train, val=split.val, seed=derive_seed(0, "search", fold))
+        own = replace(own, elsewhere=tuple(where for where, _ in elsewhere))
+        *_, last = run_task(own, IMAGES, CPU, elsewhere={where.data: its for where, its in elsewhere})
+        means.append(np.mean([found.metrics.balanced_accuracy for found in last.score.elsewhere]))
+    assert steps[-1].shift_balanced_accuracy == pytest.approx(np.mean(means))
+    assert all(step.score is None or not step.score.elsewhere for step in steps)
+    for n_done, step in enumerate(steps[:-1], start=1):
+        if step.checkpoint is not None:
+            saved = Checkpoint.from_bytes(step.checkpoint)
+            rest = list(run_trial(configuration(), splits, IMAGES, 0, CPU, saved, elsewhere))
+            assert len(rest) == len(steps) - n_done
+            assert rest[-1].shift_balanced_accuracy == steps[-1].shift_balanced_accuracy
 
 
 # adapt_norms()

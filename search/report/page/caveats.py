@@ -51,7 +51,7 @@ def caveats(results: Results, found: Verdict | None) -> list[str]:
     source, own = description.source
     for name, other in description.reports.items():
         lines += [f"{note}." for note in class_notes(source, own.classes, name, other.classes)]
-    if description.target is not None and not results.untouched.empty:
+    if found is not None and description.target is not None and not results.untouched.empty:
         target, other = description.target
         notes = class_notes(source, own.classes, target, other.classes)
         lines += [f"{note}." for note in notes]

@@ -7,7 +7,7 @@ import pandas as pd
 from search.analysis.collapse import collapsed_folds
 from search.analysis.statistics import wilson
 from search.analysis.verdict import Finding, Verdict, reason_words
-from search.records.arguments import METRICS, SCORES
+from search.records.arguments import METRICS, SCORES, SHIFT_SCORE
 from search.records.results import Results
 from search.records.schema import COLUMNS, Phase
 from search.report.format import at_home, listed, metric_name, missing, overall, score_text, setting_name, way_name
@@ -318,7 +318,9 @@ def trials_table(trials: pd.DataFrame) -> Table:
     """Every trial of the search; columns that have no value in any of them are left out."""
     trials = trials.sort_values("number")
     parameters = [name for name in trials.columns if name.startswith("params_") and trials[name].notna().any()]
-    shared, confirmed, failed = (trials[name].notna().any() for name in ("setting", "confirmed_value", "error"))
+    shared, confirmed, elsewhere, failed = (
+        trials[name].notna().any() for name in ("setting", "confirmed_value", SHIFT_SCORE, "error")
+    )
     return Table(
         name="trials",
         caption=f"All {len(trials)} trials, including those that were pruned or failed",
@@ -329,6 +331,7 @@ def trials_table(trials: pd.DataFrame) -> Table:
             Column("state", COLUMNS["state"][1], numeric=False),
             Column("value", COLUMNS["value"][1]),
             *((Column("confirmed", COLUMNS["confirmed_value"][1]),) if confirmed else ()),
+            *((Column("elsewhere", COLUMNS[SHIFT_SCORE][1]),) if elsewhere else ()),
             *(Column(name.removeprefix("params_"), numeric=_is_numeric(trials[name])) for name in parameters),
             Column("folds", COLUMNS["folds_done"][1]),
             Column("epochs in total", COLUMNS["epochs"][1]),
@@ -344,6 +347,7 @@ def trials_table(trials: pd.DataFrame) -> Table:
                 text(row["state"]),
                 share(row["value"]),
                 *((share(row["confirmed_value"]),) if confirmed else ()),
+                *((share(row[SHIFT_SCORE]),) if elsewhere else ()),
                 *(parameter(row[name]) for name in parameters),
                 number(row["folds_done"], ".0f"),
                 number(row["epochs"], ".0f"),
