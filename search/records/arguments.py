@@ -100,6 +100,8 @@ class Arguments:
         for flag, given in (("--shift-data", self.shift_data), ("--shift-report", self.shift_report)):
             if not all(_folders(given)):
                 raise InputError(f"{flag} {given}: must be folders, separated by commas")
+        for folder in {*self.shifted_data} & {*self.reported_data}:
+            raise InputError(f"--shift-report {folder}: is in --shift-data too, which settings are chosen by")
         at_least("--trials", self.trials, 1)
         at_least("--search-folds", self.search_folds, 1)
         at_least("--finalists", self.finalists, 1)

@@ -194,6 +194,11 @@ def test_an_empty_laboratory_is_refused(option):
         Arguments(**{option: "a,,b"})
 
 
+def test_a_laboratory_that_is_reported_on_is_not_chosen_by():
+    with pytest.raises(InputError, match="--shift-report b"):
+        Arguments(shift_data="a,b", shift_report="b,c")
+
+
 def test_the_score_elsewhere_is_an_objective_where_there_is_an_elsewhere():
     names = "balanced_accuracy,shift_balanced_accuracy"
     assert Arguments(objectives=names, shift_data="a").objective_names == tuple(names.split(","))
