@@ -259,15 +259,17 @@ def _abroad(results: Results, level: str) -> Abroad | None:
     saved = {own["way"]: score_text(own, metric) for _, own in results.saved_untouched.iterrows()}
     if "untouched_adapted" in saved:
         before, after = saved["untouched"], saved["untouched_adapted"]
+        saved_level = level_name(results.description.factor, str(results.winner))
         adapted = (
-            f"The saved network: {before}; with its batch norms adapted to these images, unlabelled: {after}."
+            f"The saved network, {saved_level}: {before}; with its batch norms adapted to these images, unlabelled: "
+            f"{after}."
         )
     low, high = row[f"{metric}_low"], row[f"{metric}_high"]
     return Abroad(
         data=str(row["data"]),
         score=f"{row[f'{metric}_mean']:.3f}",
         text=f"{words} on {row['data']}, 95 % interval {low:.3f} to {high:.3f}",
-        home=f"{overall(results, metric)[level]:.3f} on {results.description.source[0]}, where they were trained",
+        home=f"{overall(results, metric)[level]:.3f} on {results.description.source[0]}, in the comparison",
         basis=f"{row['n_networks']:.0f} networks of the comparison as they are, on {row['n_images']:,.0f} images.",
         adapted=adapted,
     )
