@@ -261,8 +261,8 @@ def _abroad(results: Results, level: str) -> Abroad | None:
         before, after = saved["untouched"], saved["untouched_adapted"]
         saved_level = level_name(results.description.factor, str(results.winner))
         adapted = (
-            f"The saved network, {saved_level}: {before}; with its batch norms adapted to these images, unlabelled: "
-            f"{after}."
+            f"The saved network, {saved_level}: {before}; with its batch norms adapted to these images, without "
+            f"their labels: {after}."
         )
     low, high = row[f"{metric}_low"], row[f"{metric}_high"]
     return Abroad(
