@@ -10,7 +10,7 @@ Classes without a labelled image are left out of every macro average: a fold may
 
 The scores equal scikit-learn's to 1e-12 (tests/common/test_metrics.py). They are computed here because they are
 due after every epoch: its functions take 8 to 10 ms for one validation (5 classes, 100 to 2200 images, n = 20)
-and need a second of imports in every worker.
+and need a second of imports in every worker. `score` takes 0.3 to 1.2 ms (the same images, median of 200).
 """
 
 import math
