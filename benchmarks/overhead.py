@@ -101,7 +101,7 @@ class InstantSearch:
             sampler="tpe",
             pruner="race",
             directions=("maximize",),
-            objectives=lambda configuration, metrics: (metrics.accuracy,),
+            objectives=lambda configuration, metrics, shift: (metrics.accuracy,),
         )
         self.ledger, self.in_ledger_s = Ledger(folder), 0.0
         images = ImageSet(

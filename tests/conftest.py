@@ -98,6 +98,7 @@ def finished(cells, others, space, tmp_path_factory):
     output = tmp_path_factory.mktemp("output")
     arguments = (
         *("--space", space, "--data", cells, "--transfer-data", others, "--profile", "quick"),
+        *("--shift-report", others, "--shift-data", cells),
         *("--trials", 5, "--search-folds", 2, "--folds", 2, "--until-settled", 4, "--control"),
         *("--seed", 3, "--max-concurrent", 1, "--sampler", "random", "--objectives", "balanced_accuracy,macs"),
     )

@@ -214,6 +214,16 @@ def image_mean(values: Floats, scores: Scores) -> tuple[Floats, Floats]:
     return (values * classes.weights).sum(-1), variances.reshape(values.shape[:-1])
 
 
+def image_df(values: Floats, scores: Scores) -> float:
+    """Degrees of freedom of the variance of a mean over images.
+
+    Args:
+        values, scores: as in `image_mean`; values of shape (n_images,).
+    """
+    classes = _Classes(scores.labels, balanced=scores.balanced)
+    return _degrees_of_freedom(classes.deviations(values[None]), classes, scores.groups)
+
+
 def critical_value(contrasts: Floats, df: float, looks: Sequence[int] = (1,)) -> float:
     """The critical value that a family will have if all levels scatter alike; to plan a study."""
     covariance = contrasts @ contrasts.T

@@ -26,6 +26,7 @@ class Measure:
         balanced: the mean is over the means of classes, so that a rare class counts as much as a common one.
         inflation: factor on the variance for what training on other images would add, which no comparison on one
             data set can see; `benchmarks.false_alarms` shows that it suffices.
+        is_loss: lower is better of the metric, so its scores are negated.
         has_margin: it is measured in points of 100, so that a margin in points makes sense.
     """
 
@@ -33,6 +34,7 @@ class Measure:
     scores: Callable[[Floats, NDArray[np.int64]], Floats]
     balanced: bool
     inflation: float
+    is_loss: bool = False
     has_margin: bool = True
 
 
@@ -70,6 +72,15 @@ def _f1_influence(probabilities: Floats, labels: NDArray[np.int64]) -> Floats:
     return total / len(classes)
 
 
+def _specificity(probabilities: Floats, labels: NDArray[np.int64]) -> Floats:
+    """Minus what each image adds to the false positives of another class, each class's share counting alike."""
+    predicted, n = probabilities.argmax(-1), len(labels)
+    classes, counts = np.unique(labels, return_counts=True)
+    cost = np.zeros(probabilities.shape[-1])
+    cost[classes] = n / (len(classes) * np.maximum(n - counts, 1))
+    return 1 - np.where(predicted == labels, 0.0, cost[predicted])
+
+
 # Inflations. A rare class has few images to learn from, and what is learned wrongly about it costs images of the
 # common classes, in every fold alike. The scores that count such images finely need the largest. Balanced scores
 # scatter so much by their rare classes' own images that this hardly adds to it.
@@ -80,9 +91,17 @@ MEASURES = {
         Measure(name="accuracy", scores=_correct, balanced=False, inflation=_COARSE),
         Measure(name="balanced_accuracy", scores=_correct, balanced=True, inflation=_BALANCED),
         Measure(name="macro_f1", scores=_f1_influence, balanced=False, inflation=_FINE),
-        Measure(name="brier", scores=_brier, balanced=False, inflation=_FINE),
-        Measure(name="balanced_brier", scores=_brier, balanced=True, inflation=_BALANCED),
-        Measure(name="log_loss", scores=_log_likelihood, balanced=False, inflation=_FINE, has_margin=False),
+        Measure(name="specificity", scores=_specificity, balanced=False, inflation=_FINE),
+        Measure(name="brier", scores=_brier, balanced=False, inflation=_FINE, is_loss=True),
+        Measure(name="balanced_brier", scores=_brier, balanced=True, inflation=_BALANCED, is_loss=True),
+        Measure(
+            name="log_loss",
+            scores=_log_likelihood,
+            balanced=False,
+            inflation=_FINE,
+            is_loss=True,
+            has_margin=False,
+        ),
     )
 }
 

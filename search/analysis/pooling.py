@@ -35,7 +35,10 @@ def score_columns(folds: pd.DataFrame, predictions: pd.DataFrame, classes: Seque
         **asdict(pooled_metrics(predictions, classes)),
     }
     for name in METRIC_NAMES:
-        interval = interval_over_folds(folds[name].to_numpy(float), n_train, n_val)
+        values = folds[name].to_numpy(float)
+        if np.isnan(values).any():  # trained before there was such a metric
+            continue
+        interval = interval_over_folds(values, n_train, n_val)
         found = {f"{name}_mean": interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
         columns |= {column: None if np.isnan(value) else value for column, value in found.items()}
     return columns

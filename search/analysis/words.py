@@ -8,6 +8,7 @@ METRIC_WORDS = {
     "brier": "the Brier score",
     "balanced_brier": "the class-balanced Brier score",
     "log_loss": "log loss",
+    "auc": "the AUC",
 }
 
 

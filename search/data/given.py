@@ -127,27 +127,19 @@ def unlearnable_classes(listing: Listing) -> list[str]:
     return []
 
 
-def disagreement(source: Listing, target: Listing) -> str | None:
-    """A note if only some classes of two data sets have the same names.
+def require_agreement(source: Listing, target: Listing) -> None:
+    """Refuse a target that shares no class name with the source.
 
     Raises:
-        InputError: they share none; names the --class-names that could fit.
+        InputError: names the --class-names that could fit.
     """
-    missing, more = (
-        sorted(set(a) - set(b)) for a, b in ((source.classes, target.classes), (target.classes, source.classes))
+    if set(source.classes) & set(target.classes):
+        return
+    pairs = ",".join(f"{label}=..." for label in target.classes)
+    raise InputError(
+        f"{target.source} has the classes {few(target.classes)} and {source.source} has {few(source.classes)}: "
+        f"none has the same name; say which is which with --class-names {pairs}"
     )
-    if not missing and not more:
-        return None
-    if len(more) == len(target.classes):
-        pairs = ",".join(f"{label}=..." for label in more)
-        raise InputError(
-            f"{target.source} has the classes {few(more)} and {source.source} has {few(source.classes)}: none "
-            f"has the same name; say which is which with --class-names {pairs}"
-        )
-    texts = [
-        f"only {data.source} has {few(names)}" for data, names in ((source, missing), (target, more)) if names
-    ]
-    return f"classes agree by name: {'; '.join(texts)}"
 
 
 def _given_test_set(listing: Listing) -> Indices | None:

@@ -13,13 +13,17 @@ from search.data.catalogue import is_path
 from search.data.layout import parse_layout
 from search.data.reading import Reading, parse_class_names
 
-Metric = Literal["balanced_accuracy", "accuracy", "macro_f1"]
+Metric = Literal["balanced_accuracy", "accuracy", "macro_f1", "auc"]
 Sampler = Literal["tpe", "random", "cmaes", "gp", "nsga2"]
 Pruner = Literal["race", "asha", "none"]
 Log = Literal["tensorboard", "mlflow"]  # also the names of packages and extras
 
 # Fields of `search.common.metrics.Metrics` that a search can maximize.
-METRICS: tuple[Metric, ...] = get_args(Metric)
+SCORES: tuple[Metric, ...] = get_args(Metric)
+# Those that a comparison can judge by: no interval of the AUC is shown to hold.
+METRICS = tuple(name for name in SCORES if name != "auc")
+# With --shift-data: the mean balanced accuracy on laboratories that no training sees.
+SHIFT_SCORE = "shift_balanced_accuracy"
 # What it can minimize besides.
 COSTS = ("macs", "n_parameters")
 # Of every kept setting, where a time limits the comparison.
@@ -47,6 +51,10 @@ class Arguments:
     """Images to transfer to: as --data, or "none"; by default synthetic if --data is, else none."""
     data_dir: Annotated[str | None, DATA] = None
     """Folder of published and remote data sets, which are fetched once; by default one of your own."""
+    shift_data: Annotated[str | None, DATA] = None
+    """Folders of laboratories that no training sees, A,B; the objective shift_balanced_accuracy is of them."""
+    shift_report: Annotated[str | None, DATA] = None
+    """Folders of further laboratories, A,B, that networks of the comparison are scored on and never chosen by."""
     class_names: Annotated[str | None, DATA] = None
     """Class names by label, such as 1=neutrophil,2=lymphocyte."""
     layout: Annotated[str | None, DATA] = None
@@ -108,6 +116,11 @@ class Arguments:
 
     def __post_init__(self) -> None:
         """Check every value."""
+        for flag, given in (("--shift-data", self.shift_data), ("--shift-report", self.shift_report)):
+            if not all(_folders(given)):
+                raise InputError(f"{flag} {given}: must be folders, separated by commas")
+        for folder in {*self.shifted_data} & {*self.reported_data}:
+            raise InputError(f"--shift-report {folder}: is in --shift-data too, which settings are chosen by")
         at_least("--trials", self.trials, 1)
         at_least("--search-folds", self.search_folds, 1)
         at_least("--finalists", self.finalists, 1)
@@ -118,7 +131,12 @@ class Arguments:
             raise InputError(f"--margin {self.margin}: must be a number of points between 0 and 100")
         at_least("--seed", self.seed, 0)
         one_of("--profile", self.profile, ("auto", "quick", "paper"))
-        one_of("--metric", self.metric, METRICS)
+        one_of("--metric", self.metric, SCORES)
+        if self.metric not in METRICS:
+            raise InputError(
+                f"--metric {self.metric}: levels cannot be compared by it, because no interval for it is shown to "
+                f"hold; search for it with --objectives balanced_accuracy,{self.metric}"
+            )
         one_of("--sampler", self.sampler, get_args(Sampler))
         one_of("--pruner", self.pruner, get_args(Pruner))
         for layout in (self.layout, self.transfer_layout):
@@ -132,6 +150,16 @@ class Arguments:
     def target_data(self) -> str:
         """The transfer data, given or by default."""
         return self.transfer_data or ("synthetic" if self.data == "synthetic" else "none")
+
+    @property
+    def shifted_data(self) -> tuple[str, ...]:
+        """Folders of the laboratories that every trial is scored on."""
+        return _folders(self.shift_data)
+
+    @property
+    def reported_data(self) -> tuple[str, ...]:
+        """Folders of the laboratories that are scored and never chosen by."""
+        return _folders(self.shift_report)
 
     @property
     def time_budget_s(self) -> float | None:
@@ -167,7 +195,9 @@ class Arguments:
             return (self.metric,)
         names = tuple(name.strip() for name in self.objectives.split(","))
         for name in names:
-            one_of("--objectives", name, METRICS + COSTS)
+            one_of("--objectives", name, (*SCORES, SHIFT_SCORE, *COSTS))
+            if name == SHIFT_SCORE and self.shift_data is None:
+                raise InputError(f"--objectives {self.objectives}: {SHIFT_SCORE} needs --shift-data")
         if names[0] != self.metric:
             raise InputError(f"--objectives {self.objectives}: the first must be --metric, {self.metric}")
         if len(set(names)) < len(names):
@@ -207,6 +237,9 @@ class Arguments:
             paths.append("data_dir")
         if self.space.endswith(".py"):
             paths.append("space")
+        for name in ("shift_data", "shift_report"):
+            folders = _folders(values[name])
+            values[name] = ",".join(str(Path(folder).absolute()) for folder in folders) or None
         return values | {name: str(Path(values[name]).absolute()) for name in paths}
 
 
@@ -284,3 +317,7 @@ def one_of(flag: str, value: str, choices: tuple[str, ...]) -> None:
 def study_name(space: str, started: str) -> str:
     """A folder name made of a space's name and a time in ISO format."""
     return f"{Path(space).stem}-{re.sub(r'[^0-9]', '', started)[:14]}"
+
+
+def _folders(text: str | None) -> tuple[str, ...]:
+    return () if text is None else tuple(name.strip() for name in text.split(","))

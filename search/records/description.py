@@ -73,6 +73,7 @@ class DataSet:
 
     Attributes:
         classes: images per class.
+        role: what the study does with it; None in older studies, which have a source and perhaps a target.
         grouped: groups were given, and no split divides one.
         notes: printed when the data were read.
     """
@@ -80,6 +81,7 @@ class DataSet:
     fingerprint: str
     n_images: int
     classes: dict[str, int]
+    role: Literal["source", "target", "shift", "report"] | None = None
     grouped: bool = False
     notes: tuple[str, ...] = ()
 
@@ -102,7 +104,7 @@ class Description:
         widths: of the family's networks in the space; None in older studies, all of whose networks had the
             profile's width.
         sides_px: of the inputs of all networks in the space; None in older studies.
-        data: name -> data set; the source first, then the target if there is one.
+        data: name -> data set; the source first, then the target and further laboratories, if there are any.
         effects: that the space asks about, name -> the levels that have it.
         origin: digests of the space's file (`space`) and of the code (`code`), and versions of libraries.
         started, finished: ISO 8601, UTC; `finished` is None until the study is finished.
@@ -175,7 +177,13 @@ class Description:
     @property
     def target(self) -> tuple[str, DataSet] | None:
         """Name and facts of the data set of the transfer, if any."""
-        return next(iter(list(self.data.items())[1:]), None)
+        others = list(self.data.items())[1:]
+        return next(((name, data) for name, data in others if data.role in (None, "target")), None)
+
+    @property
+    def reports(self) -> dict[str, DataSet]:
+        """Name and facts of further laboratories that networks are scored on as they are."""
+        return {name: data for name, data in self.data.items() if data.role == "report"}
 
     @property
     def is_drawn(self) -> bool:

@@ -86,7 +86,8 @@ class Ledger:
 
     def forget_all(self, **key: Any) -> None:
         """Remove all rows of trainings with these values, finished or not; None means null."""
-        self._enter({"do": "forget", "key": key, "beyond": (0, 0)})
+        if any(_matches(self.read(table), key, (0, 0)).true_count for table in _UNFINISHED):
+            self._enter({"do": "forget", "key": key, "beyond": (0, 0)})
 
     def read(self, table: str) -> pa.Table:
         """All rows of a table so far."""

@@ -4,9 +4,12 @@ A process that is killed at any moment must leave a study that resumes exactly. 
 the checkpoint that follows it, and a fold's predictions before the fold's row, which marks it as finished.
 """
 
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from search.common.console import ProgressReporter
 from search.data.imageset import ImageSet
@@ -14,10 +17,10 @@ from search.data.splits import Indices
 from search.records.checkpoints import CheckpointFolder
 from search.records.ledger import Ledger
 from search.records.observers import Observers, Training
-from search.records.schema import Key
+from search.records.schema import Key, Phase
 from search.records.timing import Timing
 from search.training.checkpoint import Checkpoint
-from search.training.types import FoldScore, Step, epoch_row
+from search.training.types import Elsewhere, ElsewhereScore, FoldScore, Step, epoch_row
 
 PROBABILITY_DIGITS = 7
 
@@ -26,7 +29,7 @@ class Recorder:
     """Records trials of the search and trainings of the later phases.
 
     Args:
-        images: the data sets that are trained on.
+        images: the data sets that are trained on or scored.
     """
 
     def __init__(
@@ -51,8 +54,12 @@ class Recorder:
         """The checkpoint of a training; None without one."""
         return self._checkpoints.load(training.key)
 
-    def rewind(self, key: Key) -> None:
-        """Remove the rows of an unfinished training that lie beyond its checkpoint, and a damaged checkpoint."""
+    def rewind(self, key: Key, elsewhere: Iterable[Elsewhere] = ()) -> None:
+        """Remove the rows of an unfinished training that lie beyond its checkpoint, and a damaged checkpoint.
+
+        Args:
+            elsewhere: further data sets that it scores, at its end.
+        """
         folds, epochs = 0, 0
         saved = self._checkpoints.load(key)
         if saved is not None:
@@ -62,6 +69,10 @@ class Recorder:
                 self._reporter.note(f"{title_of(key)}: its checkpoint is damaged, so it starts over")
                 self._checkpoints.remove(key)
         self._ledger.forget(key, beyond=(key.fold or folds, epochs))
+        for where in elsewhere:
+            scored = asdict(replace(key, phase=Phase(where.phase), data=where.data))
+            del scored["way"], scored["seed"]  # in all ways; the seed follows from the rest
+            self._ledger.forget_all(**scored)
 
     def step(self, training: Training, step: Step) -> None:
         """Record an epoch, the fold that ends with it, and the checkpoint after it."""
@@ -88,18 +99,39 @@ class Recorder:
 
     def _enter_fold(self, key: Key, score: FoldScore, val: Indices) -> None:
         data = self._images[str(key.data)]
+        for elsewhere in score.elsewhere:
+            self._enter_elsewhere(key, score.n_train, data.classes, elsewhere)
         if len(val):
-            columns: dict[str, list[Any]] = {
-                "image": [data.names[i] for i in val],
-                "label": [data.classes[data.labels[i]] for i in val],
-                "predicted": [data.classes[k] for k in score.probabilities.argmax(1)],
-            }
-            for k, name in enumerate(data.classes):
-                columns[f"probability_{name}"] = score.probabilities[:, k].round(PROBABILITY_DIGITS).tolist()
-            self._ledger.add("predictions", asdict(key), columns)
+            self._enter_predictions(key, data, val, data.classes, score.probabilities)
         metrics = {} if score.metrics is None else asdict(score.metrics)
         row = {"n_train": score.n_train, "n_val": score.n_val, **metrics, "train_s": score.train_s}
         self._ledger.add_row("folds", asdict(key), row)
+
+    def _enter_elsewhere(self, key: Key, n_train: int, classes: Sequence[str], score: ElsewhereScore) -> None:
+        """Record a training's score on a further data set; its time is in the training's own row."""
+        there = replace(key, phase=Phase(score.phase), way=score.way, data=score.data)
+        self._enter_predictions(there, self._images[score.data], score.indices, classes, score.probabilities)
+        row = {"n_train": n_train, "n_val": len(score.indices), **asdict(score.metrics)}
+        self._ledger.add_row("folds", asdict(there), row)
+
+    def _enter_predictions(
+        self, key: Key, data: ImageSet, scored: Indices, classes: Sequence[str], probabilities: NDArray[np.float64]
+    ) -> None:
+        """Record predictions.
+
+        Args:
+            data: that holds the images.
+            scored: their indices.
+            classes: of the network.
+        """
+        columns: dict[str, list[Any]] = {
+            "image": [data.names[i] for i in scored],
+            "label": [data.classes[data.labels[i]] for i in scored],
+            "predicted": [classes[k] for k in probabilities.argmax(1)],
+        }
+        for k, name in enumerate(classes):
+            columns[f"probability_{name}"] = probabilities[:, k].round(PROBABILITY_DIGITS).tolist()
+        self._ledger.add("predictions", asdict(key), columns)
 
 
 def title_of(key: Key) -> str:

@@ -63,8 +63,29 @@ class Results:
 
     @property
     def transfer(self) -> pd.DataFrame:
-        """Networks on the target, each way."""
-        return self.tables["transfer"]
+        """Networks on the target, each way in which they are trained there."""
+        rows = self.tables["transfer"]
+        return rows[rows["phase"] == Phase.TRANSFER]
+
+    @property
+    def untouched(self) -> pd.DataFrame:
+        """Networks on the target as they are: one row for all networks of each level in the comparison."""
+        return self._untouched(compared=True)
+
+    @property
+    def shift(self) -> pd.DataFrame:
+        """Networks of each level in the comparison on further laboratories, as they are."""
+        return self.tables["shift"]
+
+    @property
+    def saved_untouched(self) -> pd.DataFrame:
+        """The saved network on the target as it is, one row a way; without rows where it is not the winner's."""
+        rows, row = self._untouched(compared=False), self.winner_row
+        return rows[(rows["level"] == row["level"]) & (rows["setting"] == row["setting"])]
+
+    def _untouched(self, *, compared: bool) -> pd.DataFrame:
+        rows = self.tables["transfer"]
+        return rows[(rows["phase"] == Phase.UNTOUCHED) & (rows["setting"].isna() == compared)]
 
     @property
     def effects(self) -> pd.DataFrame:

@@ -18,6 +18,8 @@ class Phase(StrEnum):
     COMPARE = "compare"
     TEST = "test"
     TRANSFER = "transfer"
+    UNTOUCHED = "untouched"
+    SHIFT = "shift"
 
 
 # Older studies compared each level at its own best settings, and all levels at settings that they share.
@@ -29,12 +31,13 @@ class Key:
     """What a row is about; None where a column has no meaning.
 
     Attributes:
-        phase: search, confirm, compare, test or transfer.
+        phase: search, confirm, compare, test or transfer; untouched: a network of the comparison or the test, on
+            the target as it is; shift: the same on a further laboratory.
         number: of the trial, in search and confirm.
         level: value of the factor, `paper_plain`, `paper_wbcsnet2` or `control`.
         setting: number of the setting, from 0; where levels do not share settings, its rank within the level.
-        way: scratch, frozen or fine_tuned.
-        data: name of the data set of training and scoring.
+        way: scratch, frozen or fine_tuned; untouched or untouched_adapted.
+        data: name of the data set of scoring, and but for untouched networks also of training.
         repeat: number of the partition into folds, from 0.
         seed: of weights, batches and augmentation.
         fold: number of the fold, from 0.
@@ -55,21 +58,33 @@ KEY_COLUMNS = tuple(Key.__dataclass_fields__)
 
 _SCORES = {
     "accuracy": "share of images classified correctly",
-    "balanced_accuracy": "mean over classes of the share of their images classified correctly",
+    "balanced_accuracy": "mean over classes of the share of their images classified correctly (macro recall)",
     "macro_f1": "mean over classes of F1",
     "sensitivity": "mean over classes of TP / (TP + FN), each class against the rest",
     "specificity": "mean over classes of TN / (TN + FP), each class against the rest",
     "log_loss": "mean negative logarithm of the probability given to the true class",
+    "auc": "mean over classes of the area under the ROC curve, each class against the rest",
+    "brier": "half the mean squared distance between probabilities and truth",
+    "calibration_error": "expected calibration error in 15 bins of confidence; biased upwards for few images",
 }
 
 # name -> (type, meaning, unit), the same in every table.
 COLUMNS: dict[str, tuple[pa.DataType, str, str]] = {
-    "phase": (pa.string(), "search, confirm, compare, test or transfer", ""),
+    "phase": (
+        pa.string(),
+        "search, confirm, compare, test, transfer, untouched (as trained on the source, on the target) or shift "
+        "(the same on another laboratory)",
+        "",
+    ),
     "number": (pa.int64(), "number of the trial", ""),
     "level": (pa.string(), "value of the factor, one of the paper's networks, or the control", ""),
     "setting": (pa.int64(), "number of the setting, from 0; null: the paper's, or over all settings", ""),
-    "way": (pa.string(), "scratch, frozen (new head only) or fine_tuned", ""),
-    "data": (pa.string(), "data set of training and scoring", ""),
+    "way": (
+        pa.string(),
+        "scratch, frozen (new head only) or fine_tuned; untouched, or untouched_adapted (batch norms only)",
+        "",
+    ),
+    "data": (pa.string(), "data set of scoring, and but for untouched networks also of training", ""),
     "repeat": (pa.int64(), "number of the partition into folds, from 0", ""),
     "seed": (pa.int64(), "seed of weights, batches and augmentation", ""),
     "fold": (
@@ -91,6 +106,11 @@ COLUMNS: dict[str, tuple[pa.DataType, str, str]] = {
     "epochs": (pa.int64(), "epochs trained, over all folds", ""),
     "folds_done": (pa.int64(), "folds finished", ""),
     **{name: (pa.float64(), meaning, "") for name, meaning in _SCORES.items()},
+    "shift_balanced_accuracy": (
+        pa.float64(),
+        "balanced accuracy on laboratories that no training saw, mean over them and over folds",
+        "",
+    ),
     "n_parameters": (pa.int64(), "trainable parameters", ""),
     "macs": (pa.int64(), "multiply-accumulates of one image's forward pass", ""),
     "train_s": (pa.float64(), "time spent on training, without validation", "s"),
@@ -112,7 +132,7 @@ COLUMNS: dict[str, tuple[pa.DataType, str, str]] = {
     "label": (pa.string(), "true class", ""),
     "predicted": (pa.string(), "most probable class", ""),
     "png": (pa.binary(), "the image's centre square as a PNG file, at most 128 px a side", ""),
-    "n_images": (pa.int64(), "images scored, each once per repeat", ""),
+    "n_images": (pa.int64(), "images scored, each once per repeat; if untouched, once by every network", ""),
     **{f"{name}_mean": (pa.float64(), f"mean over folds: {meaning}", "") for name, meaning in _SCORES.items()},
     **{
         f"{name}{end}": (pa.float64(), f"{bound} end of the 95 % interval of {name}_mean", "")
@@ -164,6 +184,8 @@ COLUMNS: dict[str, tuple[pa.DataType, str, str]] = {
     "outcome": (pa.string(), "better, worse, practically the same, or open; null: too few data", ""),
     "n_runs": (pa.int64(), "runs that the contrast is averaged over", ""),
     "looks": (pa.int64(), "looks at the data that the intervals allow for", ""),
+    "trained_on": (pa.string(), "data set that the networks were trained on", ""),
+    "n_networks": (pa.int64(), "untouched networks that the row is of", ""),
     "latency_ms": (pa.float64(), "median time of one image's forward pass on the study's machine", "ms"),
 }
 
@@ -189,7 +211,7 @@ _COMPARISON = (
 TABLES: dict[str, tuple[str, ...]] = {
     "trials": (
         *("trial_id", "state", "value", "confirmed_value", "datetime_start", "datetime_complete"),
-        *("duration_s", "epochs", "folds_done", *METRIC_NAMES),
+        *("duration_s", "epochs", "folds_done", *METRIC_NAMES, "shift_balanced_accuracy"),
         *("n_parameters", "macs", "train_s", "images_per_s", "error"),
     ),
     "epochs": (
@@ -204,11 +226,15 @@ TABLES: dict[str, tuple[str, ...]] = {
         *("metric", "contrast", "kind", "estimate", "se", "df", "low", "high", "p", "outcome"),
         *("p_better", "p_equal", "p_worse", "n_runs", "looks"),
     ),
-    "transfer": _COMPARISON,
-    "pareto": ("value", *METRIC_NAMES, "n_parameters", "macs"),
+    "transfer": (*_COMPARISON, "n_networks"),
+    "shift": (
+        *("trained_on", "n_images", "n_networks", *METRIC_NAMES),
+        *(f"{name}{end}" for name in METRIC_NAMES for end in ("_mean", "_low", "_high")),
+    ),
+    "pareto": ("value", *METRIC_NAMES, "shift_balanced_accuracy", "n_parameters", "macs"),
 }
 # Not written without rows.
-OPTIONAL = ("cells", "pareto")
+OPTIONAL = ("cells", "shift", "pareto")
 
 
 def field_of(name: str) -> pa.Field | None:

@@ -14,7 +14,7 @@ NOTHING = "–"
 
 def metric_name(metric: str) -> str:
     """A metric's name in a title or header."""
-    return metric.replace("_", " ").replace("f1", "F1").replace("brier", "Brier score")
+    return metric.replace("_", " ").replace("f1", "F1").replace("brier", "Brier score").replace("auc", "AUC")
 
 
 def setting_name(description: Description, setting: float) -> str:
@@ -30,6 +30,13 @@ def overall(results: Results, metric: str) -> dict[str, float]:
     if not results.description.is_older:
         return dict(zip(results.levels["level"], results.levels[metric], strict=True))
     return {str(level): float(rows[metric].mean()) for level, rows in results.at_settings.groupby("level")}
+
+
+def at_home(results: Results, metric: str) -> dict[str, float]:
+    """Score of every level, the control and the paper's networks on the source, in the comparison."""
+    rows = results.comparison[~results.comparison["level"].isin(results.description.levels)]
+    others = rows.drop_duplicates("level", keep="last")  # over all settings, if there are several
+    return {**overall(results, metric), **dict(zip(others["level"], others[metric], strict=True))}
 
 
 def number_text(value: float, form: str) -> str:
@@ -87,6 +94,17 @@ def day(iso: str) -> str:
     except ValueError:
         return iso
     return f"{moment.day} {moment:%B %Y, %H:%M} UTC"
+
+
+def score_text(row: pd.Series, metric: str) -> str:
+    """A mean over networks with its interval, as in "0.512 (0.430 to 0.594)"."""
+    mean, low, high = (row[f"{metric}{part}"] for part in ("_mean", "_low", "_high"))
+    return f"{row[metric]:.3f}" if missing(mean) else f"{mean:.3f} ({low:.3f} to {high:.3f})"
+
+
+def way_name(way: str) -> str:
+    """A way to the target, for a reader."""
+    return {"untouched_adapted": "untouched, norms adapted"}.get(way, way.replace("_", "-"))
 
 
 def missing(value: Any) -> bool:

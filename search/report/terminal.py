@@ -12,10 +12,11 @@ from search.analysis.collapse import collapsed_folds
 from search.analysis.outcome import Outcome
 from search.analysis.verdict import Finding, Verdict, verdict
 from search.analysis.words import level_name, metric_words, p_phrase, p_text
+from search.records.arguments import SHIFT_SCORE
 from search.records.description import Description
 from search.records.results import Results, read_results
 from search.records.schema import Phase
-from search.report.format import overall, setting_name, settings_text
+from search.report.format import at_home, overall, score_text, setting_name, settings_text, way_name
 
 BEST_TRIALS = 10
 DRAWN = "[yellow]note[/yellow]  synthetic cells are a demonstration, not evidence about blood cells"
@@ -34,6 +35,8 @@ def print_results(console: Console, path: Path) -> None:
         _print_effects(console, results, found)
         _print_levels(console, results)
         _print_transfer(console, results, found)
+        _print_untouched(console, results)
+        _print_shift(console, results)
         _print_test(console, results.description)
     _print_trials(console, results)
     if results.description.is_drawn:
@@ -117,11 +120,51 @@ def _print_transfer(console: Console, results: Results, found: Verdict) -> None:
         finding = own.get((row["level"], row["way"]))
         table.add_row(
             escape(row["level"]),
-            row["way"].replace("_", "-"),
+            way_name(row["way"]),
             _share(row[metric]),
             *(("", "", "") if finding is None else _numbers(finding)),
         )
     console.print(table)
+
+
+def _print_untouched(console: Console, results: Results) -> None:
+    rows, metric = results.untouched, results.description.metric
+    if rows.empty:
+        return
+    name, home = rows["data"].iloc[0], at_home(results, metric)
+    table = _table(escape(f"Untouched on {name}: {metric_words(metric)} of networks that never saw it"))
+    table.add_column("level", overflow="fold")
+    for column in ("networks", "score (95 %)", "at home"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for _, row in rows.iterrows():
+        table.add_row(
+            escape(row["level"]),
+            f"{row['n_networks']:.0f}",
+            score_text(row, metric),
+            _share(home.get(row["level"])),
+        )
+    for _, row in results.saved_untouched.iterrows():
+        what = f"the saved network, {way_name(row['way'])}"
+        table.add_row(escape(what), f"{row['n_networks']:.0f}", score_text(row, metric), "")
+    console.print(table)
+    console.print(
+        f"[dim]{rows['n_images'].iloc[0]:.0f} images of the classes that both have. Intervals are over networks "
+        "and images; the saved network's are over images alone.[/dim]"
+    )
+
+
+def _print_shift(console: Console, results: Results) -> None:
+    """Further laboratories, as far as they were scored."""
+    metric = results.description.metric
+    for name, rows in results.shift.groupby("data", sort=False):
+        table = _table(escape(f"Untouched on {name}: {metric_words(metric)} of networks never chosen by it"))
+        table.add_column("level", overflow="fold")
+        for column in ("networks", "images", "score (95 %)"):
+            table.add_column(column, justify="right", no_wrap=True)
+        for _, row in rows.iterrows():
+            numbers = (f"{row['n_networks']:.0f}", f"{row['n_images']:.0f}", score_text(row, metric))
+            table.add_row(escape(row["level"]), *numbers)
+        console.print(table)
 
 
 def _print_test(console: Console, description: Description) -> None:
@@ -146,12 +189,14 @@ def _print_trials(console: Console, results: Results) -> None:
     counts = ", ".join(f"{count} {state}" for state, count in trials["state"].value_counts().items())
     table = _table(f"Best trials by {metric_words(metric)}  ({counts})")
     confirmed = ["confirmed"] if trials["confirmed_value"].notna().any() else []
-    for column in ("trial", "level", "value", *confirmed, "accuracy", "folds", "settings"):
+    shift = ["elsewhere"] if trials[SHIFT_SCORE].notna().any() else []
+    for column in ("trial", "level", "value", *confirmed, "accuracy", *shift, "folds", "settings"):
         table.add_column(column, justify="left" if column in ("level", "settings") else "right")
     complete = trials[trials["state"] == "COMPLETE"].sort_values("value", ascending=False)
     for _, row in complete.head(BEST_TRIALS).iterrows():
         numbers = [_share(row["value"]), *(_share(row["confirmed_value"]) for _ in confirmed)]
-        numbers += [_share(row["accuracy"]), _number(row["folds_done"], ".0f")]
+        numbers += [_share(row["accuracy"]), *(_share(row[SHIFT_SCORE]) for _ in shift)]
+        numbers += [_number(row["folds_done"], ".0f")]
         table.add_row(f"{row['number']}", escape(row["level"]), *numbers, escape(settings_text(row)))
     console.print(table)
 

@@ -50,6 +50,8 @@ def print_plan(session: Session, path: Path | None) -> None:
     facts = [
         ("data", _described(session.source.listing)),
         *([] if session.target is None else [("transfer to", _described(session.target.listing))]),
+        *(("score trials on", _described(lab.listing)) for lab in session.shifts),
+        *(("report on", _described(report.listing)) for report in session.reports),
         ("networks", f"{plan.profile_name} profile: {_sizes(session)}, {profile.epochs} epochs"),
         ("search", f"{trials}, on {folds}; {_strategy(session.arguments)}"),
         *([("confirm", confirm)] if plan.finalists > 1 else []),
@@ -64,7 +66,8 @@ def print_plan(session: Session, path: Path | None) -> None:
     if path is not None:
         facts.append(("folder", str(path)))
     print_header(session.console, session.space.question, facts)
-    notes = [note for source in (session.source, session.target) if source for note in source.listing.notes]
+    sources = (session.source, session.target, *session.shifts, *session.reports)
+    notes = [note for source in sources if source for note in source.listing.notes]
     notes += [*session.notes, *_weak_classes(session)]
     for note in dict.fromkeys(notes):
         session.console.print(f"[yellow]note[/yellow]  {escape(note)}")

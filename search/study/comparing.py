@@ -159,17 +159,21 @@ def _forget_other_runs(study: Study, settings: Sequence[int]) -> None:
     recorded = study.frame("epochs", Phase.COMPARE)[["setting", "repeat"]].dropna().drop_duplicates()
     for setting, repeat in recorded.astype(int).itertuples(index=False):
         if setting != _setting_of(repeat, settings):
-            study.ledger.forget_all(phase=Phase.COMPARE, setting=setting, repeat=repeat)
+            for phase in (Phase.COMPARE, Phase.UNTOUCHED, Phase.SHIFT):
+                study.ledger.forget_all(phase=phase, setting=setting, repeat=repeat)
 
 
 def _train(study: Study, everyone: Sequence[Candidate], settings: Sequence[int], repeats: Iterable[int]) -> None:
     """Train some of the runs; the paper's networks take part in the first one."""
     source, entries = study.source, []
+    everywhere = (*study.untouched(), *study.reported())
     for repeat in repeats:
         setting = _setting_of(repeat, settings)
         taking_part = [c for c in everyone if c.setting == setting or (c.setting is None and repeat == 0)]
         networks = [candidate.network(Phase.COMPARE, source) for candidate in taking_part]
-        entries += study.cross_validation(networks, source, study.development, study.plan.folds, repeat)
+        entries += study.cross_validation(
+            networks, source, study.development, study.plan.folds, repeat, everywhere
+        )
     study.train(entries, source)
 
 

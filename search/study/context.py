@@ -1,6 +1,7 @@
 """The running study: its data, splits, folder and ledger, and how its phases train networks."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -23,8 +24,10 @@ from search.records.schema import Key, Phase
 from search.records.studyfolder import StudyFolder
 from search.records.timing import Timing
 from search.space import CONTROL_LEVEL, Configuration, Params, Space
-from search.training.cost import FROZEN_SHARE, training_cost
-from search.training.types import FoldScore, Images, Task
+from search.study.elsewhere import elsewhere
+from search.study.plan import UNTOUCHED_PASSES
+from search.training.cost import FROZEN_SHARE, scoring_cost, training_cost
+from search.training.types import Elsewhere, FoldScore, Images, Task
 from search.tuning.cluster import Cluster
 from search.tuning.pool import Job, Workers, share
 
@@ -44,7 +47,7 @@ class Network:
     configuration: Configuration
     start_from: str | None = None
 
-    def job(self, train: Indices, val: Indices, seed: int, **options: bool) -> Job:
+    def job(self, train: Indices, val: Indices, seed: int, **options: Any) -> Job:
         """One training of it; for the options, see `search.training.types.Task`."""
         way: Any = self.key.way or "scratch"
         task = Task(configuration=self.configuration, train=train, val=val, seed=seed, way=way, **options)
@@ -57,6 +60,8 @@ class Study:
 
     Attributes:
         source, target: decoded images; `target` is None where nothing is transferred.
+        shifts: laboratories that no training sees, on which every trial of the search is scored.
+        reports: further laboratories, on which networks of the comparison are scored as they are.
         development, locked: image indices of the source.
         shared: references to data sets and weights in Ray's object store, by name.
         photograph: returns an image of the source by its name, see `search.data.imageset.Source`.
@@ -77,6 +82,8 @@ class Study:
     workers: Workers
     photograph: Callable[[str], NDArray[np.uint8]]
     observers: Observers
+    shifts: tuple[ImageSet, ...] = ()
+    reports: tuple[ImageSet, ...] = ()
     shared: dict[str, Any] = field(default_factory=dict)
     timing: Timing = field(default_factory=Timing)
     recorder: Recorder = field(init=False)
@@ -85,7 +92,7 @@ class Study:
         self.recorder = Recorder(
             ledger=self.ledger,
             checkpoints=self.checkpoints,
-            images=[data for data in (self.source, self.target) if data is not None],
+            images=self.images,
             timing=self.timing,
             observers=self.observers,
             reporter=self.reporter,
@@ -106,12 +113,32 @@ class Study:
         """The searched metric, which differences are also computed from."""
         return self.arguments.metric
 
+    @property
+    def images(self) -> tuple[ImageSet, ...]:
+        """All data sets."""
+        return (self.source, *(() if self.target is None else (self.target,)), *self.shifts, *self.reports)
+
+    def untouched(self, *, adapt: bool = False) -> tuple[Elsewhere, ...]:
+        """The target, if networks of the source are scored there as they are.
+
+        Args:
+            adapt: also with the statistics of batch norms adapted to it.
+        """
+        return () if self.target is None else elsewhere(self.source, self.target, adapt=adapt)
+
+    def shifted(self) -> tuple[Elsewhere, ...]:
+        """The laboratories that trials of the search are scored on."""
+        return tuple(where for data in self.shifts for where in elsewhere(self.source, data, phase="shift"))
+
+    def reported(self) -> tuple[Elsewhere, ...]:
+        """The further laboratories that networks of the comparison are scored on."""
+        return tuple(where for data in self.reports for where in elsewhere(self.source, data, phase="shift"))
+
     def share_images(self) -> None:
         """Put the images into Ray's object store."""
-        for data in (self.source, self.target):
-            if data is not None:
-                images = Images(pixels=data.pixels, labels=data.labels, n_classes=len(data.classes))
-                self.shared[data.source] = share(images)
+        for data in self.images:
+            images = Images(pixels=data.pixels, labels=data.labels, n_classes=len(data.classes))
+            self.shared[data.source] = share(images)
 
     def partition(
         self, data: ImageSet, among: Indices, purpose: str, n_folds: int, repeat: int = 0
@@ -126,7 +153,13 @@ class Study:
         return stratified_folds(data.labels, data.groups, n_folds=n_folds, seed=seed, among=among)
 
     def cross_validation(
-        self, networks: Sequence[Network], data: ImageSet, among: Indices, n_folds: int, repeat: int = 0
+        self,
+        networks: Sequence[Network],
+        data: ImageSet,
+        among: Indices,
+        n_folds: int,
+        repeat: int = 0,
+        elsewhere: tuple[Elsewhere, ...] = (),
     ) -> list[tuple[Key, Job]]:
         """Trainings of networks of one phase on the same folds, each fold with the same seed for all of them.
 
@@ -136,6 +169,7 @@ class Study:
         Args:
             among: indices of the images to partition.
             repeat: number of the partition.
+            elsewhere: further data sets that every network is scored on.
         """
         phase, entries = networks[0].key.phase, []
         dearest_first = sorted(
@@ -146,7 +180,7 @@ class Study:
                 own = (CONTROL_LEVEL,) if network.key.level == CONTROL_LEVEL else ()
                 seed = derive_seed(self.seed, phase, repeat, fold, *own)
                 key = replace(network.key, repeat=repeat, seed=seed, fold=fold)
-                entries.append((key, network.job(split.train, split.val, seed)))
+                entries.append((key, network.job(split.train, split.val, seed, elsewhere=elsewhere)))
         return entries
 
     def train(
@@ -157,22 +191,34 @@ class Study:
     ) -> None:
         """Run trainings that are not recorded yet, and record them. One that fails is reported and not recorded.
 
+        One that is recorded without its scores on further data sets, by an earlier version or on other images, is
+        not trained again, because its own scores stand; the user is told.
+
         Args:
             data: that all of them train on.
             keep: called with what a training gave, before it is recorded.
         """
         done = {_identity(row) for row in self.ledger.read("folds").select(_IDENTITY).to_pylist()}
         trainings, jobs = [], []
+        unscored: Counter[str] = Counter()
         for key, job in entries:
-            training = _training(key, job, data)
+            training = _training(key, job, data, self._sizes)
             if _identity(asdict(key)) in done:
                 self.reporter.credit(training.cost)
+                there = (_key_elsewhere(key, where) for where in job.task.elsewhere)
+                unscored.update(str(own.data) for own in there if _identity(asdict(own)) not in done)
             else:
                 trainings.append(training)
                 jobs.append(job)
 
+        for name, n in unscored.items():
+            self.reporter.note(
+                f"{n} of {len(entries)} trainings are recorded without their score on {name} as it is now; "
+                "they are not trained again, so these scores are missing"
+            )
+
         def begin(index: int) -> bytes | None:
-            self.recorder.rewind(trainings[index].key)
+            self.recorder.rewind(trainings[index].key, jobs[index].task.elsewhere)
             self.recorder.begin(trainings[index])
             return self.recorder.checkpoint(trainings[index])
 
@@ -214,8 +260,18 @@ class Study:
         for subject in outdated:
             chosen = {name: subject[name] for name in ("level", "setting")}
             self.ledger.forget_all(phase=first.phase, **chosen, data=first.data)
+            if first.phase == Phase.COMPARE:
+                for phase in (Phase.UNTOUCHED, Phase.SHIFT):
+                    self.ledger.forget_all(phase=phase, **chosen)
+            elif first.phase == Phase.TEST:  # which has no repeats
+                self.ledger.forget_all(phase=Phase.UNTOUCHED, **chosen, repeat=None)
         self.folder.update(subjects={**subjects, first.phase: new})
         return bool(outdated)
+
+    @property
+    def _sizes(self) -> dict[str, int]:
+        """Number of images of each data set."""
+        return {data.source: len(data.labels) for data in self.images}
 
     def frame(self, table: str, phase: str) -> pd.DataFrame:
         """The rows of one phase in a table."""
@@ -246,10 +302,21 @@ def _identity(row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in _IDENTITY)
 
 
-def _training(key: Key, job: Job, data: ImageSet) -> Training:
-    """A training of a phase after the search, for the recorder."""
+def _key_elsewhere(key: Key, where: Elsewhere) -> Key:
+    """Key of a trained network's rows on another data set, as it is."""
+    return replace(key, phase=Phase(where.phase), way="untouched", data=where.data)
+
+
+def _training(key: Key, job: Job, data: ImageSet, sizes: Mapping[str, int]) -> Training:
+    """A training of a phase after the search, for the recorder.
+
+    Args:
+        sizes: images of each data set.
+    """
     task, configuration = job.task, job.task.configuration
     cost = training_cost(configuration, len(data.classes), len(task.train), len(task.val))
+    passes = sum((UNTOUCHED_PASSES if where.adapt else 1) * sizes[where.data] for where in task.elsewhere)
+    cost += scoring_cost(configuration, len(data.classes), passes)
     return Training(
         key=key,
         title=title_of(key),

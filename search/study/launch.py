@@ -1,7 +1,8 @@
 """The launch of a study, new or resumed: decode its images, and run its phases in a folder."""
 
 import shlex
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +17,7 @@ from search.common.console import ProgressReporter, reading_progress
 from search.common.errors import InputError
 from search.common.seeds import derive_seed
 from search.data.given import comparison_folds, locked_test_set
-from search.data.imageset import ImageSet
+from search.data.imageset import ImageSet, Source
 from search.data.splits import stratified_folds
 from search.records.arguments import Arguments, Resources, study_name
 from search.records.description import Plan
@@ -59,11 +60,11 @@ def new_study(arguments: Arguments, resources: Resources, output: Path, name: st
         raise InputError(f"{path}: already exists; choose another --name, or --resume it")
     with open_session(arguments, resources, name=path.name) as session:
         print_plan(session, path)
-        source, target = _prepare(session)
-        _check_folds(session.plan, source, target)
-        folder = StudyFolder.create(path, describe(session, source, target))
+        images = _prepare(session)
+        _check_folds(session.plan, images.source, images.target)
+        folder = StudyFolder.create(path, describe(session, images))
         with folder.locked():
-            _run(session, source, target, folder, Ledger(path))
+            _run(session, images, folder, Ledger(path))
     return path
 
 
@@ -93,26 +94,26 @@ def resumed_study(path: Path, resources: Resources, extension: Extension, *, for
                     f"{', '.join(levels)}; start a new study"
                 )
             print_plan(session, folder.path)
-            source, target = _prepare(session)
-            source = named_as_before(source, before)
-            target = None if target is None else named_as_before(target, before)
-            source_changed = has_changed(source, before)
-            target_changed = target is not None and has_changed(target, before)
-            for images, changed in ((source, source_changed), (target, target_changed)):
-                if images is not None and changed:
-                    changes.append(f"the images of {images.source} have changed")
+            images = _prepare(session).renamed(partial(named_as_before, before))
+            source_changed = has_changed(images.source, before)
+            target_changed = images.target is not None and has_changed(images.target, before)
+            changed = [data.source for data, _ in images.roles if has_changed(data, before)]
+            changes += [f"the images of {name} have changed" for name in changed]
             refuse_changes(folder, changes, force=force)
             if force or not folder.optuna_journal.exists():
                 discard_unfinished(folder, ledger)
             # Results on old images cannot be compared with results on new ones.
             for phase in (Phase.CONFIRM, Phase.COMPARE, Phase.TEST) if source_changed else ():
                 ledger.forget_all(phase=phase)
-            if source_changed or target_changed:
-                ledger.forget_all(phase=Phase.TRANSFER)
-            description = as_json(describe(session, source, target))
+            for phase in (Phase.TRANSFER, Phase.UNTOUCHED) if source_changed or target_changed else ():
+                ledger.forget_all(phase=phase)
+            for data in images.reports:
+                if source_changed or data.source in changed:
+                    ledger.forget_all(phase=Phase.SHIFT, data=data.source)
+            description = as_json(describe(session, images))
             if force or description["plan"] != before["plan"]:
                 reopen(folder, description, changes)
-            _run(session, source, target, folder, ledger)
+            _run(session, images, folder, ledger)
     return folder.path
 
 
@@ -131,28 +132,70 @@ def plan_only(arguments: Arguments, resources: Resources) -> None:
         print_networks(session)
 
 
-def _prepare(session: Session) -> tuple[ImageSet, ImageSet | None]:
-    """Decode the images of source and target while the probe runs, and print its estimate."""
+@dataclass(frozen=True, kw_only=True)
+class Decoded:
+    """The images of a study, see `search.study.context.Study`."""
+
+    source: ImageSet
+    target: ImageSet | None
+    shifts: tuple[ImageSet, ...]
+    reports: tuple[ImageSet, ...]
+
+    @property
+    def roles(self) -> Iterator[tuple[ImageSet, str]]:
+        """Every data set with its role in the study."""
+        yield self.source, "source"
+        if self.target is not None:
+            yield self.target, "target"
+        yield from ((data, "shift") for data in self.shifts)
+        yield from ((data, "report") for data in self.reports)
+
+    def renamed(self, rename: Callable[[ImageSet, str], ImageSet]) -> "Decoded":
+        """The same with other names, which depend on the images and their role."""
+        return Decoded(
+            source=rename(self.source, "source"),
+            target=None if self.target is None else rename(self.target, "target"),
+            shifts=tuple(rename(data, "shift") for data in self.shifts),
+            reports=tuple(rename(data, "report") for data in self.reports),
+        )
+
+
+def _prepare(session: Session) -> Decoded:
+    """Decode all images while the probe runs, and print its estimate."""
     import_module("search.study.study")  # takes seconds with Ray Tune, for which the header did not wait
     sides = input_sides(session.space, session.plan.profile)
     skip_bad = session.arguments.skip_bad
-    every = [source for source in (session.source, session.target) if source is not None]
-    n_images = sum(len(source.listing.names) for source in every)
-    with reading_progress(session.console, n_images) as on_read:
-        source = session.source.decode(sides, skip_bad=skip_bad, on_read=on_read)
-        target = None
+    opened = [*filter(None, (session.source, session.target)), *session.shifts, *session.reports]
+    with reading_progress(session.console, sum(len(source.listing.names) for source in opened)) as on_read:
+
+        def decode(opened: Source) -> ImageSet:
+            return opened.decode(sides, skip_bad=skip_bad, on_read=on_read)
+
+        source = decode(session.source)
+        target, taken = None, {source.source}
         if session.target is not None:
-            target = session.target.decode(sides, skip_bad=skip_bad, on_read=on_read)
-    if target is not None and target.source == source.source:  # tables and workers tell data sets apart by name
-        target = replace(target, source=f"{target.source}-target")
-    for images in [source] if target is None else [source, target]:
+            target = _named_apart(decode(session.target), "target", taken)
+        shifts, reports = (
+            tuple(_named_apart(decode(laboratory), role, taken) for laboratory in laboratories)
+            for role, laboratories in (("shift", session.shifts), ("report", session.reports))
+        )
+    for images in filter(None, (source, target)):
         for line in quick_findings(images):
             session.console.print(f"[yellow]note[/yellow]  {escape(f'{images.source}: {line}')}")
     print_estimate(session)
-    return source, target
+    return Decoded(source=source, target=target, shifts=shifts, reports=reports)
 
 
-def describe(session: Session, source: ImageSet, target: ImageSet | None) -> dict[str, object]:
+def _named_apart(images: ImageSet, role: str, taken: set[str]) -> ImageSet:
+    """The images under a name of their own: tables and workers tell data sets apart by name."""
+    name, number = images.source, 1
+    while name in taken:
+        name, number = f"{images.source}-{role}{'' if number == 1 else number}", number + 1
+    taken.add(name)
+    return images if name == images.source else replace(images, source=name)
+
+
+def describe(session: Session, decoded: Decoded) -> dict[str, object]:
     """The contents of `study.json` when a study starts."""
     return {
         "arguments": session.arguments.recorded(),
@@ -167,14 +210,14 @@ def describe(session: Session, source: ImageSet, target: ImageSet | None) -> dic
         "origin": provenance(session.arguments.space),
         "data": {
             images.source: {
+                "role": role,
                 "fingerprint": images.fingerprint,
                 "n_images": len(images.labels),
                 "classes": dict(zip(images.classes, images.class_counts().tolist(), strict=True)),
                 "grouped": images.groups is not None,
                 "notes": images.notes,
             }
-            for images in (source, target)
-            if images is not None
+            for images, role in decoded.roles
         },
     }
 
@@ -189,10 +232,11 @@ def _check_folds(plan: Plan, source: ImageSet, target: ImageSet | None) -> None:
         stratified_folds(target.labels, target.groups, n_folds=plan.folds, seed=0)
 
 
-def _run(session: Session, source: ImageSet, target: ImageSet | None, folder: StudyFolder, ledger: Ledger) -> None:
+def _run(session: Session, images: Decoded, folder: StudyFolder, ledger: Ledger) -> None:
     from search.study.context import Study
     from search.study.study import run_study, small_classes
 
+    source = images.source
     locked = locked_test_set(source, derive_seed(session.arguments.seed, "test set"))
     folder.update(commands=[*folder.description.get("commands", []), command_given("search.run")])
     reporter = ProgressReporter(session.console, session.plan.cost)
@@ -201,7 +245,9 @@ def _run(session: Session, source: ImageSet, target: ImageSet | None, folder: St
         space=session.space,
         plan=session.plan,
         source=source,
-        target=target,
+        target=images.target,
+        shifts=images.shifts,
+        reports=images.reports,
         development=locked.train,
         locked=locked.val,
         folder=folder,

@@ -14,7 +14,7 @@ from search.data.splits import TEST_SHARE
 from search.records.description import Plan, PlannedPhase
 from search.records.schema import Phase
 from search.space import PAPER_LEVELS, Configuration, FixedSuggester, Profile, Space, TrainingConfig, sample
-from search.training.cost import FROZEN_SHARE, image_cost, training_cost
+from search.training.cost import FROZEN_SHARE, image_cost, scoring_cost, training_cost
 from wbcmodels.config import PAPER_WBCSNET, PAPER_WBCSNET2, ModelConfig
 from wbcmodels.network import EstimatorConfig
 
@@ -23,6 +23,8 @@ from wbcmodels.network import EstimatorConfig
 PAPER_TRAINING = TrainingConfig(epochs=40, lr=0.001, schedule="constant")
 
 # One core of a Sapphire Rapids alone does 1.0e11 of that cost per second; two at once do less than twice as much.
+# The winner scores the target as it is, adapts to it, and scores it again.
+UNTOUCHED_PASSES = 3
 QUICK_COST_PER_S = 1.7e11
 QUICK_S = {"synthetic": 245.0, "own": 2900.0}
 SAMPLES = 40
@@ -39,6 +41,8 @@ class Request:
     Attributes:
         n_classes: of the source.
         n_target: number of target images; None without a transfer.
+        n_shifted: number of images that every trial is scored on besides.
+        n_reported: number of images of further laboratories.
         most_runs: of the comparison; None repeats every kept setting `repeats` times.
         profile: of a resumed study; None chooses one.
     """
@@ -57,6 +61,8 @@ class Request:
     most_runs: int | None
     control: bool
     profile: Profile | None = None
+    n_shifted: int = 0
+    n_reported: int = 0
 
 
 def make_plan(space: Space, request: Request) -> Plan:
@@ -130,9 +136,12 @@ def _plan(space: Space, profile: Profile, request: Request) -> Plan:
     tested = [winner, *paper] if request.n_target else [winner]
 
     def cross_validated(
-        name: str, networks: Sequence[Configuration], n: float, folds: int, splits: int
+        name: str, networks: Sequence[Configuration], n: float, folds: int, splits: int, elsewhere: int = 0
     ) -> PlannedPhase:
-        costs = (training_cost(c, n_classes, n * (folds - 1) / folds, n / folds) for c in networks)
+        costs = (
+            training_cost(c, n_classes, n * (folds - 1) / folds, n / folds) + scoring_cost(c, n_classes, elsewhere)
+            for c in networks
+        )
         return PlannedPhase(
             name=name,
             trainings=splits * len(networks),
@@ -141,20 +150,26 @@ def _plan(space: Space, profile: Profile, request: Request) -> Plan:
         )
 
     partition = search_partition(search_folds, shared=shared)
-    phases = [cross_validated(Phase.SEARCH, largest, development, partition, search_folds * n_settings)]
+    splits = search_folds * n_settings
+    phases = [cross_validated(Phase.SEARCH, largest, development, partition, splits, elsewhere=request.n_shifted)]
     if finalists > 1:
         phases.append(cross_validated(Phase.CONFIRM, largest, development, search_folds, search_folds * finalists))
     if request.control and space.reference not in space.levels:
         raise InputError(f"--control: the reference {space.reference} is no level of this space")
     control = [largest[space.levels.index(space.reference)]] if request.control else []
-    runs = cross_validated(Phase.COMPARE, largest + control, development, request.folds, request.folds * most_runs)
-    beside = cross_validated(Phase.COMPARE, paper, development, request.folds, request.folds)
+    folds, n_target = request.folds, request.n_target or 0
+    elsewhere = n_target + request.n_reported
+    runs = cross_validated(
+        Phase.COMPARE, largest + control, development, folds, folds * most_runs, elsewhere=elsewhere
+    )
+    beside = cross_validated(Phase.COMPARE, paper, development, folds, folds, elsewhere=elsewhere)
     phases.append(_sum(runs, beside))
     test = PlannedPhase(
         name=Phase.TEST,
         trainings=len(tested),
         epochs=sum(c.training.epochs for c in tested),
-        cost=sum(training_cost(c, n_classes, development, 0) for c in tested),
+        cost=sum(training_cost(c, n_classes, development, 0) for c in tested)
+        + scoring_cost(winner, n_classes, UNTOUCHED_PASSES * n_target),
     )
     phases.append(test)
     if request.n_target:
@@ -241,5 +256,8 @@ def disk_mb(plan: Plan, request: Request) -> float:
     cross_validated = {"search": development / partition, "compare": development / plan.folds}
     cross_validated["confirm"] = development / plan.search_folds
     cross_validated["transfer"] = (request.n_target or 0) / plan.folds
+    cross_validated["compare"] += (
+        request.n_target or 0
+    ) + request.n_reported  # which every network scores as it is
     rows = sum(phase.trainings * cross_validated.get(phase.name, 0) for phase in plan.phases)
     return (rows * BYTES_PER_PREDICTION + sum(phase.epochs for phase in plan.phases) * BYTES_PER_EPOCH) / 1e6

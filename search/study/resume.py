@@ -79,9 +79,14 @@ def has_changed(images: ImageSet, description: Mapping[str, Any]) -> bool:
     return known is None or known["fingerprint"] != images.fingerprint
 
 
-def named_as_before(images: ImageSet, description: Mapping[str, Any]) -> ImageSet:
-    """Images under the name that the study knows them by, if their folder was only moved or renamed."""
-    known = [name for name, data in description["data"].items() if data["fingerprint"] == images.fingerprint]
+def named_as_before(description: Mapping[str, Any], images: ImageSet, role: str) -> ImageSet:
+    """Images under the name that the study knows them by in this role, if their folder was only moved or "
+    "renamed."""
+    known = [
+        name
+        for name, data in description["data"].items()
+        if data["fingerprint"] == images.fingerprint and data.get("role", role) == role
+    ]
     return replace(images, source=known[0]) if known and images.source not in known else images
 
 

@@ -14,13 +14,13 @@ from search.common.errors import StudyFailedError
 from search.common.files import replace_file
 from search.common.metrics import Metrics
 from search.data.splits import Split
-from search.records.arguments import METRICS
+from search.records.arguments import SCORES, SHIFT_SCORE
 from search.records.observers import Training
 from search.records.schema import KEY_COLUMNS, TABLES, Key, Phase
 from search.space import Configuration, Params
 from search.study.context import Study, params_of
 from search.study.plan import search_partition
-from search.training.cost import training_cost
+from search.training.cost import scoring_cost, training_cost
 from search.training.types import Step
 from search.tuning.optuna_journal import journal_storage
 from search.tuning.rules import Direction, RecordedTrial, Rules, State, Then
@@ -94,10 +94,15 @@ class Search:
         elif n_levels > 1:
             what += f", {plan.n_trials // n_levels} for each of {n_levels} levels"
         study.reporter.phase(Phase.SEARCH, f"{what}, on {folds}")
-        images = study.shared[study.source.source]
         try:
             run_search(
-                self.trials, self, images=images, splits=self.splits, seed=study.seed, cluster=study.cluster
+                self.trials,
+                self,
+                images=study.shared[study.source.source],
+                splits=self.splits,
+                seed=study.seed,
+                cluster=study.cluster,
+                elsewhere=[(where, study.shared[where.data]) for where in study.shifted()],
             )
         except OSError as error:  # of Optuna's journal: errors of the study's other files name the file themselves
             raise StudyFailedError(f"{study.folder.optuna_journal}: {error.strerror or error}") from error
@@ -225,10 +230,12 @@ class Search:
             score = values[setting][level]
             reporter.note(f"setting {setting} would be kept but for {level}, where it scores only {score:.2f}")
 
-    def _objectives(self, configuration: Configuration, metrics: Metrics) -> tuple[float, ...]:
+    def _objectives(
+        self, configuration: Configuration, metrics: Metrics, shift: float | None
+    ) -> tuple[float, ...]:
         """A finished configuration's scores and costs, as the objectives name them."""
         size = model_size(configuration.model, len(self._study.source.classes))
-        found = {**asdict(metrics), **size._asdict()}
+        found = {**asdict(metrics), SHIFT_SCORE: shift, **size._asdict()}
         return tuple(float(found[name]) for name in self._study.arguments.objective_names)
 
     def _key(self, number: int) -> Key:
@@ -246,7 +253,10 @@ class Search:
     def _training(self, trial: OpenTrial) -> Training:
         """A trial for the recorder."""
         splits, n_classes = self.splits[trial.level], len(self._study.source.classes)
-        costs = (training_cost(trial.configuration, n_classes, len(s.train), len(s.val)) for s in splits)
+        scoring = scoring_cost(
+            trial.configuration, n_classes, sum(len(data.labels) for data in self._study.shifts)
+        )
+        costs = (training_cost(trial.configuration, n_classes, len(s.train), len(s.val)) + scoring for s in splits)
         return Training(
             key=self._key(trial.number),
             title=trial.title,
@@ -289,6 +299,7 @@ def trial_row(ended: EndedTrial, n_train: float, n_classes: int) -> dict[str, An
         "epochs": trial.epochs,
         "folds_done": trial.folds_done,
         **pooled,
+        SHIFT_SCORE: trial.shift_balanced_accuracy,
         **model_size(trial.configuration.model, n_classes)._asdict(),
         "train_s": trial.train_s,
         "images_per_s": n_train * trial.epochs / trial.train_s if trial.train_s else None,
@@ -308,4 +319,4 @@ def _trial_id(number: int) -> str:
 
 def _direction(objective: str) -> Direction:
     """Scores are maximised, costs minimised."""
-    return "maximize" if objective in METRICS else "minimize"
+    return "maximize" if objective in (*SCORES, SHIFT_SCORE) else "minimize"

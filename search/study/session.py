@@ -1,8 +1,8 @@
 """Everything known about a study before its images are decoded: space, data, machine and plan."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from threading import Thread
 from typing import Any
@@ -11,20 +11,24 @@ from rich.console import Console
 from rich.markup import escape
 
 from search.common.console import make_console
+from search.common.errors import InputError
 from search.data.given import (
     comparison_folds,
-    disagreement,
     locked_test_set,
     n_comparison_folds,
+    require_agreement,
     unlearnable_classes,
 )
 from search.data.imageset import Listing, Source
+from search.data.reading import Reading
 from search.data.sources import SYNTHETIC, open_source
 from search.data.splits import stratified_folds
 from search.records.arguments import Arguments, Resources
 from search.records.description import Plan
 from search.space import Profile, Space
 from search.spacefile import load_space
+from search.study.elsewhere import elsewhere
+from search.study.elsewhere import notes as class_notes
 from search.study.networks import check_networks
 from search.study.plan import Request, largest_configurations, make_plan, typical_configuration
 from search.study.resume import planned_profile
@@ -40,6 +44,8 @@ class Session:
     """A study's space, data, machine and plan.
 
     Attributes:
+        shifts: laboratories to score every trial on.
+        reports: further laboratories to score the comparison's networks on.
         notes: about the networks, for the user.
         probe: measures the training speed, in every slot; see `search.tuning.pool.probed_speed`.
     """
@@ -49,6 +55,8 @@ class Session:
     space: Space
     source: Source
     target: Source | None
+    shifts: tuple[Source, ...]
+    reports: tuple[Source, ...]
     cluster: Cluster
     request: Request
     plan: Plan
@@ -91,6 +99,17 @@ def open_session(
         len(source.listing.classes),
         transfers=target is not None,
     )
+    shifts, reports = (
+        _open_laboratories(arguments, folders) for folders in (arguments.shifted_data, arguments.reported_data)
+    )
+    for other in shifts:
+        if not elsewhere(source.listing, other.listing):
+            raise InputError(
+                f"--shift-data {arguments.shift_data}: {other.listing.source} shares fewer than two classes with "
+                f"{source.listing.source}; --class-names renames labels"
+            )
+    for other in (*(() if target is None else (target,)), *shifts, *reports):
+        notes += class_notes(source.listing, other.listing)
     Thread(target=_import_libraries).start()
     with ray_cluster(
         address=resources.address,
@@ -103,6 +122,8 @@ def open_session(
     ) as cluster:
         carry_code(space.configure.__module__)
         request = _request(arguments, source, target, profile, gpu=cluster.gpus > 0)
+        n_shifted, n_reported = (sum(len(lab.listing.labels) for lab in labs) for labs in (shifts, reports))
+        request = replace(request, n_shifted=n_shifted, n_reported=n_reported)
         plan = make_plan(space, request)
         check_sampler(arguments.sampler, space, plan.profile, len(arguments.objective_names))
         typical = typical_configuration(space, plan.profile, request.n_classes)
@@ -116,6 +137,8 @@ def open_session(
             space=space,
             source=source,
             target=target,
+            shifts=shifts,
+            reports=reports,
             cluster=cluster,
             request=request,
             plan=plan,
@@ -160,8 +183,22 @@ def _check_data(arguments: Arguments, source: Listing, target: Listing | None) -
     comparison_folds(source, n_folds, 0, development)
     if target is not None:
         stratified_folds(target.labels, target.groups, n_folds=n_folds, seed=0)
-        notes += [note] if (note := disagreement(source, target)) else []
+        require_agreement(source, target)
     return notes
+
+
+def _open_laboratories(arguments: Arguments, folders: Sequence[str]) -> tuple[Source, ...]:
+    return tuple(
+        open_source(
+            folder,
+            microscope="second",
+            seed=arguments.seed,
+            reading=Reading(class_names=arguments.class_name_of),
+            data_dir=arguments.data_dir,
+            say=_say,
+        )
+        for folder in folders
+    )
 
 
 def _request(

@@ -17,6 +17,7 @@ from search.study.features import keep_features
 from search.study.plan import search_partition
 from search.study.searching import search
 from search.study.transferring import test, transfer
+from search.study.untouched import shift_rows
 
 
 def run_study(study: Study) -> None:
@@ -40,6 +41,7 @@ def run_study(study: Study) -> None:
 
 def _compare(study: Study) -> None:
     compare(study)
+    study.ledger.replace("shift", shift_rows(study))
     keep_features(study, candidates(study))
 
 

@@ -19,6 +19,7 @@ from search.study.comparing import Candidate, candidates, enter_effects, questio
 from search.study.context import Network, Study
 from search.study.examples import keep_examples
 from search.study.plan import for_transfer
+from search.study.untouched import untouched_rows
 from search.training.trainedmodel import TrainedModel, read_weights, save_model
 from search.training.types import FoldScore, Way
 from search.tuning.pool import share
@@ -54,14 +55,17 @@ def test(study: Study, winner: Candidate) -> None:
     entries = []
     for network in networks:
         val = study.locked if network.key.level == winner.level else nothing
-        job = network.job(study.development, val, seed, validate_once=True, keep_weights=True)
+        elsewhere = study.untouched(adapt=True) if network.key.level == winner.level else ()
+        options = {"validate_once": True, "keep_weights": True, "elsewhere": elsewhere}
+        job = network.job(study.development, val, seed, **options)
         entries.append((replace(network.key, seed=seed), job))
     study.train(entries, source, keep=lambda key, score: _save(study, chosen, key, score))
     for candidate in chosen:
         if not _model_folder(study, candidate).is_dir():
             raise StudyFailedError(f"{candidate.level} could not be trained on the development set")
     row = study.frame("folds", Phase.TEST).query("n_val > 0").iloc[0]
-    scores = {name: float(row[name]) for name in METRIC_NAMES}
+    # Null: scored before there was such a metric.
+    scores = {name: float(row[name]) for name in METRIC_NAMES if not np.isnan(row[name])}
     study.folder.update(winner={"level": winner.level, "setting": winner.setting, **winner.params}, test=scores)
     study.reporter.say(
         f"test set, {len(study.locked)} images: accuracy {row['accuracy']:.3f}, "
@@ -73,7 +77,8 @@ def test(study: Study, winner: Candidate) -> None:
 def transfer(study: Study, winner: Candidate, target: ImageSet) -> None:
     """Train the winner and the paper's networks on the target: from scratch, frozen and fine-tuned.
 
-    The weights are those of the test phase; all trainings use the same folds of the target.
+    The table also tells how all networks of the comparison, and the winner's, score there as they are. The weights
+    are those of the test phase; all trainings use the same folds of the target.
     """
     plan, chosen = study.plan, _transferred(study, winner)
     study.reporter.phase(
@@ -81,6 +86,8 @@ def transfer(study: Study, winner: Candidate, target: ImageSet) -> None:
         f"{len(chosen)} network{'' if len(chosen) == 1 else 's'} to {target.source}, up to {len(WAYS)} ways each, "
         f"on the same {plan.folds} folds",
     )
+    untouched = untouched_rows(study, winner, target)
+    study.ledger.replace("transfer", untouched)  # to be seen while the networks are trained
     networks = []
     for candidate in chosen:
         weights = f"weights of {candidate.level}"
@@ -99,7 +106,7 @@ def transfer(study: Study, winner: Candidate, target: ImageSet) -> None:
     for repeat in range(plan.repeats):
         study.train(study.cross_validation(networks, target, everything, plan.folds, repeat), target)
     rows, effects = _results(study, chosen, target)
-    study.ledger.replace("transfer", rows)
+    study.ledger.replace("transfer", [*rows, *untouched])
     enter_effects(study, Phase.TRANSFER, effects, target)
 
 

@@ -35,6 +35,11 @@ def adapt_norms(model: nn.Module, images_NHWC: Tensor, normalisation: Normalisat
     return adapted
 
 
+def has_batch_norms(model: nn.Module) -> bool:
+    """Whether a network has statistics that `adapt_norms` can adapt."""
+    return any(isinstance(module, _BatchNorm) and module.track_running_stats for module in model.modules())
+
+
 def _in_order(
     model: nn.Module, norms: list[_BatchNorm], images_NHWC: Tensor, normalisation: Normalisation, device: Device
 ) -> list[_BatchNorm]:

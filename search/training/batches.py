@@ -1,8 +1,11 @@
 """Batches of images, augmented and normalised on the device."""
 
+import warnings
 from collections.abc import Iterator
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from search.imaging import Augmentation
@@ -15,6 +18,14 @@ MEASURED_AT_ONCE = 256
 PREPARED_AT_ONCE = 2**23
 # Augmentation passes over its images many times: 2 MB, which a core's cache holds.
 AUGMENTED_AT_ONCE = 2**19
+
+
+def shared_tensor(array: NDArray[np.generic]) -> Tensor:
+    """A tensor on the array's memory, which may be read-only because all workers share it."""
+    with warnings.catch_warnings():
+        # torch warns that writing would be undefined behaviour; nothing here writes to images or labels.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
 
 
 def prepared(

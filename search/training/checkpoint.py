@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+_SHIFTS = "shifts"
 _WEIGHTS, _OPTIMIZER, _AVERAGE, _FINISHED = "weights.", "optimizer.", "average.", "finished."
 
 Arrays = Mapping[str, NDArray[np.generic]]
@@ -24,6 +25,7 @@ class Checkpoint:
         optimizer: the optimizer's state by parameter name and entry.
         average: the averaged weights' state by name; empty where none is kept.
         finished: probabilities (n_val, n_classes) of the finished folds; empty outside a search.
+        shifts: mean balanced accuracy of each finished fold on further laboratories; empty without any.
     """
 
     epoch: int
@@ -32,12 +34,14 @@ class Checkpoint:
     optimizer: Arrays = field(default_factory=dict)
     average: Arrays = field(default_factory=dict)
     finished: tuple[NDArray[np.float64], ...] = ()
+    shifts: tuple[float, ...] = ()
 
     def to_bytes(self) -> bytes:
         """The checkpoint as safetensors."""
         arrays = {
             "epoch": np.array(self.epoch),
             "train_s": np.array(self.train_s),
+            **({_SHIFTS: np.array(self.shifts)} if self.shifts else {}),
             **{_WEIGHTS + name: value for name, value in self.weights.items()},
             **{_OPTIMIZER + name: value for name, value in self.optimizer.items()},
             **{_AVERAGE + name: value for name, value in self.average.items()},
@@ -60,6 +64,7 @@ class Checkpoint:
             raise ValueError(f"not a checkpoint: {error}") from error
         if epoch.dtype != np.int64 or epoch.size != 1 or int(epoch) < 0:
             raise ValueError("not a checkpoint: its epoch is not a whole number of at least 0")
+        shifts = arrays.pop(_SHIFTS, np.empty(0))
         finished = sorted(name for name in arrays if name.startswith(_FINISHED))
         return cls(
             epoch=int(epoch),
@@ -68,6 +73,7 @@ class Checkpoint:
             optimizer=_under(_OPTIMIZER, arrays),
             average=_under(_AVERAGE, arrays),
             finished=tuple(arrays[name] for name in finished),
+            shifts=tuple(float(value) for value in shifts),
         )
 
     @property

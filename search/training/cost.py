@@ -23,3 +23,8 @@ def training_cost(configuration: Configuration, n_classes: int, n_train: float, 
     """Cost of one training with a validation after every epoch, in MACs of a forward pass."""
     per_image = image_cost(configuration, n_classes)
     return configuration.training.epochs * per_image * (n_train + VALIDATION_SHARE * n_val)
+
+
+def scoring_cost(configuration: Configuration, n_classes: int, n_images: float) -> float:
+    """Cost of scoring images once, in MACs of a forward pass."""
+    return VALIDATION_SHARE * image_cost(configuration, n_classes) * n_images

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,11 @@ from safetensors.numpy import load, save
 
 from search.common.metrics import score
 from search.common.seeds import derive_seed
+from search.data.splits import Indices
+from search.training.elsewhere import scored
 from search.training.types import (
+    Elsewhere,
+    ElsewhereScore,
     EpochResult,
     EpochScore,
     FoldScore,
@@ -39,8 +43,11 @@ def measured(config: EstimatorConfig, pixels_NHWC: NDArray[np.uint8]) -> NDArray
     return _kept[key]
 
 
-def run_estimator(task: Task, images: Images) -> Iterator[Step]:
+def run_estimator(task: Task, images: Images, elsewhere: Mapping[str, Images]) -> Iterator[Step]:
     """Fit a classifier once and validate it: the only epoch of its training.
+
+    Args:
+        elsewhere: the task's further data sets, by name.
 
     Raises:
         ValueError: the images were not decoded at its input side, or it is to start from weights.
@@ -65,6 +72,7 @@ def run_estimator(task: Task, images: Images) -> Iterator[Step]:
     validated_from = time.perf_counter()
     probabilities = _probabilities(fitted, features[task.val], images.n_classes)
     metrics = score(images.labels[task.val], probabilities) if len(task.val) else None
+    others = tuple(_scored(config, fitted, where, elsewhere[where.data], images) for where in task.elsewhere)
     epoch = EpochResult(
         epoch=1,
         lr=task.configuration.training.lr,
@@ -83,6 +91,7 @@ def run_estimator(task: Task, images: Images) -> Iterator[Step]:
             normalisation=AS_THEY_ARE,
             train_s=train_s,
             weights=weights if task.keep_weights else None,
+            elsewhere=others,
         ),
     )
 
@@ -102,6 +111,18 @@ def predict(
 ) -> NDArray[np.float64]:
     """Class probabilities, (n_images, n_classes), of images (n_images, input_px, input_px, 3)."""
     return _probabilities(fit_again(config, weights), config.features(pixels_NHWC), n_classes)
+
+
+def _scored(
+    config: EstimatorConfig, fitted: Any, where: Elsewhere, there: Images, images: Images
+) -> ElsewhereScore:
+    """Score a classifier on a further data set; it has no batch norms to adapt."""
+    features = measured(config, there.pixels[config.input_px])
+
+    def predict(indices: Indices) -> NDArray[np.float64]:
+        return _probabilities(fitted, features[indices], images.n_classes)
+
+    return scored(where, there, "untouched", predict)
 
 
 def _probabilities(fitted: Any, features: NDArray[np.float32], n_classes: int) -> NDArray[np.float64]:

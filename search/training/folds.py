@@ -1,9 +1,10 @@
 """Trainings of one configuration over its folds; the caller may stop after any epoch."""
 
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from statistics import fmean
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -16,14 +17,24 @@ from search.common.metrics import score
 from search.common.seeds import derive_seed
 from search.data.splits import Split
 from search.space import Configuration, TrainingConfig
-from search.training.batches import measure
+from search.training.batches import measure, shared_tensor
 from search.training.checkpoint import Checkpoint
 from search.training.device import Device
+from search.training.elsewhere import score_network
 from search.training.estimators import run_estimator
 from search.training.fit import evaluate, fit, on_device
 from search.training.optimizers import Optimizer, is_plain_sgd, make_optimizer
 from search.training.prepare import prepared_images
-from search.training.types import EpochScore, FoldScore, Images, Normalisation, Step, Task
+from search.training.types import (
+    Elsewhere,
+    ElsewhereScore,
+    EpochScore,
+    FoldScore,
+    Images,
+    Normalisation,
+    Step,
+    Task,
+)
 from wbcmodels.network import (
     EstimatorConfig,
     NetworkConfig,
@@ -38,6 +49,7 @@ from wbcmodels.pretrained import load_all_but_head
 # network of a quarter of the paper's width (20 MB with its momentum) every 5 seconds, for the paper's (600 MB)
 # every 150 seconds.
 SMALL_CHECKPOINT_BYTES, CHECKPOINT_BYTES_PER_S = 4_000_000, 4_000_000
+NO_IMAGES: Mapping[str, Images] = MappingProxyType({})
 
 
 def run_task(
@@ -46,6 +58,7 @@ def run_task(
     device: Device,
     weights: bytes | None = None,
     checkpoint: Checkpoint | None = None,
+    elsewhere: Mapping[str, Images] = NO_IMAGES,
 ) -> Iterator[Step]:
     """Train one network once, validate it, and yield after every epoch.
 
@@ -53,6 +66,7 @@ def run_task(
         weights: safetensors bytes to start from, of a network that differs from the task's at most in its
             classes; its head is not taken over.
         checkpoint: of the same task; the epochs before it are not yielded again.
+        elsewhere: the task's further data sets, by name.
     Raises:
         DivergedError: a loss or an output is not finite.
         ValueError: the images were not decoded at the network's input side.
@@ -61,7 +75,7 @@ def run_task(
     if model_config.input_px not in images.pixels:
         raise ValueError(f"the images were decoded at {sorted(images.pixels)} px, not at {model_config.input_px}")
     if isinstance(model_config, EstimatorConfig):
-        yield from run_estimator(task, images)
+        yield from run_estimator(task, images, elsewhere)
         return
     images = prepared_images(images, model_config.input_px, task.configuration.preparation)
     pixels = shared_tensor(images.pixels[model_config.input_px]).to(device.device)
@@ -83,6 +97,7 @@ def run_task(
 
     train_s, metrics = checkpoint.train_s, None
     probabilities = np.empty((0, images.n_classes))
+    scored_elsewhere: tuple[ElsewhereScore, ...] = ()
     saved_at = time.monotonic()
     size = checkpoint_bytes(model, training)
     pause_s = size / CHECKPOINT_BYTES_PER_S if size > SMALL_CHECKPOINT_BYTES else 0.0
@@ -107,6 +122,10 @@ def run_task(
         if len(task.val) and (last or not task.validate_once):
             probabilities = evaluate(scored, pixels, val, normalisation, device)
             metrics = score(images.labels[task.val], probabilities)
+        if last:
+            scored_elsewhere = tuple(
+                score_network(scored, task.configuration, task.elsewhere, elsewhere, normalisation, device)
+            )
         epoch_score = EpochScore(training=epoch, validation=metrics, val_s=time.perf_counter() - validated_from)
         if last:
             yield Step(
@@ -119,13 +138,17 @@ def run_task(
                     normalisation=normalisation,
                     train_s=train_s,
                     weights=save_weights(_portable(scored)) if task.keep_weights else None,
+                    elsewhere=scored_elsewhere,
                 ),
             )
         elif time.monotonic() - saved_at < pause_s:
             yield Step(epoch=epoch_score)
         else:
             state = state_of(model, optimizer, average, epoch=epoch.epoch, train_s=train_s)
-            yield Step(epoch=epoch_score, checkpoint=replace(state, finished=checkpoint.finished).to_bytes())
+            yield Step(
+                epoch=epoch_score,
+                checkpoint=replace(state, finished=checkpoint.finished, shifts=checkpoint.shifts).to_bytes(),
+            )
             saved_at = time.monotonic()
 
 
@@ -136,17 +159,20 @@ def run_trial(
     seed: int,
     device: Device,
     checkpoint: Checkpoint | None = None,
+    elsewhere: Sequence[tuple[Elsewhere, Images]] = (),
 ) -> Iterator[Step]:
     """Train a configuration on its folds, one after another in the given order, and yield after every epoch.
 
     Args:
         seed: of the study; every trial draws the same weights and batches for its nth fold.
         checkpoint: of the same trial; the epochs before it are not yielded again.
+        elsewhere: laboratories that no training sees, with their images; every fold's network is scored there.
     Raises:
         DivergedError: a loss or an output is not finite.
     """
     checkpoint = checkpoint or Checkpoint(epoch=0)
-    finished = list(checkpoint.finished)
+    finished, shifts = list(checkpoint.finished), list(checkpoint.shifts)
+    laboratories = {where.data: its for where, its in elsewhere}
     for fold in range(len(finished), len(splits)):
         split = splits[fold]
         task = Task(
@@ -154,17 +180,23 @@ def run_trial(
             train=split.train,
             val=split.val,
             seed=derive_seed(seed, "search", fold),
+            elsewhere=tuple(where for where, _ in elsewhere),
         )
-        for step in run_task(task, images, device, checkpoint=checkpoint):
+        for step in run_task(task, images, device, checkpoint=checkpoint, elsewhere=laboratories):
             if step.score is None:
                 yield replace(step, fold=fold)
                 continue
             finished.append(step.score.probabilities)
+            if step.score.elsewhere:
+                shifts.append(fmean(own.metrics.balanced_accuracy for own in step.score.elsewhere))
+                # What is recorded of it is the trial's mean.
+                step = replace(step, score=replace(step.score, elsewhere=()))
             if len(finished) == len(splits):
                 labels = np.concatenate([images.labels[split.val] for split in splits])
-                yield replace(step, fold=fold, pooled=score(labels, np.concatenate(finished)))
+                pooled, shift = score(labels, np.concatenate(finished)), fmean(shifts) if shifts else None
+                yield replace(step, fold=fold, pooled=pooled, shift_balanced_accuracy=shift)
             else:
-                checkpoint = Checkpoint(epoch=0, finished=tuple(finished))
+                checkpoint = Checkpoint(epoch=0, finished=tuple(finished), shifts=tuple(shifts))
                 yield replace(step, fold=fold, checkpoint=checkpoint.to_bytes())
 
 
@@ -218,14 +250,6 @@ def freeze_features(network: torch.nn.Module) -> None:
     """Train the head only from now on."""
     network.requires_grad_(False)
     network.get_submodule(_head(network)).requires_grad_(True)
-
-
-def shared_tensor(array: NDArray[np.generic]) -> torch.Tensor:
-    """A tensor on the array's memory, which may be read-only because all workers share it."""
-    with warnings.catch_warnings():
-        # torch warns that writing would be undefined behaviour; nothing here writes to images or labels.
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(array)
 
 
 def starting_network(config: NetworkConfig, task: Task, n_classes: int, weights: bytes | None) -> torch.nn.Module:

@@ -11,6 +11,7 @@ from search.data.splits import Indices
 from search.space import Configuration
 
 Way = Literal["scratch", "frozen", "fine_tuned"]
+Untouched = Literal["untouched", "untouched_adapted"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,25 @@ class Images:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Elsewhere:
+    """A data set that a trained network is scored on as it is; no training sees it.
+
+    Attributes:
+        data: its name.
+        phase: of its rows in the tables: the target is scored untouched, further laboratories to see a shift.
+        classes: for each of its classes, the network's class of the same name, or -1; images of a class that the
+            network lacks are not scored.
+        adapt: score the network once more with its batch norms' statistics adapted to all of the images, whose
+            labels are not used.
+    """
+
+    data: str
+    phase: Literal["untouched", "shift"] = "untouched"
+    classes: tuple[int, ...]
+    adapt: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """A network to train once.
 
@@ -37,6 +57,7 @@ class Task:
         way: "frozen" trains a new head on given weights, "fine_tuned" the whole network, starting from them.
         validate_once: score `val` after the last epoch only, instead of every epoch.
         keep_weights: return the trained weights.
+        elsewhere: further data sets that the trained network is scored on.
     """
 
     configuration: Configuration
@@ -46,6 +67,7 @@ class Task:
     way: Way = "scratch"
     validate_once: bool = False
     keep_weights: bool = False
+    elsewhere: tuple[Elsewhere, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +104,25 @@ class EpochScore:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ElsewhereScore:
+    """A trained network on a data set that it was not trained on.
+
+    Attributes:
+        phase: see `Elsewhere`.
+        indices: of the images whose class the network has.
+        metrics: over the classes that both have.
+        probabilities: (n_indices, n_classes), of all classes of the network.
+    """
+
+    data: str
+    phase: Literal["untouched", "shift"]
+    way: Untouched
+    indices: Indices
+    metrics: Metrics
+    probabilities: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
 class FoldScore:
     """A finished training.
 
@@ -89,6 +130,7 @@ class FoldScore:
         probabilities: (n_val, n_classes), in the order of the task's `val`.
         train_s: seconds of training, without validation.
         weights: safetensors bytes, if the task keeps them.
+        elsewhere: scores on the task's further data sets.
     """
 
     n_train: int
@@ -98,6 +140,8 @@ class FoldScore:
     normalisation: Normalisation
     train_s: float
     weights: bytes | None = field(repr=False)
+    # Its arrays have rows for thousands of images, and Ray Tune formats its results with repr().
+    elsewhere: tuple[ElsewhereScore, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +152,7 @@ class Step:
         fold: number of the fold in a trial; else 0.
         score: of a fold, with its last epoch.
         pooled: over all folds of a trial, with its last epoch.
+        shift_balanced_accuracy: mean over a trial's further laboratories and folds, with its last epoch.
         checkpoint: to resume after this epoch, as bytes; None with the last epoch, and if checkpoints are large
             and one was just taken.
         trace: of the epoch, as a gzipped Chrome trace, if one was requested.
@@ -117,6 +162,7 @@ class Step:
     epoch: EpochScore
     score: FoldScore | None = None
     pooled: Metrics | None = None
+    shift_balanced_accuracy: float | None = None
     # Ray Tune formats its results with repr() at every step, which takes seconds for megabytes.
     checkpoint: bytes | None = field(default=None, repr=False)
     trace: bytes | None = field(default=None, repr=False)

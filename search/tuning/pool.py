@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import ray
 from numpy.typing import NDArray
 
+import ray
 from search.common.errors import StudyFailedError
 from search.space import Configuration
 from search.training.types import Images, Step, Task
@@ -91,8 +91,9 @@ class Workers:
                     index, worker = waiting.popleft(), self._idle.pop()
                     job = jobs[index]
                     weights = None if job.start_from is None else shared[job.start_from]
+                    elsewhere = (shared[where.data] for where in job.task.elsewhere)
                     first = worker.begin_and_step.options(name=title(index))
-                    reference = first.remote(job.task, shared[job.data], weights, begin(index))
+                    reference = first.remote(job.task, shared[job.data], weights, begin(index), *elsewhere)
                     running[reference] = worker, index, time.monotonic()
                 done, _ = ray.wait([*running, *self._starting], timeout=POLL_S)
                 tick()

@@ -44,7 +44,8 @@ class Rules:
         kept: settings that the comparison needs; the search stops none before it has as many.
         metric: one of `search.common.metrics.Metrics`, to be maximised; settings are stopped early by it.
         directions: maximize or minimize, for each objective; the first objective is the metric.
-        objectives: of a finished configuration, from its pooled metrics.
+        objectives: of a finished configuration, from its pooled metrics and its mean balanced accuracy on further
+            laboratories, if there are any.
         seed: of the study; what is suggested depends on it, the setting's number and earlier results alone.
         costs: of a trial at each level, in any unit; of groups with as many settings, the cheaper is next.
         deadline: time.monotonic() after which only groups without a whole setting get new ones.
@@ -60,7 +61,7 @@ class Rules:
     sampler: str
     pruner: Pruner
     directions: tuple[Direction, ...]
-    objectives: Callable[[Configuration, Metrics], tuple[float, ...]]
+    objectives: Callable[[Configuration, Metrics, float | None], tuple[float, ...]]
     costs: Mapping[str, float] = field(default_factory=dict)
     deadline: float = math.inf
 

@@ -42,6 +42,7 @@ class OpenTrial:
     train_s: float = 0.0
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     pooled: Metrics | None = None
+    shift_balanced_accuracy: float | None = None
     paused: bool = False
 
     @property
@@ -177,7 +178,7 @@ class Trials:
             trial.values.append([])
         trial.values[step.fold].append(float(getattr(step.epoch.validation, self._rules.metric)))
         trial.train_s += step.epoch.training.train_s
-        trial.pooled = step.pooled
+        trial.pooled, trial.shift_balanced_accuracy = step.pooled, step.shift_balanced_accuracy
         self._follow(setting)
         if trial.pooled is not None:
             return Then.CONTINUE  # it ends by itself
@@ -213,7 +214,7 @@ class Trials:
         """Give an open trial out again, before all others."""
         trial, setting = self.open.pop(number), self._setting(number)
         trial.values, trial.train_s = self._resume(number)
-        trial.pooled = None
+        trial.pooled = trial.shift_balanced_accuracy = None
         self._follow(setting)
         if setting.dropped:
             self._end(setting, trial, State.PRUNED)
@@ -360,7 +361,7 @@ class Trials:
         objectives: tuple[float, ...] = ()
         if state == State.COMPLETE and trial.pooled is not None:
             value = float(getattr(trial.pooled, self._rules.metric))
-            objectives = self._rules.objectives(trial.configuration, trial.pooled)
+            objectives = self._rules.objectives(trial.configuration, trial.pooled, trial.shift_balanced_accuracy)
             self._any_complete = True
         elif state == State.PRUNED and trial.values:
             value = fmean(values[-1] for values in trial.values)

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from ray import tune
 from ray.exceptions import ObjectLostError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+import ray
+from ray import tune
 from search.data.splits import Split
-from search.training.types import Images, Step
+from search.training.types import Elsewhere, Images, Step
 from search.tuning.cluster import Cluster
 from search.tuning.failures import Failure, lost_worker
 from search.tuning.rules import Then
@@ -64,6 +65,7 @@ def run_search(
     splits: Mapping[str, Sequence[Split]],
     seed: int,
     cluster: Cluster,
+    elsewhere: Sequence[tuple[Elsewhere, Any]] = (),
 ) -> None:
     """Run trials until there are no more.
 
@@ -71,6 +73,7 @@ def run_search(
         images: reference to `Images` in Ray's object store; Tune hands its workers the images themselves.
         splits: search folds of each level.
         seed: of the study.
+        elsewhere: laboratories that every trial is scored on, with references to their `Images`.
     """
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -85,6 +88,7 @@ def run_search(
             gpu_share=cluster.gpus_per_trial,
             timeout_s=cluster.timeout_s,
             study=cluster.study,
+            elsewhere=tuple(elsewhere),
         ),
         {"cpu": cluster.cpus_per_trial, "gpu": cluster.gpus_per_trial},
     )
@@ -160,8 +164,11 @@ class TrialWorker(tune.Trainable):
         gpu_share: float,
         timeout_s: float | None,
         study: str,
+        elsewhere: tuple[tuple[Elsewhere, Any], ...],
     ) -> None:
         """Start the first trial of a new process."""
+        self._elsewhere = tuple(where for where, _ in elsewhere)
+        self._laboratories: list[Images] = ray.get([images for _, images in elsewhere])
         self._worker = Worker(n_threads, gpu_share, timeout_s, study)
         self._images, self._splits, self._seed = images, splits, seed
         self.reset_config(config)
@@ -176,8 +183,9 @@ class TrialWorker(tune.Trainable):
             splits=self._splits[new_config["level"]],
             seed=self._seed,
             trace=new_config["trace"],
+            elsewhere=self._elsewhere,
         )
-        self._worker.begin(task, self._images, None, new_config["saved"].checkpoint)
+        self._worker.begin(task, self._images, None, new_config["saved"].checkpoint, *self._laboratories)
         return True
 
     def step(self) -> dict[str, Any]:

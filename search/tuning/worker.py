@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from search.data.splits import Split
 from search.space import Configuration
 from search.training.checkpoint import Checkpoint
-from search.training.types import Images, Step, Task
+from search.training.types import Elsewhere, Images, Step, Task
 from search.tuning.failures import Failure, failure_of
 from search.tuning.gauges import MemoryGauge
 from wbcmodels.network import EstimatorConfig, Model
@@ -25,12 +25,14 @@ class TrialTask:
     Attributes:
         seed: of the study.
         trace: profile an epoch.
+        elsewhere: laboratories that every fold's network is scored on.
     """
 
     configuration: Configuration
     splits: tuple[Split, ...]
     seed: int
     trace: bool
+    elsewhere: tuple[Elsewhere, ...] = ()
 
 
 class Worker:
@@ -57,23 +59,31 @@ class Worker:
         """Return once the process has started."""
 
     def begin(
-        self, task: Task | TrialTask, images: Images, weights: bytes | None, checkpoint: bytes | None
+        self,
+        task: Task | TrialTask,
+        images: Images,
+        weights: bytes | None,
+        checkpoint: bytes | None,
+        *elsewhere: Images,
     ) -> None:
         """Prepare a job; it starts with its first step.
 
         Args:
             weights: that the task starts from, as safetensors.
             checkpoint: that the job resumes from.
+            elsewhere: the further data sets that the task scores, in its order.
         """
         from search.training.folds import run_task, run_trial
         from search.training.trace import with_trace
 
         self._watch = Watch(self._timeout_s)  # after the imports, which take seconds in a new process
         saved = None if checkpoint is None else Checkpoint.from_bytes(checkpoint)
+        others = tuple(zip(task.elsewhere, elsewhere, strict=True))
         if isinstance(task, Task):
-            self._steps = run_task(task, images, self._device, weights, saved)
+            by_name = {where.data: its for where, its in others}
+            self._steps = run_task(task, images, self._device, weights, saved, by_name)
         else:
-            steps = run_trial(task.configuration, task.splits, images, task.seed, self._device, saved)
+            steps = run_trial(task.configuration, task.splits, images, task.seed, self._device, saved, others)
             self._steps = with_trace(steps, self._device) if task.trace else steps
 
     def step(self) -> Step | Failure | None:
@@ -88,10 +98,15 @@ class Worker:
         return step
 
     def begin_and_step(
-        self, task: Task | TrialTask, images: Images, weights: bytes | None, checkpoint: bytes | None
+        self,
+        task: Task | TrialTask,
+        images: Images,
+        weights: bytes | None,
+        checkpoint: bytes | None,
+        *elsewhere: Images,
     ) -> Step | Failure | None:
         """Prepare a job and train its next epoch."""
-        self.begin(task, images, weights, checkpoint)
+        self.begin(task, images, weights, checkpoint, *elsewhere)
         return self.step()
 
     def latencies(self, models: Sequence[Model], n_classes: int) -> list[float]:

@@ -111,11 +111,22 @@ def test_every_contrast_has_one_p_and_the_recommendation_follows(finished):
 
 
 def test_transfer_has_three_ways_of_three_networks(finished):
-    transfer = table(finished.folder, "transfer")
+    transfer = table(finished.folder, "transfer").query("phase == 'transfer'")
     levels = {described(finished.folder)["winner"]["level"], "paper_plain", "paper_wbcsnet2"}
     assert set(zip(transfer["level"], transfer["way"], strict=True)) == {
         (level, way) for level in levels for way in ("scratch", "frozen", "fine_tuned")
     }
+
+
+def test_every_network_of_the_comparison_and_the_winner_score_the_target_untouched(finished):
+    untouched = table(finished.folder, "folds").query("phase == 'untouched'")
+    compared = table(finished.folder, "folds").query("phase == 'compare'")
+    key = ["level", "setting", "repeat", "fold", "seed"]
+    both = [part[key].sort_values(key, ignore_index=True) for part in (untouched.dropna(subset="fold"), compared)]
+    pd.testing.assert_frame_equal(*both)
+    rows = table(finished.folder, "transfer").query("phase == 'untouched'")
+    assert set(rows.loc[rows["setting"].isna(), "level"]) == set(compared["level"])
+    assert set(rows.loc[rows["setting"].notna(), "level"]) == {described(finished.folder)["winner"]["level"]}
 
 
 def test_study_json_describes_the_study(finished):

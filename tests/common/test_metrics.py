@@ -28,6 +28,9 @@ def test_names_are_those_of_the_tables():
         "sensitivity",
         "specificity",
         "log_loss",
+        "auc",
+        "brier",
+        "calibration_error",
     )
 
 
@@ -51,6 +54,14 @@ def test_scores_equal_those_of_scikit_learn_for_the_classes_that_occur(seed):
     assert metrics.macro_f1 == pytest.approx(f1, abs=1e-12)
     assert metrics.log_loss == pytest.approx(log_loss, abs=1e-12)
     assert metrics.specificity == pytest.approx(np.mean(specificities), abs=1e-12)
+    areas = [1.0]  # by convention, where nothing can be ranked wrongly
+    if len(present) > 1:
+        areas = [sklearn.metrics.roc_auc_score(labels == k, probabilities_NK[:, k]) for k in present]
+    assert metrics.auc == pytest.approx(np.mean(areas), abs=1e-12)
+    brier = sklearn.metrics.brier_score_loss(
+        labels, probabilities_NK, labels=np.arange(n_classes), scale_by_half=True
+    )
+    assert metrics.brier == pytest.approx(brier, abs=1e-12)
     confusion = sklearn.metrics.confusion_matrix(labels, predicted, labels=np.arange(n_classes))
     assert np.array_equal(confusion_matrix(labels, predicted, n_classes), confusion)
 
@@ -73,7 +84,7 @@ def test_permuting_classes_or_images_changes_nothing(seed):
 @pytest.mark.parametrize("labels", [[0, 1, 2, 2], [0, 0, 2], [1]])
 def test_perfect_prediction_scores_one(labels):
     metrics = score(np.array(labels), np.eye(3)[labels])
-    assert as_array(metrics).tolist() == [1, 1, 1, 1, 1, 0]
+    assert as_array(metrics).tolist() == [1, 1, 1, 1, 1, 0, 1, 0, 0]
 
 
 def test_always_wrong_is_finite_and_zero():
@@ -89,7 +100,32 @@ def test_example_by_hand():
     assert metrics.balanced_accuracy == pytest.approx((8 / 10 + 3 / 4) / 2)
     assert metrics.macro_f1 == pytest.approx((16 / 19 + 6 / 9) / 2)
     assert metrics.specificity == pytest.approx((3 / 4 + 8 / 10) / 2)
-    assert math.isnan(metrics.log_loss)
+    depend_on_probabilities = (metrics.log_loss, metrics.auc, metrics.brier, metrics.calibration_error)
+    assert all(map(math.isnan, depend_on_probabilities))
+
+
+def test_equal_probabilities_rank_nothing():
+    assert score(np.array([0, 1, 1, 2]), np.full((4, 3), 1 / 3)).auc == 0.5
+
+
+def test_the_calibration_error_is_the_mean_gap_between_confidence_and_accuracy_in_bins():
+    confidence = np.array([0.90, 0.92, 0.62, 0.64, 1.0])  # three bins: (0.867, 0.933], (0.6, 0.667], (0.933, 1]
+    right = np.array([True, False, True, True, True])
+    probabilities_NK = np.column_stack([confidence, 1 - confidence])
+    found = score(np.where(right, 0, 1), probabilities_NK).calibration_error
+    assert found == pytest.approx((abs(1.82 - 1) + abs(1.26 - 2) + 0) / 5)
+
+
+def test_the_calibration_error_of_few_images_is_above_zero_even_if_they_are_calibrated():
+    def mean_error(n_images):
+        rng = np.random.default_rng(0)
+        confidence = rng.uniform(0.5, 1, (200, n_images))
+        labels = (rng.uniform(size=confidence.shape) > confidence).astype(int)
+        pairs = zip(labels, confidence, strict=True)
+        return np.mean([score(own, np.column_stack([c, 1 - c])).calibration_error for own, c in pairs])
+
+    few, many = mean_error(20), mean_error(2000)
+    assert few > 0.1 > 0.03 > many
 
 
 def test_confusion_matrix_has_true_rows_and_pools_over_folds():

@@ -6,10 +6,10 @@ import pytest
 from search.common.errors import InputError
 from search.data.given import (
     comparison_folds,
-    disagreement,
     example_rows,
     locked_test_set,
     n_comparison_folds,
+    require_agreement,
     unlearnable_classes,
 )
 from search.data.imageset import Listing
@@ -87,13 +87,11 @@ def test_groups_that_are_the_classes_are_refused():
     assert unlearnable_classes(listing_of(labels)) == []
 
 
-def test_classes_agree_by_name_or_are_refused():
+def test_a_target_without_a_class_of_the_source_is_refused():
     source = listing_of([0, 1, 2])
-    assert disagreement(source, source) is None
-    note = disagreement(source, listing_of([0, 1], classes=("b", "d")))
-    assert all(f" {name}" in note for name in "acd")
+    require_agreement(source, listing_of([0, 1], classes=("b", "d")))
     with pytest.raises(InputError, match=r"--class-names 1=.*,2="):
-        disagreement(source, listing_of([0, 1], classes=("1", "2")))
+        require_agreement(source, listing_of([0, 1], classes=("1", "2")))
 
 
 def test_example_rows_show_what_is_known():

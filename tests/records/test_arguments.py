@@ -191,3 +191,37 @@ def test_a_folder_with_the_name_of_a_data_set_is_recorded_as_a_path(tmp_path, mo
 
 def test_a_study_is_named_after_its_space_and_start():
     assert study_name("somewhere/own.py", "2026-03-04T05:06:07+00:00") == "own-20260304050607"
+
+
+def test_laboratories_are_folders_and_recorded_by_their_absolute_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = Arguments(data="own", shift_data="a, b/c", shift_report=str(tmp_path / "d"))
+    assert given.shifted_data == ("a", "b/c")
+    recorded = Arguments(**given.recorded())
+    assert recorded.shifted_data == (str(tmp_path / "a"), str(tmp_path / "b/c"))
+    assert recorded.reported_data == given.reported_data
+    assert Arguments(data="own").recorded()["shift_data"] is None
+
+
+@pytest.mark.parametrize("option", ["shift_data", "shift_report"])
+def test_an_empty_laboratory_is_refused(option):
+    with pytest.raises(InputError, match=option.replace("_", "-")):
+        Arguments(**{option: "a,,b"})
+
+
+def test_a_laboratory_that_is_reported_on_is_not_chosen_by():
+    with pytest.raises(InputError, match="--shift-report b"):
+        Arguments(shift_data="a,b", shift_report="b,c")
+
+
+def test_the_score_elsewhere_is_an_objective_where_there_is_an_elsewhere():
+    names = "balanced_accuracy,shift_balanced_accuracy"
+    assert Arguments(objectives=names, shift_data="a").objective_names == tuple(names.split(","))
+    with pytest.raises(InputError, match="--shift-data"):
+        Arguments(objectives=names)
+
+
+def test_levels_are_not_compared_by_a_score_without_a_proven_interval():
+    with pytest.raises(InputError, match="--metric auc"):
+        Arguments(metric="auc")
+    assert Arguments(objectives="balanced_accuracy,auc").objective_names == ("balanced_accuracy", "auc")

@@ -113,7 +113,7 @@ def test_the_answer_comes_first_and_fits_the_first_screen(wide, study):
     assert wide.locator("main h2").first.inner_text() == found.headline
     assert f"placement {found.recommendation.level}" in found.headline
     cards = wide.locator(".answer .card")
-    assert cards.count() == 4
+    assert cards.count() == 5
     for card in cards.all():
         box = card.bounding_box()
         assert box["y"] + box["height"] < WIDE["height"]

@@ -26,6 +26,7 @@ from scipy.special import softmax
 from search.analysis.levels import Question, analyse, analyse_transfer
 from search.analysis.pooling import score_columns
 from search.analysis.selection import kept_settings, kept_trials, setting_params
+from search.analysis.untouched import untouched_columns
 from search.common.metrics import METRIC_NAMES, score
 from search.records.arguments import Arguments
 from search.records.description import DataSet, Description, Environment, Plan, PlannedPhase
@@ -47,6 +48,7 @@ SETTLED = {**UNSETTLED, "none": -1.5, "3": -1.3, "2+3": 2.0}
 REFERENCE_BEST = {**dict.fromkeys(PLACEMENTS, -0.8), "none": 0.2}
 METRIC, FOLDS, SEARCH_FOLDS, EPOCHS = "balanced_accuracy", 10, 3, 5
 WAYS = {"scratch": 0.0, "frozen": -1.2, "fine_tuned": 0.4}
+UNTOUCHED = {"untouched": -1.6, "untouched_adapted": -1.1}
 SMALL = Profile(
     width=0.125, epochs=EPOCHS, transfer_epochs=EPOCHS, input_px=(24, 28), lr=(0.002, 0.03), trials_per_level=3,
     search_folds=SEARCH_FOLDS,
@@ -290,7 +292,7 @@ class MadeUp:
             row = self.row(whole, self.source, folds, predictions)
             self.rows["comparison"].append({**row, "best_setting": best["setting"], "best_value": best[METRIC]})
         self.winner = next(network for network in networks if (network.level, network.setting) == found.best)
-        self.travelling = [self.winner, *paper]
+        self.travelling, self.compared = [self.winner, *paper], [*networks, *paper]
 
     def kept(self):
         """The levels at the settings that are compared, the best of the search."""
@@ -347,7 +349,8 @@ class MadeUp:
         self.count()
 
     def transfer(self):
-        """The winner and the paper's networks on the target, each way."""
+        """The winner and the paper's networks on the target, each way, after all networks as they are."""
+        self.untouched()
         for fold, val in enumerate(self.target.partition(np.arange(len(self.target.labels)), FOLDS, seed=3)):
             for network in self.travelling:
                 for way in WAYS:
@@ -367,6 +370,43 @@ class MadeUp:
             levels=(), reference="", metric=METRIC, margin=0.01, classes=self.target.classes
         )  # fmt: skip
         self.add_effects(analyse_transfer(predictions, question), self.target)
+
+    def untouched(self):
+        """The networks of the comparison, and the winner's twice, on the target as they are."""
+        trained = {
+            (row["level"], row["setting"], row["repeat"], row["fold"]) for row in self.of("folds", "compare")
+        }
+        networks = {(network.level, network.setting): network for network in self.compared}
+        everything, before = np.arange(len(self.target.labels)), len(self.rows["epochs"])
+        self.phase = "untouched"
+        keys = [
+            {"level": level, "setting": setting, "way": "untouched", "repeat": repeat, "fold": fold}
+            for level, setting, repeat, fold in sorted(trained, key=repr)
+        ]
+        saved = {"level": self.winner.level, "setting": self.winner.setting, "repeat": None, "fold": None}
+        keys += [{**saved, "way": way} for way in ("untouched", "untouched_adapted")]
+        for number, key in enumerate(keys):
+            network = networks[key["level"], key["setting"]]
+            self.train({**self.key(network, self.target), **key}, network, self.target, everything, number)
+        del self.rows["epochs"][before:]  # nothing is trained
+        predictions = pd.DataFrame(self.of("predictions", "untouched"))
+        compared = predictions["repeat"].notna()
+        parts = [
+            ({"level": level, "way": "untouched"}, own)
+            for level, own in predictions[compared].groupby("level", sort=False)
+        ]
+        parts += [
+            ({"level": self.winner.level, "setting": self.winner.setting, "way": way}, own)
+            for way, own in predictions[~compared].groupby("way", sort=False)
+        ]
+        for key, own in parts:
+            columns = untouched_columns(own, self.source.classes, overlap=1 / (self.n_folds - 1))
+            self.rows["transfer"].append({"phase": "untouched", "data": self.target.name, **key, **columns})
+        self.phase = "transfer"
+
+    def of(self, table, phase):
+        """The rows of a phase."""
+        return [row for row in self.rows[table] if row["phase"] == phase]
 
     def network(self, level, setting, suggest):
         """A level at parameters that are suggested."""
@@ -388,7 +428,7 @@ class MadeUp:
         if network.ability is None:
             logits = 0.1 * logits + 5 * np.eye(len(names))[-1]
         else:
-            logits[np.arange(len(val)), labels] += network.ability + WAYS[key.get("way", "scratch")]
+            logits[np.arange(len(val)), labels] += network.ability + (WAYS | UNTOUCHED)[key.get("way", "scratch")]
         probabilities = softmax(1.5 * logits, axis=1).round(7)
         metrics = asdict(score(labels, probabilities))
         for epoch in range(1, EPOCHS + 1):

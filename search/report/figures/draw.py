@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -73,7 +74,7 @@ def _figures(results: Results, found: Verdict | None) -> Iterator[tuple[str, Fig
     else:
         yield from _of_comparison(results, found)
         yield from _of_winner(results, found.winner)
-    yield "transfer", draw_transfer(results.transfer)
+    yield "transfer", draw_transfer(pd.concat([results.transfer, results.untouched]))
     yield "segmentation", _segmentation(results)
     yield from _of_network(results)
 

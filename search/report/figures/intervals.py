@@ -65,7 +65,7 @@ def draw_score_panels(figure: Figure, names: Sequence[str], several: Sequence[Se
         draw_series(axes, names, several, column)
         _fit_shares(axes, several, column)
         axes.set_xlabel("sensitivity\n(= balanced accuracy)" if column == "sensitivity" else column)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
 
 
 def _fit_shares(axes: Axes, several: Sequence[Series], column: str) -> None:

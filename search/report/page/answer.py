@@ -10,7 +10,16 @@ from search.analysis.statistics import wilson
 from search.analysis.verdict import Verdict
 from search.analysis.words import level_name, metric_words, p_phrase
 from search.records.results import Results
-from search.report.format import large, metric_name, milliseconds, missing, overall, setting_name, times
+from search.report.format import (
+    large,
+    metric_name,
+    milliseconds,
+    missing,
+    overall,
+    score_text,
+    setting_name,
+    times,
+)
 from search.report.page.caveats import FEW_IMAGES
 
 STAGES = ("1", "2", "3")
@@ -89,6 +98,24 @@ class TestScore:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Abroad:
+    """How networks that were trained on the source alone score another laboratory's images.
+
+    Attributes:
+        home: the same score on the source.
+        basis: networks and images behind the score.
+        adapted: the saved network without and with adapted batch norms; None where there is none.
+    """
+
+    data: str
+    score: str
+    text: str
+    home: str
+    basis: str
+    adapted: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Answer:
     """The content of the boxes at the top of a page.
 
@@ -112,6 +139,7 @@ class Answer:
     winner: str
     is_winner: bool
     test: TestScore | None
+    abroad: Abroad | None
 
 
 def answer(results: Results, found: Verdict) -> Answer:
@@ -137,6 +165,7 @@ def answer(results: Results, found: Verdict) -> Answer:
         winner=f"{level_name(factor, found.winner)} at {setting_name(description, results.winner_row['setting'])}",
         is_winner=level == found.winner,
         test=_test_score(results),
+        abroad=_abroad(results, level),
     )
 
 
@@ -219,6 +248,31 @@ def _costs(results: Results, advice: Recommendation | None, row: pd.Series) -> C
 
 def _ratio(value: float, rival: str | None, costs: pd.Series) -> str | None:
     return None if rival is None or missing(costs[rival]) else f"{times(value, costs[rival])} {rival}"
+
+
+def _abroad(results: Results, level: str) -> Abroad | None:
+    rows, metric = results.untouched, results.description.metric
+    rows = rows[rows["level"] == level]
+    if rows.empty:
+        return None
+    row, words, adapted = rows.iloc[0], metric_words(metric), None
+    saved = {own["way"]: score_text(own, metric) for _, own in results.saved_untouched.iterrows()}
+    if "untouched_adapted" in saved:
+        before, after = saved["untouched"], saved["untouched_adapted"]
+        saved_level = level_name(results.description.factor, str(results.winner))
+        adapted = (
+            f"The saved network, {saved_level}: {before}; with its batch norms adapted to these images, without "
+            f"their labels: {after}."
+        )
+    low, high = row[f"{metric}_low"], row[f"{metric}_high"]
+    return Abroad(
+        data=str(row["data"]),
+        score=f"{row[f'{metric}_mean']:.3f}",
+        text=f"{words} on {row['data']}, 95 % interval {low:.3f} to {high:.3f}",
+        home=f"{overall(results, metric)[level]:.3f} on {results.description.source[0]}, in the comparison",
+        basis=f"{row['n_networks']:.0f} networks of the comparison as they are, on {row['n_images']:,.0f} images.",
+        adapted=adapted,
+    )
 
 
 def _test_score(results: Results) -> TestScore | None:

@@ -24,6 +24,7 @@ from search.report.page.tables import (
     levels_table,
     transfer_tables,
     trials_table,
+    untouched_tables,
     why_table,
 )
 
@@ -80,7 +81,7 @@ def _tables(results: Results, found: Verdict | None) -> dict[str, list[Table]]:
         "why": [],
         "comparison": [],
         "winner": [],
-        "transfer": transfer_tables(results, found),
+        "transfer": [*(untouched_tables(results) if found else []), *transfer_tables(results, found)],
         "search": [trials_table(results.trials)] if len(results.trials) else [],
     }
     if found is None:

@@ -7,6 +7,7 @@ from search.analysis.outcome import Outcome
 from search.analysis.selection import collapses
 from search.analysis.verdict import Verdict
 from search.analysis.words import metric_words
+from search.data.classes import class_notes
 from search.data.splits import TEST_SHARE
 from search.records.description import Description
 from search.records.results import Results
@@ -30,7 +31,7 @@ def caveats(results: Results, found: Verdict | None) -> list[str]:
     if found is not None:
         lines += _of_the_comparison(results, found)
     lines += _small_classes(description)
-    ungrouped = [name for name, images in data.items() if not images.grouped]
+    ungrouped = [name for name, images in data.items() if not images.grouped and images.role != "report"]
     if ungrouped:
         lines.append(
             f"No groups were given for {listed(ungrouped)}: near duplicates, or cells of one patient or slide, "
@@ -46,9 +47,18 @@ def caveats(results: Results, found: Verdict | None) -> list[str]:
         "settings were chosen on the same images that the comparison scores. Only the test set played no part in "
         "that choice."
     )
+    elsewhere = ""
+    source, own = description.source
+    for name, other in description.reports.items():
+        lines += [f"{note}." for note in class_notes(source, own.classes, name, other.classes)]
+    if found is not None and description.target is not None and not results.untouched.empty:
+        target, other = description.target
+        notes = class_notes(source, own.classes, target, other.classes)
+        lines += [f"{note}." for note in notes]
+        elsewhere = f" How far one other laboratory is off is seen on {description.target[0]}, untouched."
     lines.append(
         "The intervals allow for other images and other trainings of the same kind. They do not allow for another "
-        "laboratory, stain or camera, nor for settings that the search did not keep."
+        f"laboratory, stain or camera, nor for settings that the search did not keep.{elsewhere}"
     )
     if plan.profile_name == "quick":
         lines.append(

@@ -58,7 +58,8 @@ CAPTIONS = {
     "attention": ("Where in an image the winner looks", "The brighter, the more a place counts for the class."),
     "transfer": (
         "Accuracy, sensitivity and specificity on the second data set",
-        "Means over folds with 95 % intervals, for each network and way.",
+        "Means with 95 % intervals: over folds for each way of training there; untouched, over networks that "
+        "never saw it.",
     ),
     "history": ("Values of the trials in order", "The line is the best value so far."),
     "importance": (

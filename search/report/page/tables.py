@@ -7,10 +7,10 @@ import pandas as pd
 from search.analysis.collapse import collapsed_folds
 from search.analysis.statistics import wilson
 from search.analysis.verdict import Finding, Verdict, reason_words
-from search.records.arguments import METRICS
+from search.records.arguments import METRICS, SCORES, SHIFT_SCORE
 from search.records.results import Results
 from search.records.schema import COLUMNS, Phase
-from search.report.format import listed, metric_name, missing, overall, setting_name
+from search.report.format import at_home, listed, metric_name, missing, overall, score_text, setting_name, way_name
 from search.report.page.table import (
     EMPTY,
     Column,
@@ -234,7 +234,7 @@ def transfer_tables(results: Results, found: Verdict | None) -> list[Table]:
         rows.append(
             (
                 text(row["level"]),
-                text(row["way"].replace("_", "-")),
+                text(way_name(row["way"])),
                 *(share(row[score]) for score in scores),
                 estimate(finding, interval=True),
                 EMPTY if finding is None else p_value(finding.p),
@@ -260,11 +260,67 @@ def transfer_tables(results: Results, found: Verdict | None) -> list[Table]:
     return [ways, effects_table("transfer-plain", caption, against_plain, results)]
 
 
+def untouched_tables(results: Results) -> list[Table]:
+    """How networks that were trained on the source alone score the target and further laboratories."""
+    saved = [(f"the saved network, {way_name(row['way'])}", row) for _, row in results.saved_untouched.iterrows()]
+    laboratories = [("untouched", results.untouched, saved)]
+    laboratories += [
+        (f"shift-{number}", rows, [])
+        for number, (_, rows) in enumerate(results.shift.groupby("data", sort=False), start=1)
+    ]
+    return [_elsewhere_table(name, rows, more, results) for name, rows, more in laboratories if len(rows)]
+
+
+def _elsewhere_table(
+    name: str, rows: pd.DataFrame, more: Sequence[tuple[str, pd.Series]], results: Results
+) -> Table:
+    """Networks on another laboratory as they are.
+
+    Args:
+        rows: of the table transfer or shift, one for each level.
+        more: further rows of this table, with their names.
+    """
+    metric = results.description.metric
+    scores = [name for name in _headline(metric) if name in METRICS]  # which have intervals
+    home = at_home(results, metric)
+    of_levels = [(str(row["level"]), row) for _, row in rows.iterrows()]
+    target, source = rows["data"].iloc[0], results.description.source[0]
+    return Table(
+        name=name,
+        caption=f"On {target} as they are: networks that were trained on {source} alone",
+        columns=(
+            Column("networks of", numeric=False),
+            Column("number", COLUMNS["n_networks"][1]),
+            Column("images", "of the classes that both data sets have"),
+            *(
+                Column(
+                    f"{metric_name(score)} (95 %)",
+                    "mean over networks; the interval is over networks and images, of one network over images",
+                )
+                for score in scores
+            ),
+            Column(f"{metric_name(metric)} at home", f"on {source}, from the comparison"),
+        ),
+        rows=[
+            (
+                text(name),
+                number(row["n_networks"], ".0f"),
+                number(row["n_images"], ",.0f"),
+                *(Entry(score_text(row, score), float(row[score])) for score in scores),
+                share(home.get(name)),
+            )
+            for name, row in (*of_levels, *more)
+        ],
+    )
+
+
 def trials_table(trials: pd.DataFrame) -> Table:
     """Every trial of the search; columns that have no value in any of them are left out."""
     trials = trials.sort_values("number")
     parameters = [name for name in trials.columns if name.startswith("params_") and trials[name].notna().any()]
-    shared, confirmed, failed = (trials[name].notna().any() for name in ("setting", "confirmed_value", "error"))
+    shared, confirmed, elsewhere, failed = (
+        trials[name].notna().any() for name in ("setting", "confirmed_value", SHIFT_SCORE, "error")
+    )
     return Table(
         name="trials",
         caption=f"All {len(trials)} trials, including those that were pruned or failed",
@@ -275,6 +331,7 @@ def trials_table(trials: pd.DataFrame) -> Table:
             Column("state", COLUMNS["state"][1], numeric=False),
             Column("value", COLUMNS["value"][1]),
             *((Column("confirmed", COLUMNS["confirmed_value"][1]),) if confirmed else ()),
+            *((Column("elsewhere", COLUMNS[SHIFT_SCORE][1]),) if elsewhere else ()),
             *(Column(name.removeprefix("params_"), numeric=_is_numeric(trials[name])) for name in parameters),
             Column("folds", COLUMNS["folds_done"][1]),
             Column("epochs in total", COLUMNS["epochs"][1]),
@@ -290,6 +347,7 @@ def trials_table(trials: pd.DataFrame) -> Table:
                 text(row["state"]),
                 share(row["value"]),
                 *((share(row["confirmed_value"]),) if confirmed else ()),
+                *((share(row[SHIFT_SCORE]),) if elsewhere else ()),
                 *(parameter(row[name]) for name in parameters),
                 number(row["folds_done"], ".0f"),
                 number(row["epochs"], ".0f"),
@@ -305,7 +363,7 @@ def trials_table(trials: pd.DataFrame) -> Table:
 
 def _headline(first: str) -> list[str]:
     """The headline metrics, one of them first."""
-    return [first, *(name for name in METRICS if name != first)]
+    return [first, *(name for name in SCORES if name != first)]
 
 
 def _is_numeric(values: pd.Series) -> bool:
