@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.prompt import Confirm
 from rich.table import Table
 
@@ -45,7 +46,8 @@ def main(
         console.print(f"{len(names)} images  {escape(str(output))}", soft_wrap=True)
     else:
         table = _table(names, model.classes, probabilities)
-        if console.measure(table).minimum > console.width:
+        unlimited = console.options.update(max_width=sys.maxsize)
+        if Measurement.get(console, unlimited, table).minimum > console.width:
             table = _short_table(names, model.classes, probabilities)
         console.print(table)
 
