@@ -34,6 +34,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
             os.fsync(written.fileno())
         partial.replace(path)
     except OSError as error:
+        raise StudyFailedError(f"{path}: {error.strerror or error}") from error
+    finally:  # also after Ctrl-C
         with suppress(OSError):  # the file system may refuse the removal as well
             partial.unlink(missing_ok=True)
-        raise StudyFailedError(f"{path}: {error.strerror or error}") from error

@@ -128,10 +128,10 @@ def test_a_training_is_found_again_by_everything_that_decides_it():
 
 
 def folder(path, classes):
-    for name in classes:
+    for shade, name in enumerate(classes):
         (path / name).mkdir(parents=True)
         for number in range(2):
-            Image.new("RGB", (8, 8), (number, 9, 9)).save(path / name / f"{number}.png")
+            Image.new("RGB", (8, 8), (60 + number, 90, 120 + shade)).save(path / name / f"{number}.png")
     return str(path)
 
 

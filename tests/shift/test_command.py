@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image, ImageOps
 from tiny_study import PATIENCE_S, command, draw_folder, start, wait_until
 
 from search.common.commandline import exit_code
@@ -26,7 +27,9 @@ def third(tmp_path_factory):
         (folder / name).rename(folder / str(number))
     for file in sorted((folder / "1").iterdir())[1:]:
         file.unlink()
-    shutil.copytree(folder / "3", folder / "blast")
+    (folder / "blast").mkdir()
+    for file in (folder / "3").iterdir():
+        ImageOps.invert(Image.open(file)).save(folder / "blast" / file.name)
     return folder
 
 

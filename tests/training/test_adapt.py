@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from search.training.adapt import adapt_norms
+from search.training.adapt import adapt_norms, has_batch_norms
 from search.training.batches import normalise
 from search.training.device import Device
 from search.training.fit import evaluate, on_device
@@ -72,6 +72,8 @@ def test_without_batch_norms_the_copy_is_equal(norm):
     copied = adapted(model)
     assert copied is not model
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in copied.state_dict().items())
+    assert not has_batch_norms(network(norm=norm))
+    assert has_batch_norms(network())
 
 
 def test_norms_of_other_kinds_of_networks_are_adapted_in_the_order_of_use():

@@ -10,14 +10,11 @@ from search.common.metrics import score
 from search.common.seeds import derive_seed
 from search.data.splits import Split
 from search.space import Configuration, TrainingConfig
-from search.training.adapt import adapt_norms, has_batch_norms
-from search.training.batches import normalise
 from search.training.checkpoint import Checkpoint
 from search.training.device import Device
 from search.training.folds import run_task, run_trial
-from search.training.types import Elsewhere, Images, Normalisation, Task
+from search.training.types import Elsewhere, Images, Task
 from wbcmodels.config import ModelConfig
-from wbcmodels.family import WBCsNet
 from wbcmodels.traditional.config import Traditional
 
 CPU = Device(torch.device("cpu"), bf16=False)
@@ -131,22 +128,3 @@ def test_a_trial_has_the_mean_of_its_folds_and_laboratories_and_resumes_to_it():
 
 
 # adapt_norms()
-
-
-def test_adapted_norms_have_the_statistics_of_the_images_and_nothing_else_changes():
-    network = WBCsNet(ModelConfig(placement="1", norm="batch", width=0.125, input_px=SIDE), N_CLASSES).eval()
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    pixels, normalisation = torch.from_numpy(IMAGES.pixels[SIDE]), Normalisation((100.0,) * 3, (50.0,) * 3)
-    assert has_batch_norms(network)
-    adapted = adapt_norms(network, pixels, normalisation, CPU)
-    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
-    assert not adapted.training
-    changed = {n for n, value in adapted.state_dict().items() if not torch.equal(value, before[n])}
-    assert changed == {n for n in before if "running_" in n or "num_batches" in n}
-    name, norm = next((n, m) for n, m in adapted.named_modules() if isinstance(m, torch.nn.BatchNorm2d))
-    inputs = []
-    adapted.get_submodule(name).register_forward_hook(lambda _module, given, _out: inputs.append(given[0]))
-    with torch.no_grad():
-        adapted(normalise(pixels, normalisation))
-    assert torch.allclose(norm.running_mean, inputs[0].mean((0, 2, 3)), atol=1e-4)
-    assert torch.allclose(norm.running_var, inputs[0].var((0, 2, 3)), rtol=1e-3)
