@@ -22,6 +22,7 @@ from search.study.resume import (
     as_json,
     discard_unfinished,
     has_changed,
+    named_as_before,
     planned_profile,
     refuse_changes,
     reopen,
@@ -198,6 +199,24 @@ def test_changed_images_are_found_by_name_and_fingerprint():
     assert not has_changed(images("cells", "abc"), description)
     assert has_changed(images("cells", "def"), description)
     assert has_changed(images("others", "abc"), description)
+
+
+def test_images_that_were_moved_keep_their_name():
+    images = ImageSet(source="new", classes=(), names=(), labels=np.array([]), pixels={}, fingerprint="f")
+    data = {"old": {"fingerprint": "f", "role": "source"}, "old-target": {"fingerprint": "f", "role": "target"}}
+    for role, name in (("source", "old"), ("target", "old-target"), ("shift", "new")):
+        assert named_as_before({"data": data}, images, role).source == name
+    changed = replace(images, fingerprint="g")
+    assert named_as_before({"data": data}, changed, "source") == changed
+
+
+def test_where_the_images_are_now_is_no_extension(make_folder):
+    folder = make_folder(data="/old")
+    arguments = resumed_arguments(folder, Extension(data="/new", transfer_data="/other"))
+    assert (arguments.data, arguments.transfer_data) == ("/new", "/other")
+    folder.update(phases_done=["search", "compare", "test"], finished="2026-03-04T05:06:07+00:00")
+    with pytest.raises(InputError):
+        resumed_arguments(folder, Extension(data="/new"))
 
 
 def train(ledger, key, *, ended):
