@@ -100,6 +100,12 @@ def doubt(images: Sequence[str], tables: Sequence[str]) -> str | None:
             f"of them have; choose with --layout class or --layout {pattern}; if each top folder is a data "
             "set, name one"
         )
+    if len(tops) > 1 and any(below.values()) and len({re.sub(r"\d+", "0", plain(top)) for top in tops}) == 1:
+        deeper = sorted({name for names in below.values() for name in names})
+        return (
+            f"the folders {few(tops, 3)} are numbered, as patients or slides are, and hold {few(deeper, 3)}; "
+            f"if these are the classes, --layout {_deeper_layout(images, tops, deeper)}, else --layout class"
+        )
     if odd := [top for top in tops if _NOT_CLASSES.match(plain(top))]:
         part = "class" if any(below[top] for top in odd) else "table"
         return (

@@ -58,14 +58,14 @@ def find_masks(
 
 
 def _by_folder(images: Sequence[str]) -> list[Masks]:
-    """The files of all folders with the same name."""
-    found: defaultdict[str, list[str]] = defaultdict(list)
+    """The files below all folders with the same name and depth."""
+    found: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
     for name in images:
-        found[PurePosixPath(name).parent.name].append(name)
+        for depth, folder in enumerate(name.split("/")[:-1]):
+            found[depth, folder].append(name)
     return [
-        Masks(f"{folder}/*" if names[0].count("/") == 1 else f"*/{folder}/*", tuple(names))
-        for folder, names in found.items()
-        if folder
+        Masks(f"*/{folder}/*" if depth else f"{folder}/*", tuple(names))
+        for (depth, folder), names in found.items()
     ]
 
 

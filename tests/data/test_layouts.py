@@ -134,6 +134,14 @@ def test_classes_below_other_folders_are_read_only_if_the_user_says_so(tmp_path,
     assert len(set(given)) == len(tops)
 
 
+def test_numbered_folders_with_classes_below_are_refused_even_if_they_share_none(tmp_path):
+    for number, name in enumerate(CLASSES):
+        class_folders(tmp_path / f"P{number}", classes=(name,), seed=number)
+    assert "--layout group/class" in refusal(tmp_path)
+    assert read(tmp_path, layout="group/class").listing.classes == CLASSES
+    assert read(tmp_path, layout="class").listing.classes == ("p0", "p1", "p2")
+
+
 def test_folders_of_parts_are_refused_even_without_classes_below(tmp_path):
     class_folders(tmp_path, classes=("train", "test"))
     assert "train" in refusal(tmp_path)
@@ -270,6 +278,14 @@ def test_masks_are_refused_and_can_be_left_out(tmp_path, name):
     message = refusal(tmp_path)
     pattern = message.split("--exclude '")[1].split("'")[0]
     assert len(read(tmp_path, exclude=pattern).listing.names) == 12
+
+
+def test_masks_in_a_tree_of_their_own_are_refused(tmp_path):
+    class_folders(tmp_path / "images")
+    for file in sorted(tmp_path.rglob("*.png")):
+        mask(tmp_path / "masks" / file.relative_to(tmp_path / "images"))
+    assert "--exclude 'masks/*'" in refusal(tmp_path, layout="group/class")
+    assert len(read(tmp_path, layout="group/class", exclude="masks/*").listing.names) == 12
 
 
 def test_paired_names_that_are_no_masks_are_noted(tmp_path):

@@ -9,6 +9,7 @@ from search.analysis.recommendation import Recommendation
 from search.analysis.statistics import wilson
 from search.analysis.verdict import Verdict
 from search.analysis.words import level_name, metric_words, p_phrase
+from search.data.names import count
 from search.records.results import Results
 from search.report.format import (
     large,
@@ -281,7 +282,7 @@ def _test_score(results: Results) -> TestScore | None:
         return None
     counts, few = rows["label"].value_counts(), None
     if counts.min() < FEW_IMAGES:
-        few = f"balanced accuracy depends on the {counts.min()} images of class {counts.idxmin()}"
+        few = f"balanced accuracy depends on the {count(counts.min(), 'image')} of class {counts.idxmin()}"
     low, high = wilson(int((rows["label"] == rows["predicted"]).sum()), len(rows))
     return TestScore(
         accuracy=f"{scores['accuracy']:.3f}",
