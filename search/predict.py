@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from rich.cells import cell_len
 from rich.markup import escape
-from rich.measure import Measurement
 from rich.prompt import Confirm
 from rich.table import Table
 
@@ -22,6 +22,8 @@ from search.training.rebuild import UntrustedCodeError
 from search.training.trainedmodel import TrainedModel, load_model
 
 app = make_app("search.predict")
+# For an image's name, which is folded, and its predicted class.
+IMAGE_COLUMNS = 40
 
 
 @app.default
@@ -45,11 +47,9 @@ def main(
         _write(output, names, model.classes, probabilities)
         console.print(f"{len(names)} images  {escape(str(output))}", soft_wrap=True)
     else:
-        table = _table(names, model.classes, probabilities)
-        unlimited = console.options.update(max_width=sys.maxsize)
-        if Measurement.get(console, unlimited, table).minimum > console.width:
-            table = _short_table(names, model.classes, probabilities)
-        console.print(table)
+        in_columns = IMAGE_COLUMNS + sum(max(cell_len(name), 5) + 2 for name in model.classes) <= console.width
+        tabulate = _table if in_columns else _short_table
+        console.print(tabulate(names, model.classes, probabilities))
 
 
 def _load(folder: Path, *, trusted: bool) -> TrainedModel:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import ray
 from numpy.typing import NDArray
 
-import ray
 from search.common.errors import StudyFailedError
 from search.space import Configuration
 from search.training.types import Images, Step, Task

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import ray
+from ray import tune
 from ray.exceptions import ObjectLostError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-import ray
-from ray import tune
 from search.data.splits import Split
 from search.training.types import Elsewhere, Images, Step
 from search.tuning.cluster import Cluster
