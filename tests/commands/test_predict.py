@@ -16,8 +16,10 @@ from wbcmodels.family import build
 
 
 @pytest.fixture
-def predictions(tmp_path, capsys):
+def predictions(tmp_path, capsys, monkeypatch):
     """The lines that are printed for two images and any classes."""
+
+    monkeypatch.chdir(tmp_path)  # names as short as a user's
 
     def printed(classes):
         config = ModelConfig(placement="none", width=0.125, input_px=12)
@@ -28,8 +30,7 @@ def predictions(tmp_path, capsys):
         for number in range(2):
             noise = np.random.default_rng(number).integers(0, 256, (12, 12, 3), dtype=np.uint8)
             Image.fromarray(noise).save(tmp_path / f"{number}.png")
-        images = (str(tmp_path / f"{number}.png") for number in range(2))
-        assert exit_code(predict.app, [str(tmp_path / "study"), *images]) == 0
+        assert exit_code(predict.app, ["study", "0.png", "1.png"]) == 0
         return capsys.readouterr().out
 
     return printed

@@ -122,6 +122,7 @@ def test_page_is_one_safe_file_without_paths(matrix, cells, third):
             assert (matrix[0] / "figures" / f"{metric}.{kind}").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_interrupted_matrix_goes_on_to_the_same_numbers(arguments, matrix, tmp_path):
     folder = tmp_path / "interrupted"
     run = start(*arguments, "--output", folder)
@@ -160,6 +161,7 @@ def test_damaged_training_is_named(arguments, matrix, tmp_path, capsys):
     assert file.name in refused(capsys, *arguments[1:], "--output", tmp_path / "copy")
 
 
+@pytest.mark.slow
 def test_winner_of_a_study_is_trained(cells, others, tmp_path):
     study = ROOT / "results" / "residual_placement-pbc2172-lisc255"
     folder = tmp_path / "matrix"
