@@ -5,8 +5,9 @@
 
 The first command asks what each level costs or gains within the laboratory that it trains on. The second trains
 all levels at the first point below, chooses on two further laboratories, and scores the choice on a fourth. With
-PBC, BCCD, JTSC and LISC (40 px, 12 epochs, n = 5 seeds, four of the levels), the choice is `all` with adapted norms,
-with an accuracy of 0.60 on LISC; untouched, `all` has 0.63 and `plain` 0.37. `docs/shift.md` holds the tables.
+PBC, BCCD, JTSC and LISC (40 px, 12 epochs, n = 5 seeds, four of the levels), the choice is `all` with adapted
+norms, with an accuracy of 0.60 on LISC; untouched, `all` has 0.63 and `plain` 0.37. `docs/shift.md` holds the
+tables.
 """
 
 from dataclasses import dataclass
