@@ -58,7 +58,7 @@ def files_below(folder: Path, exclude: str | None = None) -> Files:
             files.excluded.append(name)
         else:
             files.images.append(name)
-    if exclude is not None and not files.excluded:
+    if exclude is not None and files.images and not files.excluded:
         raise InputError(f"--exclude '{exclude}': leaves out no image of {folder}, such as {files.images[0]}")
     return files
 

@@ -235,6 +235,7 @@ class Arguments:
         paths = [name for name in paths if is_path(values[name])]
         if self.data_dir is not None:
             paths.append("data_dir")
+        paths += [name for name in ("groups", "transfer_groups") if str(values[name]).lower().endswith(".csv")]
         if self.space.endswith(".py"):
             paths.append("space")
         for name in ("shift_data", "shift_report"):

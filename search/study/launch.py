@@ -35,6 +35,7 @@ from search.study.resume import (
     as_json,
     discard_unfinished,
     has_changed,
+    moved,
     named_as_before,
     refuse_changes,
     reopen,
@@ -100,6 +101,7 @@ def resumed_study(path: Path, resources: Resources, extension: Extension, *, for
             changed = [data.source for data, _ in images.roles if has_changed(data, before)]
             changes += [f"the images of {name} have changed" for name in changed]
             refuse_changes(folder, changes, force=force)
+            folder.update(arguments={**before["arguments"], **moved(arguments, extension)})
             if force or not folder.optuna_journal.exists():
                 discard_unfinished(folder, ledger)
             # Results on old images cannot be compared with results on new ones.

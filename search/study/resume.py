@@ -60,6 +60,12 @@ def resumed_arguments(folder: StudyFolder, extension: Extension) -> Arguments:
     return replace(arguments, profile=plan["profile_name"])
 
 
+def moved(arguments: Arguments, extension: Extension) -> dict[str, Any]:
+    """Where a study's images are now, as arguments to record; nothing if they are where they were."""
+    now = arguments.recorded()
+    return {name: now[name] for name in ("data", "transfer_data") if getattr(extension, name) is not None}
+
+
 def planned_profile(description: Mapping[str, Any], space: Space) -> Profile | None:
     """The profile that a study was planned with; None if its space no longer has it."""
     planned = description["plan"]["profile"]

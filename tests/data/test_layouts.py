@@ -297,6 +297,10 @@ def test_paired_names_that_are_no_masks_are_noted(tmp_path):
     assert any("_turned" in note for note in listing.notes)
 
 
+def test_a_pattern_and_no_image_is_refused(tmp_path):
+    assert "no images" in refusal(tmp_path, exclude="*_mask*")
+
+
 def test_a_pattern_that_leaves_nothing_out_is_refused(tmp_path):
     assert "--exclude" in refusal(class_folders(tmp_path), exclude="*_mask*")
 

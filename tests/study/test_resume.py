@@ -22,6 +22,7 @@ from search.study.resume import (
     as_json,
     discard_unfinished,
     has_changed,
+    moved,
     named_as_before,
     planned_profile,
     refuse_changes,
@@ -214,6 +215,8 @@ def test_where_the_images_are_now_is_no_extension(make_folder):
     folder = make_folder(data="/old")
     arguments = resumed_arguments(folder, Extension(data="/new", transfer_data="/other"))
     assert (arguments.data, arguments.transfer_data) == ("/new", "/other")
+    assert moved(arguments, Extension(data="/new")) == {"data": "/new"}
+    assert moved(arguments, Extension(trials=8)) == {}
     folder.update(phases_done=["search", "compare", "test"], finished="2026-03-04T05:06:07+00:00")
     with pytest.raises(InputError):
         resumed_arguments(folder, Extension(data="/new"))
