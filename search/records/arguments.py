@@ -239,8 +239,8 @@ class Arguments:
         if self.space.endswith(".py"):
             paths.append("space")
         for name in ("shift_data", "shift_report"):
-            folders = _folders(values[name])
-            values[name] = ",".join(str(Path(folder).absolute()) for folder in folders) or None
+            given = (str(Path(each).absolute()) if is_path(each) else each for each in _folders(values[name]))
+            values[name] = ",".join(given) or None
         return values | {name: str(Path(values[name]).absolute()) for name in paths}
 
 

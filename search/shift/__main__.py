@@ -65,7 +65,8 @@ def main(
         kind = from_study(study)
     else:
         kind = from_space(space or "residual_placement", level, profile or "quick", n_classes, sizes)
-    images = pool(sources, kind.configuration.model.input_px, skip_bad=skip_bad)
+    configuration = kind.configuration
+    images = pool(sources, configuration.model.input_px, configuration.preparation, skip_bad=skip_bad)
     scored = scored_classes(images, least_images)
     trainings = plan_trainings(images, kind, seeds, folds)
     names = [laboratory.name for laboratory in images.laboratories]

@@ -12,8 +12,10 @@ from search.common.errors import InputError
 from search.data.folder import FolderSource, open_folder
 from search.data.imageset import ImageSet
 from search.data.reading import Reading
+from search.space import Preparation
 
 Integers = NDArray[np.int64]
+NOTHING = Preparation()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,17 +102,21 @@ def open_laboratories(
     return sources
 
 
-def pool(sources: Sequence[FolderSource], side_px: int, *, skip_bad: bool) -> Pool:
-    """Decode the images of the classes that all laboratories have.
+def pool(
+    sources: Sequence[FolderSource], side_px: int, preparation: Preparation = NOTHING, *, skip_bad: bool
+) -> Pool:
+    """Decode the images of the classes that all laboratories have, each laboratory's prepared by themselves.
 
     Raises:
         InputError: a damaged image; names it.
     """
+    from search.training.prepare import prepare  # with torch, for which bad input need not wait
+
     sets = [source.decode([side_px], skip_bad=skip_bad) for source in sources]
     classes = _require_shared({images.source: images.classes for images in sets})
     laboratories, parts, start = [], [], 0
     for images in sets:
-        part = _restricted(images, classes, side_px)
+        part = _restricted(images, classes, prepare(images.pixels[side_px], preparation))
         counts = images.class_counts()
         laboratories.append(
             Laboratory(
@@ -151,7 +157,7 @@ class _Part:
     pixels: NDArray[np.uint8]
 
 
-def _restricted(images: ImageSet, classes: tuple[str, ...], side_px: int) -> _Part:
+def _restricted(images: ImageSet, classes: tuple[str, ...], pixels: NDArray[np.uint8]) -> _Part:
     """The images of the given classes, with labels that are indices into these."""
     new = np.array([classes.index(name) if name in classes else -1 for name in images.classes])
     kept = np.flatnonzero(new[images.labels] >= 0)
@@ -160,7 +166,7 @@ def _restricted(images: ImageSet, classes: tuple[str, ...], side_px: int) -> _Pa
         names=[images.names[index] for index in kept],
         labels=new[images.labels[kept]],
         groups=np.unique(groups[kept], return_inverse=True)[1],
-        pixels=images.pixels[side_px][kept],
+        pixels=pixels[kept],
     )
 
 

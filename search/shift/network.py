@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import TypeAdapter
+
 from search.common.errors import InputError
 from search.records.results import read_results
-from search.space import Configuration, FixedSuggester, Profile, Space, TrainingConfig
+from search.space import Configuration, FixedSuggester, Preparation, Profile, Space, TrainingConfig
 from search.spacefile import load_space
 from search.training.cost import image_cost
 from search.training.rebuild import from_json, source_of
@@ -86,7 +88,8 @@ def from_study(folder: Path) -> TrainedKind:
         described: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         configuration = Configuration(
             model=from_json(described, file.parent, trusted=False),
-            training=TrainingConfig(**described["training"]),
+            training=TypeAdapter(TrainingConfig).validate_python(described["training"]),
+            preparation=Preparation(**described.get("preparation", {})),
         )
         level = str(described["level"])
     except FileNotFoundError:

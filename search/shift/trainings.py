@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from search.common.seeds import derive_seed
 from search.data.splits import stratified_folds
 from search.shift.laboratories import Laboratory, Pool
 from search.shift.network import TrainedKind
+from search.space import Preparation
 from search.spacefile import import_file
 from search.training.types import Images, Task
 
@@ -78,13 +79,15 @@ def _of_laboratory(
     partition_seed = derive_seed(seed, "shift", "folds", laboratory.name)
     splits = stratified_folds(pool.labels[own], groups, n_folds=n_folds, seed=partition_seed)
     others = np.setdiff1d(np.arange(len(pool.labels)), own)
+    # The pool's images are prepared already, each laboratory's by themselves.
+    configuration = replace(kind.for_laboratory(len(own), largest), preparation=Preparation())
     return [
         Training(
             laboratory=laboratory.name,
             seed=seed,
             fold=fold,
             task=Task(
-                configuration=kind.for_laboratory(len(own), largest),
+                configuration=configuration,
                 train=own[split.train],
                 val=np.concatenate([own[split.val], others]),
                 seed=derive_seed(seed, "shift", laboratory.name, fold),

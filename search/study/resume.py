@@ -86,8 +86,7 @@ def has_changed(images: ImageSet, description: Mapping[str, Any]) -> bool:
 
 
 def named_as_before(description: Mapping[str, Any], images: ImageSet, role: str) -> ImageSet:
-    """Images under the name that the study knows them by in this role, if their folder was only moved or "
-    "renamed."""
+    """Images under the name that the study knows them by in this role, if only their folder has moved."""
     known = [
         name
         for name, data in description["data"].items()

@@ -201,6 +201,7 @@ def test_laboratories_are_folders_and_recorded_by_their_absolute_paths(tmp_path,
     assert recorded.shifted_data == (str(tmp_path / "a"), str(tmp_path / "b/c"))
     assert recorded.reported_data == given.reported_data
     assert Arguments(data="own").recorded()["shift_data"] is None
+    assert Arguments(data="own", shift_data="jtsc,s3://cells").recorded()["shift_data"] == "jtsc,s3://cells"
 
 
 @pytest.mark.parametrize("option", ["shift_data", "shift_report"])

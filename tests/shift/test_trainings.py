@@ -1,10 +1,18 @@
+from dataclasses import asdict, replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from safetensors.torch import save as save_weights
 
+from search.imaging import StainStyle
 from search.shift.laboratories import open_laboratories, pool
-from search.shift.network import TrainedKind
+from search.shift.network import TrainedKind, from_study
 from search.shift.trainings import plan_trainings
-from search.space import Configuration, TrainingConfig
+from search.space import QUICK_PROFILES, Augmentation, Configuration, Preparation, TrainingConfig
+from search.training.prepare import prepare
+from search.training.trainedmodel import TrainedModel, save_model
+from search.training.types import Normalisation
 from wbcmodels.config import ModelConfig
 
 KIND = TrainedKind(
@@ -54,3 +62,33 @@ def test_more_seeds_add_trainings_and_change_none(images):
 def test_small_laboratories_take_as_many_steps_up_to_a_limit():
     epochs = [KIND.for_laboratory(n, 1000).training.epochs for n in (1000, 500, 400, 10)]
     assert epochs == [2, 4, 5, 5]
+
+
+def test_each_laboratory_is_prepared_by_itself(cells, others):
+    preparation = Preparation(stain="reinhard")
+    kind = replace(KIND, configuration=replace(KIND.configuration, preparation=preparation))
+    sources = open_laboratories([cells, others], {}, {})
+    images = pool(sources, 12, preparation, skip_bad=False)
+    for laboratory, source in zip(images.laboratories, sources, strict=True):
+        alone = prepare(source.decode([12]).pixels[12], preparation)
+        np.testing.assert_array_equal(images.pixels[laboratory.images], alone)
+    # What is prepared is not prepared again.
+    assert {each.task.configuration.preparation for each in plan_trainings(images, kind, 1, 2)} == {Preparation()}
+
+
+def test_a_winner_is_trained_with_its_augmentation_and_preparation(tmp_path, monkeypatch):
+    augmentation = Augmentation(stain=0.5, styles=(StainStyle(mean=(1, 2, 3), std=(4, 5, 6)),))
+    training = TrainingConfig(epochs=3, lr=0.01, augmentation=augmentation)
+    model = TrainedModel(
+        config=KIND.configuration.model,
+        normalisation=Normalisation(mean=(1, 2, 3), std=(4, 5, 6)),
+        classes=("a", "b"),
+        weights=save_weights(KIND.configuration.model.build(2, 0).state_dict()),
+        preparation=Preparation(background="white"),
+    )
+    save_model(tmp_path / "model", model, {"level": "1", "training": asdict(training)})
+    results = SimpleNamespace(description=SimpleNamespace(plan=SimpleNamespace(profile=QUICK_PROFILES[0])))
+    monkeypatch.setattr("search.shift.network.read_results", lambda folder: results)
+    found = from_study(tmp_path).configuration
+    assert found.training == training
+    assert found.preparation == model.preparation
