@@ -22,12 +22,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.audit.duplicates import near_identical
-from search.audit.finding import counted
 from search.audit.measures import THUMBNAIL_PX, grey_levels
 from search.common.commandline import make_app, run_app
 from search.common.console import make_console
 from search.data.decode import resize_square
 from search.data.folder import open_folder
+from search.data.names import count
 from search.data.synthetic import CELL_TYPES, MICROSCOPES, draw_cell
 
 Thumbnails = NDArray[np.uint8]
@@ -115,7 +115,7 @@ def main(
         wrong = {place for pair in pairs for place in (pair.first, pair.second)}
         console.print(
             f"{drawn} drawn cells, compared in {took_s:.1f} s of CPU time: "
-            f"{counted(len(pairs), 'pair')} of {counted(len(wrong), 'image')}, by mistake"
+            f"{count(len(pairs), 'pair')} of {count(len(wrong), 'image')}, by mistake"
         )
 
 
@@ -129,7 +129,7 @@ def _measured(folder: Path, copies: int) -> Table:
     took_s = time.process_time() - started
     table = Table(
         title=(
-            f"{escape(str(folder))}: {counted(len(names), 'image')}, {counted(len(pairs), 'pair')} in "
+            f"{escape(str(folder))}: {count(len(names), 'image')}, {count(len(pairs), 'pair')} in "
             f"{took_s:.1f} s of CPU time"
         ),
         title_justify="left",

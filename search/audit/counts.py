@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from search.audit.finding import Finding, Weight, counted
+from search.audit.finding import Finding, Weight
 from search.audit.photos import Photos
 from search.common.errors import InputError
 from search.common.seeds import derive_seed
+from search.data.names import count
 from search.data.splits import TEST_SHARE, hold_out, small_class_warnings, stratified_folds
 
 
@@ -49,7 +50,7 @@ def split_findings(photos: Photos, n_folds: int, *, seed: int) -> list[Finding]:
                 kind="rare_classes" if warnings else "folds",
                 weight=Weight.CHECK if warnings else Weight.FINE,
                 title=(
-                    f"{name}: {counted(n_test, 'image')} for a test set and {n_folds} folds of "
+                    f"{name}: {count(n_test, 'image')} for a test set and {n_folds} folds of "
                     f"{len(development):,}" + (", but rare classes" if warnings else "")
                 ),
                 details=warnings,

@@ -14,8 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from search.audit.measures import BLACK
 
@@ -68,19 +66,6 @@ def near_identical(thumbnails: Grey, *, turned: bool = True) -> list[Pair]:
                 if value >= LEAST_CORRELATION:
                     best[first, second] = max(value, best.get((first, second), value))
     return [Pair(first=first, second=second, correlation=best[first, second]) for first, second in sorted(best)]
-
-
-def linked(n_images: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Number the images so that those that are linked, directly or through others, share a number.
-
-    Args:
-        n_images: number of images.
-        pairs: places of the two images of each link, shape (n_pairs, 2).
-    Returns:
-        shape (n_images,), from 0 in order of each number's first image.
-    """
-    links = coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(n_images, n_images))
-    return connected_components(links, directed=False)[1].astype(np.int64)
 
 
 def _centred(thumbnails: Grey) -> Grey:

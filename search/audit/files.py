@@ -5,8 +5,9 @@ from collections import Counter
 
 import numpy as np
 
-from search.audit.finding import Finding, Weight, counted
+from search.audit.finding import Finding, Weight
 from search.audit.photos import Photos
+from search.data.names import count
 
 # Nearly all pixels are of one of two grey levels.
 _MASK_SHARE = 0.95
@@ -30,7 +31,7 @@ def _damaged(photos: Photos) -> Finding | None:
     return Finding(
         kind="damaged",
         weight=Weight.PROBLEM,
-        title=f"{counted(len(problems), 'damaged image')}",
+        title=f"{count(len(problems), 'damaged image')}",
         details=tuple(problems),
         advice="Replace them; a study stops at them unless --skip-bad leaves them out.",
     )
@@ -45,7 +46,7 @@ def _masks(photos: Photos) -> Finding | None:
     return Finding(
         kind="masks",
         weight=Weight.PROBLEM,
-        title=f"{counted(len(places), 'image')} may be masks",
+        title=f"{count(len(places), 'image')} may be masks",
         details=tuple(
             f"{photos.title(place)}: "
             + " and ".join(["named like one"] * named[place] + ["only two grey levels"] * bool(two_tone[place]))
@@ -63,7 +64,7 @@ def _pages(photos: Photos) -> Finding | None:
     return Finding(
         kind="pages",
         weight=Weight.CHECK,
-        title=f"{counted(len(places), 'file')} with several pages",
+        title=f"{count(len(places), 'file')} with several pages",
         details=tuple(f"{photos.title(place)}: {photos.n_pages[place]} pages" for place in places),
         advice="Only the first page is read. Save the others as files of their own if they are cells.",
         images=tuple((place,) for place in places),
@@ -78,8 +79,8 @@ def _modes(photos: Photos) -> Finding | None:
     return Finding(
         kind="modes",
         weight=Weight.CHECK,
-        title=f"{counted(len(odd), 'image')} not in 8-bit RGB",
-        details=tuple(f"{mode}: {counted(count, 'image')}" for mode, count in counts.most_common()),
+        title=f"{count(len(odd), 'image')} not in 8-bit RGB",
+        details=tuple(f"{mode}: {count(number, 'image')}" for mode, number in counts.most_common()),
         advice=(
             "They are converted: transparent parts become white, more bits are scaled to 8, grey stays grey. See "
             "whether only some classes have such files."
@@ -100,6 +101,6 @@ def _notes(photos: Photos) -> Finding | None:
     return Finding(
         kind="notes",
         weight=Weight.CHECK,
-        title=f"{counted(len(lines), 'note')} of the reader",
+        title=f"{count(len(lines), 'note')} of the reader",
         details=tuple(lines),
     )

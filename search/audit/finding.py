@@ -33,8 +33,3 @@ class Finding:
     advice: str = ""
     images: tuple[tuple[int, ...], ...] = ()
     noted: bool = True
-
-
-def counted(count: int, singular: str, plural: str | None = None) -> str:
-    """A count and its noun: `1 image`, `2,000 images`."""
-    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"

@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.audit.borders import PADDED_SHARE, PERMUTATIONS, border_score, padding_p
-from search.audit.finding import Finding, Weight, counted
+from search.audit.finding import Finding, Weight
 from search.audit.outliers import blurred, off_colour, off_size
 from search.audit.photos import Photos
+from search.data.names import count
 
 _EXAMPLES = 6
 _SURE_P = 0.01
@@ -82,7 +83,7 @@ def _padding(name: str, photos: Photos, places: NDArray[np.int64]) -> Finding | 
         kind="black_padding",
         weight=Weight.CHECK,
         title=(
-            f"{name}: black padding in {counted(int(padded.sum()), 'image')}, most often {most} "
+            f"{name}: black padding in {count(int(padded.sum()), 'image')}, most often {most} "
             f"({shares[order[0]]:.0%}), least {least} ({shares[order[-1]]:.0%})"
         ),
         details=(
@@ -151,7 +152,7 @@ def _outliers(
         Finding(
             kind=kind,
             weight=Weight.CHECK,
-            title=f"{counted(len(flagged), 'image')} of {n_images:,} {what}",
+            title=f"{count(len(flagged), 'image')} of {n_images:,} {what}",
             details=tuple(photos.title(place) for place in flagged.tolist()),
             advice=advice,
             images=tuple((place,) for place in flagged.tolist()),

@@ -4,9 +4,9 @@ import numpy as np
 from PIL import Image
 
 from search.audit.duplicates import near_identical
-from search.audit.finding import counted
 from search.audit.measures import THUMBNAIL_PX, grey_levels
 from search.data.imageset import ImageSet
+from search.data.names import count
 
 # Beyond, it would no longer be quick: `python -m search.audit` has no such limit.
 MOST_IMAGES = 10_000
@@ -30,7 +30,7 @@ def quick_findings(images: ImageSet) -> list[str]:
     named = ", ".join(f"{images.names[pair.first]} – {images.names[pair.second]}" for pair in pairs[:3])
     more = ", ..." if len(pairs) > 3 else ""
     lines = [
-        f"{counted(len(pairs), 'pair')} of images of the same picture, which a split may separate: "
+        f"{count(len(pairs), 'pair')} of images of the same picture, which a split may separate: "
         f"{named}{more}; python -m search.audit shows all, and writes groups"
     ]
     contradictory = [pair for pair in pairs if images.labels[pair.first] != images.labels[pair.second]]
@@ -39,7 +39,7 @@ def quick_findings(images: ImageSet) -> list[str]:
         first, second = (
             f"{images.names[k]} ({images.classes[images.labels[k]]})" for k in (pair.first, pair.second)
         )
-        lines.append(f"{counted(len(contradictory), 'picture')} under two labels, such as {first} – {second}")
+        lines.append(f"{count(len(contradictory), 'picture')} under two labels, such as {first} – {second}")
     return lines
 
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from search.audit.duplicates import Pair, linked, near_identical
-from search.audit.finding import Finding, Weight, counted
+from search.audit.duplicates import Pair, near_identical
+from search.audit.finding import Finding, Weight
 from search.audit.photos import Photos
+from search.data.loading import linked
+from search.data.names import count
 
 _GROUP_THEM = (
     "Keep them on one side of every split: --groups-file FILE.csv writes groups that do, for --groups of a study."
@@ -94,7 +96,7 @@ def _crossing(photos: Photos, clusters: Sequence[tuple[int, ...]]) -> Finding | 
     return Finding(
         kind="crosses_split",
         weight=Weight.PROBLEM,
-        title=f"{counted(len(crossing), 'picture')} in more than one part of the given split",
+        title=f"{count(len(crossing), 'picture')} in more than one part of the given split",
         details=_listed(photos, crossing, lambda place: photos.parts[place] or "no part"),
         advice="Scores on such a part are flattered. Keep each picture in one part alone.",
         images=tuple(crossing),
@@ -108,7 +110,7 @@ def _two_labels(photos: Photos, clusters: Sequence[tuple[int, ...]]) -> Finding 
     return Finding(
         kind="two_labels",
         weight=Weight.PROBLEM,
-        title=f"{counted(len(contradictory), 'picture')} under two labels",
+        title=f"{count(len(contradictory), 'picture')} under two labels",
         details=_listed(photos, contradictory, lambda place: photos.classes[photos.labels[place]]),
         advice="Look at them side by side, correct the wrong label, and remove the copy.",
         images=tuple(contradictory),
@@ -122,7 +124,7 @@ def _two_data_sets(photos: Photos, clusters: Sequence[tuple[int, ...]]) -> Findi
     return Finding(
         kind="two_data_sets",
         weight=Weight.PROBLEM,
-        title=f"{counted(len(shared), 'picture')} in more than one data set",
+        title=f"{count(len(shared), 'picture')} in more than one data set",
         details=_listed(photos, shared, lambda place: photos.sources[photos.source[place]]),
         advice="A transfer to a data set that shares images is no transfer. Remove them from one of the two.",
         images=tuple(shared),
@@ -137,7 +139,7 @@ def _identical(photos: Photos, clusters: Sequence[tuple[int, ...]]) -> Finding |
     return Finding(
         kind="identical",
         weight=Weight.CHECK,
-        title=f"{counted(copies, 'copy', 'copies')} of {counted(len(clusters), 'image')}, pixel by pixel",
+        title=f"{count(copies, 'copy', 'copies')} of {count(len(clusters), 'image')}, pixel by pixel",
         details=(f"the same file byte by byte: {of_files:,}", *_listed(photos, clusters)),
         advice="Remove the copies, which count a picture more than once, or group them with --groups-file.",
         images=tuple(clusters),
@@ -154,8 +156,8 @@ def _near(photos: Photos, same: Sameness, clusters: Sequence[tuple[int, ...]]) -
         kind="near_identical",
         weight=Weight.CHECK,
         title=(
-            f"{counted(len(pairs), 'nearly identical pair')}: {counted(n_images, 'image')} of "
-            f"{counted(len(clusters), 'picture')}"
+            f"{count(len(pairs), 'nearly identical pair')}: {count(n_images, 'image')} of "
+            f"{count(len(clusters), 'picture')}"
         ),
         details=tuple(
             f"{photos.title(pair.first)} – {photos.title(pair.second)}  correlation {pair.correlation:.2f}"

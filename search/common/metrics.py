@@ -155,12 +155,13 @@ def score(labels: NDArray[Any], probabilities_NK: NDArray[Any]) -> Metrics:
     of_true_class = probabilities_NK[np.arange(len(labels)), labels]
     # abs() only turns the -0.0 of a perfect prediction into 0.0.
     log_loss = abs(-np.log(np.clip(of_true_class, SMALLEST_PROBABILITY, 1.0)).mean())
+    confidence = probabilities_NK.max(axis=1)
     return replace(
         score_confusion(confusion),
         log_loss=float(log_loss),
         auc=_auc(labels, probabilities_NK),
         brier=_brier(of_true_class, probabilities_NK),
-        calibration_error=_calibration_error(labels, probabilities_NK),
+        calibration_error=calibration_error(confidence, probabilities_NK.argmax(axis=1) == labels),
     )
 
 
@@ -183,9 +184,12 @@ def _brier(of_true_class: NDArray[np.float64], probabilities_NK: NDArray[np.floa
     return float(squares.mean() / 2)
 
 
-def _calibration_error(labels: NDArray[Any], probabilities_NK: NDArray[np.float64]) -> float:
+def calibration_bin(confidence: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The bin of each confidence, of CALIBRATION_BINS equal ones that hold their upper edge."""
+    return np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(np.int64) - 1, 0, CALIBRATION_BINS - 1)
+
+
+def calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
     """Mean over images of the distance between their bin's mean confidence and its share of right predictions."""
-    confidence, right = probabilities_NK.max(axis=1), probabilities_NK.argmax(axis=1) == labels
-    bins = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(int) - 1, 0, CALIBRATION_BINS - 1)
-    gaps = np.bincount(bins, weights=confidence - right, minlength=CALIBRATION_BINS)
-    return float(np.abs(gaps).sum() / len(labels))
+    gaps = np.bincount(calibration_bin(confidence), weights=confidence - right, minlength=CALIBRATION_BINS)
+    return float(np.abs(gaps).sum() / len(confidence))

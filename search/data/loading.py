@@ -252,18 +252,25 @@ def joined(
     Returns:
         int64, shape (n_images,).
     """
+    links = [(indices[0], index) for indices in together for index in indices[1:]]
+    if groups is not None:
+        _, first, group = np.unique(groups, return_index=True, return_inverse=True)
+        links += zip(first[group].tolist(), range(n_images), strict=True)
+    return linked(n_images, np.array(links, dtype=np.int64).reshape(-1, 2))
+
+
+def linked(n_images: int, links: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number images so that those that are linked, directly or through others, share a number.
+
+    Args:
+        links: indices of the two images of each link, shape (n_links, 2).
+    Returns:
+        int64, shape (n_images,), from 0 in order of each number's first image.
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    pairs = [(indices[0], index) for indices in together for index in indices[1:]]
-    rows = (
-        np.arange(n_images)
-        if groups is None
-        else np.unique(groups, return_index=True)[1][np.unique(groups, return_inverse=True)[1]]
-    )
-    one = np.concatenate([rows, np.array([a for a, _ in pairs], dtype=np.int64)])
-    two = np.concatenate([np.arange(n_images), np.array([b for _, b in pairs], dtype=np.int64)])
-    graph = coo_array((np.ones(len(one), dtype=bool), (one, two)), shape=(n_images, n_images))
+    graph = coo_array((np.ones(len(links), np.int8), (links[:, 0], links[:, 1])), shape=(n_images, n_images))
     return connected_components(graph, directed=False)[1].astype(np.int64)
 
 

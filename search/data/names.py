@@ -19,6 +19,6 @@ def few(names: Iterable[str], most: int = 5) -> str:
     return ", ".join(listed[:most]) + (", ..." if len(listed) > most else "")
 
 
-def count(number: int, noun: str) -> str:
-    """A number with its noun, such as '1 image' or '2 images'."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun, such as '1 image' or '2,000 images'."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

@@ -5,9 +5,10 @@ import pytest
 from drawn_cells import drawn_cell, thumbnails
 from PIL import ImageChops, ImageFilter, ImageOps
 
-from search.audit.duplicates import linked, near_identical
+from search.audit.duplicates import near_identical
 from search.audit.measures import THUMBNAIL_PX, grey_levels
 from search.data.folder import open_folder
+from search.data.loading import linked
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 CHANGES = {

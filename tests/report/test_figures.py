@@ -11,14 +11,13 @@ from PIL import Image
 
 from search.analysis.verdict import verdict
 from search.common.errors import StudyFailedError
-from search.common.metrics import METRIC_NAMES
+from search.common.metrics import METRIC_NAMES, calibration_error
 from search.records.results import read_results
 from search.report.__main__ import main
 from search.report.figures.confusion import (
     calibration_bins,
     draw_confusion,
     draw_reliability,
-    expected_calibration_error,
 )
 from search.report.figures.curves import draw_curves
 from search.report.figures.draw import draw_all
@@ -292,14 +291,14 @@ def test_reliability_counts_every_prediction():
     assert sum(bar.get_height() for bar in lower.patches) == 200
 
 
-def test_calibration_error_is_that_of_its_definition():
+def test_reliability_shows_the_calibration_error_of_the_tables():
     confidence = np.array([0.95, 0.95, 0.85, 1.0])
     correct = np.array([True, False, True, True])
     bins = calibration_bins(confidence, correct)
     assert bins["n"].tolist() == [1, 3]
     assert bins["right"].tolist() == [1, 2]
-    assert expected_calibration_error(bins) == pytest.approx(0.25 * 0.15 + 0.75 * abs(2 / 3 - 2.9 / 3))
-    assert expected_calibration_error(calibration_bins(np.array([0.5, 0.5]), np.array([True, False]))) == 0
+    by_bin = (bins["n"] * (bins["accuracy"] - bins["confidence"]).abs()).sum() / 4
+    assert calibration_error(confidence, correct) == pytest.approx(by_bin)
 
 
 def test_transfer_has_a_point_for_every_network_and_way():

@@ -7,10 +7,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from search.analysis.statistics import wilson
-from search.common.metrics import confusion_matrix
+from search.common.metrics import CALIBRATION_BINS, calibration_bin, calibration_error, confusion_matrix
 from search.report.figures.style import BLUE, WIDTH_INCHES, in_lines, new_figure, styled
 
-N_BINS = 10
 # With more classes, names are upright, cells are small, and those without an image are empty.
 MANY_CLASSES = 12
 
@@ -67,7 +66,7 @@ def draw_reliability(predictions: pd.DataFrame, level: str) -> Figure | None:
     confidence = predictions[[f"probability_{name}" for name in _classes(predictions)]].to_numpy(float).max(axis=1)
     correct = (predictions["label"] == predictions["predicted"]).to_numpy()
     bins = calibration_bins(confidence, correct)
-    error = expected_calibration_error(bins)
+    error = calibration_error(confidence, correct)
     figure = new_figure(4.6, 4.4)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], color="0.5", linestyle="--", label="perfect calibration")
@@ -81,9 +80,9 @@ def draw_reliability(predictions: pd.DataFrame, level: str) -> Figure | None:
     upper.set(ylabel="share correct", xlim=(0, 1.02), ylim=(0, 1.02))
     upper.legend(loc="lower right")
     upper.set_title(
-        f"{level}: expected calibration error {error:.3f}\n{N_BINS} bins, n = {len(predictions)} images"
+        f"{level}: expected calibration error {error:.3f}\n{CALIBRATION_BINS} bins, n = {len(predictions)} images"
     )
-    lower.bar(bins["low"], bins["n"], width=1 / N_BINS, align="edge", color=BLUE, edgecolor="white")
+    lower.bar(bins["low"], bins["n"], width=1 / CALIBRATION_BINS, align="edge", color=BLUE, edgecolor="white")
     lower.set_yscale("log")
     lower.set_ylim(bottom=0.5)  # so that a single image is visible
     lower.yaxis.set_major_formatter(lambda count, _: f"{count:g}")
@@ -101,22 +100,19 @@ def calibration_bins(confidence: NDArray[np.float64], correct: NDArray[np.bool_]
         A row per bin that is not empty: `low` (its lower edge), `n`, `right` (number correct), `accuracy` and
         `confidence` (means).
     """
-    index = np.clip((confidence * N_BINS).astype(int), 0, N_BINS - 1)
-    frame = pd.DataFrame({"low": index / N_BINS, "confidence": confidence, "correct": correct})
+    frame = pd.DataFrame(
+        {
+            "low": calibration_bin(confidence) / CALIBRATION_BINS,
+            "confidence": confidence,
+            "correct": correct,
+        }
+    )
     return frame.groupby("low", as_index=False).agg(
         n=("correct", "size"),
         right=("correct", "sum"),
         accuracy=("correct", "mean"),
         confidence=("confidence", "mean"),
     )
-
-
-def expected_calibration_error(bins: pd.DataFrame) -> float:
-    """Mean over predictions of the difference between their bin's accuracy and mean confidence.
-
-    Source: C. Guo et al., On calibration of modern neural networks, ICML (2017).
-    """
-    return float(np.average((bins["accuracy"] - bins["confidence"]).abs(), weights=bins["n"]))
 
 
 def _classes(predictions: pd.DataFrame) -> list[str]:
