@@ -9,7 +9,6 @@ from cyclopts import Parameter
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from search.audit.audit import audit
 from search.audit.groups import groups_text
@@ -19,7 +18,7 @@ from search.audit.reading import read_photos
 from search.audit.table import audit_table
 from search.audit.terminal import print_audit, print_reading
 from search.common.commandline import make_app, run_app
-from search.common.console import make_console
+from search.common.console import make_console, reading_progress
 from search.common.errors import InputError
 from search.common.files import write_atomically, write_text
 from search.data.imageset import Source
@@ -84,7 +83,9 @@ def main(
     sources = [open_source(folder, microscope="first", seed=SEED, reading=reading) for folder in folders]
     for source in sources:
         print_reading(console, source.listing)
-    photos = _read(console, sources, _names(folders, sources))
+    names = _names(folders, sources)
+    with reading_progress(console, sum(len(source.listing.names) for source in sources)) as on_read:
+        photos = read_photos(sources, names, on_read=on_read)
     if not photos.readable.any():
         raise InputError(f"{folders[0]}: none of the images can be read")
     with console.status("comparing images"):
@@ -127,13 +128,6 @@ def _names(folders: list[str], sources: list[Source]) -> list[str]:
     if len(set(names)) < len(names):
         raise InputError(f"{Counter(names).most_common(1)[0][0]}: given twice")
     return names
-
-
-def _read(console: Console, sources: list[Source], names: list[str]) -> Photos:
-    columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=sum(len(source.listing.names) for source in sources))
-        return read_photos(sources, names, progress=lambda: bar.advance(task))
 
 
 def _say_written(console: Console, what: str, path: Path) -> None:

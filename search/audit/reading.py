@@ -1,7 +1,7 @@
 """What an audit reads: every image of every data set, measured at its full size."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from search.audit.measures import Measures, measure
 from search.audit.photos import NUMBERS, Photos
 from search.common.errors import InputError
 from search.data.folder import FolderSource
-from search.data.imageset import Source
+from search.data.imageset import OnRead, Source, unheard
 
 _BITS_PER_SAMPLE = 258  # tag of a TIFF
 
@@ -28,13 +28,13 @@ class _Read:
     pixel_digest: bytes
 
 
-def read_photos(sources: Sequence[Source], names: Sequence[str], *, progress: Callable[[], None]) -> Photos:
+def read_photos(sources: Sequence[Source], names: Sequence[str], *, on_read: OnRead = unheard) -> Photos:
     """Read and measure every image.
 
     Args:
         sources: the data sets.
         names: their names, all different.
-        progress: called after each image, from this thread.
+        on_read: called with 1 after each image, from this thread.
     Returns:
         The images of all data sets, one data set after the other. Damaged images are there, with their problem.
     """
@@ -44,7 +44,7 @@ def read_photos(sources: Sequence[Source], names: Sequence[str], *, progress: Ca
     try:
         for result in pool.map(lambda task: _read(*task), tasks):
             results.append(result)
-            progress()
+            on_read(1)
     finally:
         pool.shutdown(cancel_futures=True)  # or Ctrl-C would wait for all images
     return _gathered(sources, names, results)

@@ -1,11 +1,11 @@
 """Everything known about a study before its images are decoded: space, data, machine and plan."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
 from threading import Thread
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.markup import escape
@@ -82,15 +82,10 @@ def open_session(
     """
     _, space = load_space(arguments.space)
     profile = None if resumed is None else planned_profile(resumed, space)
-    source = open_source(
-        arguments.data,
-        microscope="first",
-        seed=arguments.seed,
-        reading=arguments.reading,
-        data_dir=arguments.data_dir,
-        say=_say,
-    )
-    target = _open_target(arguments)
+    source = _open(arguments, arguments.data, arguments.reading, microscope="first")
+    target = None
+    if arguments.target_data != "none":
+        target = _open(arguments, arguments.target_data, arguments.target_reading)
     notes = _check_data(arguments, source.listing, None if target is None else target.listing)
     notes += check_networks(
         arguments.space,
@@ -99,8 +94,10 @@ def open_session(
         len(source.listing.classes),
         transfers=target is not None,
     )
+    by_name = Reading(class_names=arguments.class_name_of)
     shifts, reports = (
-        _open_laboratories(arguments, folders) for folders in (arguments.shifted_data, arguments.reported_data)
+        tuple(_open(arguments, data, by_name) for data in given)
+        for given in (arguments.shifted_data, arguments.reported_data)
     )
     for other in shifts:
         if not elsewhere(source.listing, other.listing):
@@ -158,14 +155,14 @@ def _say(text: str) -> None:
     make_console().print(escape(text))
 
 
-def _open_target(arguments: Arguments) -> Source | None:
-    if arguments.target_data == "none":
-        return None
+def _open(
+    arguments: Arguments, data: str, reading: Reading, microscope: Literal["first", "second"] = "second"
+) -> Source:
     return open_source(
-        arguments.target_data,
-        microscope="second",
+        data,
+        microscope=microscope,
         seed=arguments.seed,
-        reading=arguments.target_reading,
+        reading=reading,
         data_dir=arguments.data_dir,
         say=_say,
     )
@@ -185,20 +182,6 @@ def _check_data(arguments: Arguments, source: Listing, target: Listing | None) -
         stratified_folds(target.labels, target.groups, n_folds=n_folds, seed=0)
         require_agreement(source, target)
     return notes
-
-
-def _open_laboratories(arguments: Arguments, folders: Sequence[str]) -> tuple[Source, ...]:
-    return tuple(
-        open_source(
-            folder,
-            microscope="second",
-            seed=arguments.seed,
-            reading=Reading(class_names=arguments.class_name_of),
-            data_dir=arguments.data_dir,
-            say=_say,
-        )
-        for folder in folders
-    )
 
 
 def _request(

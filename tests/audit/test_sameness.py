@@ -24,7 +24,7 @@ def source(tmp_path_factory):
 def audited(source, **changed):
     listing = dataclasses.replace(source.listing, **changed)
     changed_source = FolderSource(folder=source.folder, listing=listing)
-    return audit(read_photos([changed_source], ["cells"], progress=lambda: None), 2, seed=0)
+    return audit(read_photos([changed_source], ["cells"]), 2, seed=0)
 
 
 def kinds(found):
@@ -53,5 +53,5 @@ def test_given_groups_are_merged_by_pictures_that_they_share(source):
 
 def test_reports_progress_of_every_image(source):
     steps = []
-    photos = read_photos([source], ["cells"], progress=lambda: steps.append(1))
+    photos = read_photos([source], ["cells"], on_read=steps.append)
     assert len(steps) == len(photos.names) == len(source.listing.names)
