@@ -31,7 +31,8 @@ FC1_READS = "height, width, channel"
 class TrainedModel:
     """A network, with the preparation and normalisation of its input and the classes of its outputs.
 
-    Of a classifier of measured features, `weights` are what it was fitted to.
+    Of a classifier of measured features, `weights` are what it was fitted to. Logits are divided by `temperature`
+    before they become probabilities (Guo et al. 2017, "On calibration of modern neural networks").
     """
 
     config: Model
@@ -39,6 +40,7 @@ class TrainedModel:
     classes: tuple[str, ...]
     weights: bytes
     preparation: Preparation = field(default_factory=Preparation)
+    temperature: float = 1.0
 
     def build(self) -> "nn.Module":
         """Build the network on the CPU and load its weights.
@@ -59,6 +61,9 @@ class TrainedModel:
 
         The images are prepared together, see `search.imaging.Preparation`: give those of one laboratory.
         """
+        return at_temperature(self._uncalibrated(pixels_NHWC), self.temperature)
+
+    def _uncalibrated(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float64]:
         if isinstance(self.config, EstimatorConfig):
             from search.training.estimators import predict
 
@@ -90,6 +95,15 @@ class TrainedModel:
             self.build()
 
 
+def at_temperature(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    """The probabilities, (N, n_classes), that the same logits have after division by a temperature."""
+    if temperature == 1.0:
+        return probabilities
+    logs = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny)) / temperature
+    powers = np.exp(logs - logs.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
 def save_model(folder: Path, model: TrainedModel, about: dict[str, Any]) -> None:
     """Write a network to a folder, which is created if needed.
 
@@ -108,6 +122,7 @@ def save_model(folder: Path, model: TrainedModel, about: dict[str, Any]) -> None
         "preparation": asdict(model.preparation),
         "normalisation": asdict(model.normalisation),
         "classes": model.classes,
+        "temperature": model.temperature,
         **about,
     }
     write_text(folder / CONFIG, json.dumps(description, indent=2) + "\n")
@@ -131,12 +146,21 @@ def load_model(folder: Path, *, trusted: bool = False) -> TrainedModel:
         if len(classes) < 2 or len(mean) != 3 or len(std) != 3:
             raise ValueError(f"{len(classes)} classes, {len(mean)} means and {len(std)} standard deviations")
         normalisation = Normalisation(mean=tuple(mean), std=tuple(std))
-        preparation = Preparation(**description.get("preparation", {}))  # an earlier version has none
+        # Earlier versions have neither.
+        preparation = Preparation(**description.get("preparation", {}))
+        temperature = float(description.get("temperature", 1.0))
+        if temperature <= 0:
+            raise ValueError(f"temperature {temperature}")
         if isinstance(config, ModelConfig) and description.get("fc1_reads") != FC1_READS:
             raise InputError(f"{path}: an earlier version wrote this network, with FC1's inputs in another order")
     weights = read_weights(folder)
     model = TrainedModel(
-        config=config, normalisation=normalisation, classes=classes, weights=weights, preparation=preparation
+        config=config,
+        normalisation=normalisation,
+        classes=classes,
+        weights=weights,
+        preparation=preparation,
+        temperature=temperature,
     )
     with _named(folder / WEIGHTS):
         model.check()

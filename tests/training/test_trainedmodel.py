@@ -95,6 +95,15 @@ def test_predictions_are_probabilities_and_the_same_after_loading(folder):
     assert np.array_equal(probabilities, trained().predict(pixels))
 
 
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_temperature_divides_the_logits(folder, temperature):
+    change(folder, temperature=temperature)
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
+    plain = torch.from_numpy(trained().predict(pixels))
+    expected = (plain.log() / temperature).softmax(dim=1).numpy()
+    assert load_model(folder).predict(pixels) == pytest.approx(expected, abs=1e-6)
+
+
 @pytest.mark.parametrize("name", [CONFIG, WEIGHTS])
 def test_a_missing_file_and_a_folder_in_its_place_are_named(folder, name):
     (folder / name).unlink()
@@ -122,6 +131,8 @@ def test_a_damaged_config_is_named(folder, content):
         {"normalisation": {"mean": 1, "std": 1}},
         {"normalisation": {"mean": [1, 2], "std": [1, 2, 3]}},
         {"classes": ["a"]},
+        {"temperature": 0},
+        {"temperature": "warm"},
         {"class": ["wbcmodels.config", "Size"]},
         {"class": ["wbcmodels.pretrained", "torch.load"]},
         {"class": ["wbcmodels.classic_networks", "Classic"]},
