@@ -1,5 +1,6 @@
 """The command that runs a study: `python -m search.run`."""
 
+import shlex
 import subprocess
 import sys
 from dataclasses import fields
@@ -7,12 +8,14 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, ArgumentCollection, Group, Parameter
+from cyclopts.config import Dict
 from rich.markup import escape
 
 from search.common.commandline import make_app, run_app
 from search.common.console import make_console
 from search.common.errors import InputError
 from search.records.arguments import Arguments, Resources
+from search.records.configfile import read_config
 
 OUTPUT = Parameter(group=Group("Output", sort_key=5))
 # A resumed study keeps its other arguments.
@@ -20,13 +23,18 @@ EXTENSIONS = ("trials", "repeats", "until_settled", "data", "transfer_data")
 WITH_RESUME = {"resume", "force", "output", *EXTENSIONS, *(field.name for field in fields(Resources))}
 
 
-def _check_combination(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Refuse options that would be ignored next to others.
+def _complete(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Take options that are not on the command line from --config, and refuse those that would be ignored.
 
     Raises:
-        InputError: names the option.
+        InputError: names the option or the file.
     """
-    given = [argument.name for argument in arguments if argument.tokens]
+    given = {argument.name: argument.tokens for argument in arguments if argument.tokens}
+    if "--config" in given and "--resume" not in given:
+        path = Path(given["--config"][-1].value)
+        options = Dict(data=dict(read_config(path)), source=str(path), use_commands_as_keys=False)
+        options(app, commands, arguments)
+        given = {argument.name: argument.tokens for argument in arguments if argument.tokens}
     if "--resume" not in given:
         if "--force" in given:
             raise InputError("--force: only works with --resume")
@@ -40,7 +48,7 @@ def _check_combination(app: App, commands: tuple[str, ...], arguments: ArgumentC
             )
 
 
-app = make_app("search.run", _check_combination)
+app = make_app("search.run", _complete)
 
 
 @app.default
@@ -53,15 +61,17 @@ def main(
     resume: Annotated[Path | None, OUTPUT] = None,
     force: Annotated[bool, OUTPUT] = False,
     dry_run: Annotated[bool, OUTPUT] = False,
+    config: Annotated[Path | None, OUTPUT] = None,
 ) -> None:
     """Find out where a residual block belongs: search settings, compare all placements, and transfer the winner.
 
     Args:
         output: Folder in which the study's folder is created.
-        name: Name of the study's folder; by default space, date and time.
-        resume: Folder of a study to resume, or to extend with more --trials, --repeats or --until-settled.
+        name: Name of the study's folder, such as first; by default space, date and time.
+        resume: Folder of a study to resume, such as results/first, or to extend with more --trials or --repeats.
         force: Resume even if data, space or code have changed, or a journal is damaged.
-        dry_run: Print the plan and its cost, and stop.
+        dry_run: Check everything, print the plan and its cost, and stop.
+        config: TOML file of options, such as results/first/study.toml; options on the command line win.
     """
     arguments, resources = arguments or Arguments(), resources or Resources()
     # Ray takes seconds to import, and a wrong argument should be reported at once.
@@ -79,7 +89,7 @@ def main(
         )
         _show(resumed_study(resume, resources, extension, force=force))
     elif dry_run:
-        plan_only(arguments, resources)
+        plan_only(arguments, resources, output, name)
     else:
         _show(new_study(arguments, resources, output, name))
 
@@ -100,8 +110,8 @@ def _show(path: Path) -> None:
         console.print(f"[bold]report[/bold]  {escape(str(path / 'report.html'))}", soft_wrap=True)
     else:
         reason = done.stderr.strip().rpartition("\n")[2]
-        again = f"python -m search.report {path}"
-        console.print(f"[yellow]note[/yellow]  no report: {escape(reason)}; to try again: {escape(again)}")
+        console.print(f"[yellow]note[/yellow]  no report: {escape(reason)}")
+        console.print(f"  again: {escape(f'python -m search.report {shlex.quote(str(path))}')}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ from cyclopts import Parameter
 from search.common.commandline import make_app, run_app
 from search.common.console import make_console
 from search.common.errors import InputError
-from search.report.terminal import print_results
-from search.report.terminal_compare import print_compared
 
 app = make_app("search.show")
 
@@ -27,6 +25,9 @@ def main(
         study: Folder of a study.
         compare: Folders of two studies to compare.
     """
+    from search.report.terminal import print_results  # with pandas, for which --help need not wait
+    from search.report.terminal_compare import print_compared
+
     if study is not None and compare is not None:
         raise InputError(f"{study}: --compare takes two folders and no third")
     if compare is not None:

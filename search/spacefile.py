@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from search.common.commandline import did_you_mean
 from search.common.errors import InputError
 from search.common.installation import SPACES
 from search.space import CONTROL_LEVEL, PAPER_LEVELS, Configuration, FixedSuggester, Space, sample
@@ -48,7 +49,9 @@ def space_file(name_or_path: str) -> Path:
 def _named_file(name: str) -> Path:
     known = sorted(path.stem for path in SPACES.glob("*.py") if path.stem != "__init__")
     if name not in known:
-        raise InputError(f"--space {name}: no such space; use {', '.join(known)}, or FILE.py")
+        raise InputError(
+            f"--space {name}: no such space; use {', '.join(known)}, or FILE.py{did_you_mean(name, known)}"
+        )
     # By file, not by package name: another distribution is also called `spaces`.
     return SPACES / f"{name}.py"
 

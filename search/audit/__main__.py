@@ -1,30 +1,21 @@
 """The command that looks for what is suspicious in data sets: `python -m search.audit`."""
 
-from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 from cyclopts import Parameter
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 
-from search.audit.audit import audit
-from search.audit.groups import groups_text
-from search.audit.page.build import build_page
-from search.audit.photos import Photos
-from search.audit.reading import read_photos
-from search.audit.table import audit_table
-from search.audit.terminal import print_audit, print_reading
 from search.common.commandline import make_app, run_app
 from search.common.console import make_console, reading_progress
 from search.common.errors import InputError
 from search.common.files import write_atomically, write_text
-from search.data.imageset import Source
-from search.data.loading import contradictions, copies_of
 from search.data.reading import Reading, parse_class_names
-from search.data.sources import open_source
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 app = make_app("search.audit")
 SEED = 0
@@ -70,6 +61,16 @@ def main(
     for path in filter(None, (table, page, groups_file)):
         if not path.parent.is_dir():
             raise InputError(f"{path}: no folder {path.parent}; create it")
+    # With SciPy and Pillow, for which --help need not wait.
+    from search.audit.audit import audit
+    from search.audit.datasets import names_of, refuse_as_a_study_would
+    from search.audit.groups import groups_text
+    from search.audit.page.build import build_page
+    from search.audit.reading import read_photos
+    from search.audit.table import audit_table
+    from search.audit.terminal import print_audit, print_reading
+    from search.data.sources import open_source
+
     console = make_console()
     reading = Reading(
         layout=layout,
@@ -83,7 +84,7 @@ def main(
     sources = [open_source(folder, microscope="first", seed=SEED, reading=reading) for folder in folders]
     for source in sources:
         print_reading(console, source.listing)
-    names = _names(folders, sources)
+    names = names_of(folders, sources)
     with reading_progress(console, sum(len(source.listing.names) for source in sources)) as on_read:
         photos = read_photos(sources, names, on_read=on_read)
     if not photos.readable.any():
@@ -97,7 +98,7 @@ def main(
         _say_written(console, "table", table)
     if page is not None:
 
-        def photograph(place: int) -> NDArray[np.uint8]:
+        def photograph(place: int) -> "NDArray[np.uint8]":
             return sources[photos.source[place]].photograph(photos.names[place])
 
         write_text(page, build_page(found, photograph))
@@ -105,29 +106,7 @@ def main(
     if groups_file is not None:
         write_text(groups_file, groups_text(found))
         _say_written(console, "groups", groups_file)
-    _refuse_as_a_study_would(photos, sources)
-
-
-def _refuse_as_a_study_would(photos: Photos, sources: list[Source]) -> None:
-    """Raise InputError for identical images with two labels or in two given parts."""
-    for number, source in enumerate(sources):
-        places = np.flatnonzero(photos.source == number)
-        digests = {k: photos.pixel_digests[place] for k, place in enumerate(places) if photos.readable[place]}
-        reasons = contradictions(Path(source.listing.source), source.listing, copies_of(digests))
-        if reasons:
-            raise InputError(
-                f"a study refuses this: {next(iter(reasons.values()))}; --skip-bad leaves such images out"
-            )
-
-
-def _names(folders: list[str], sources: list[Source]) -> list[str]:
-    """Names of the data sets, all different."""
-    names = [source.listing.source for source in sources]
-    repeated = {name for name, count in Counter(names).items() if count > 1}
-    names = [folder if name in repeated else name for folder, name in zip(folders, names, strict=True)]
-    if len(set(names)) < len(names):
-        raise InputError(f"{Counter(names).most_common(1)[0][0]}: given twice")
-    return names
+    refuse_as_a_study_would(photos, sources)
 
 
 def _say_written(console: Console, what: str, path: Path) -> None:

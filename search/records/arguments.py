@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from cyclopts import Group, Parameter
 
+from search.common.commandline import did_you_mean
 from search.common.errors import InputError
 from search.data.catalogue import is_path
 from search.data.layout import parse_layout
@@ -46,61 +47,61 @@ class Arguments:
     """
 
     data: Annotated[str, DATA] = "synthetic"
-    """Images: "synthetic", a folder, an .npz file, a URL, or pbc, lisc, bccd, jtsc, raabin or bloodmnist."""
+    """Images: a folder such as my_cells, an .npz file, a URL, pbc, lisc, bccd, jtsc, raabin or bloodmnist."""
     transfer_data: Annotated[str | None, DATA] = None
-    """Images to transfer to: as --data, or "none"; by default synthetic if --data is, else none."""
+    """Images to transfer to: as --data, or none; by default synthetic if --data is, else none."""
     data_dir: Annotated[str | None, DATA] = None
-    """Folder of published and remote data sets, which are fetched once; by default one of your own."""
+    """Folder where published and remote data sets are kept, such as ~/cells; by default in your cache folder."""
     shift_data: Annotated[str | None, DATA] = None
-    """Folders of laboratories that no training sees, A,B; the objective shift_balanced_accuracy is of them."""
+    """Folders of laboratories that no training sees, such as A,B, for shift_balanced_accuracy."""
     shift_report: Annotated[str | None, DATA] = None
-    """Folders of further laboratories, A,B, that networks of the comparison are scored on and never chosen by."""
+    """Folders of laboratories to score the comparison's networks on, such as A,B; nothing is chosen by them."""
     class_names: Annotated[str | None, DATA] = None
-    """Class names by label, such as 1=neutrophil,2=lymphocyte."""
+    """Class names by label, such as 1=neutrophil,2=lymphocyte; by default the labels themselves."""
     layout: Annotated[str | None, DATA] = None
     """What each folder level is: class, split/class, patient/*/class, table or split/table; by default found."""
     image_column: Annotated[str | None, DATA] = None
-    """Column of the table that names the images; by default found."""
+    """Column of the table that names the images, such as file; by default found."""
     label_column: Annotated[str | None, DATA] = None
-    """Column of the table that holds the labels; by default found."""
+    """Column of the table that holds the labels, such as cell_type; by default found."""
     groups: Annotated[str | None, DATA] = None
-    """Keeps related images in one fold: a column, a folder level, a CSV file, or a regular expression on names."""
+    """What no fold may separate: a column, a folder level, a CSV file, or a pattern such as '^([0-9]+)_'."""
     split_column: Annotated[str | None, DATA] = None
-    """Column that gives each image's part: train, val and test, or the comparison's folds."""
+    """Column of each image's part, such as split, with train, val and test, or with the comparison's folds."""
     folds_by: Annotated[str | None, DATA] = None
     """Column or folder level whose values are the comparison's folds, such as laboratory; replaces --folds."""
     exclude: Annotated[str | None, DATA] = None
     """Images to leave out, as a shell pattern such as '*_mask.png'."""
     transfer_layout: Annotated[str | None, DATA] = None
-    """--layout for the transfer data."""
+    """As --layout, for the transfer data."""
     transfer_groups: Annotated[str | None, DATA] = None
-    """--groups for the transfer data."""
+    """As --groups, for the transfer data."""
     skip_bad: Annotated[bool, DATA] = False
     """Leave out images that cannot be read, or that contradict each other."""
 
     space: Annotated[str, SEARCH] = "residual_placement"
-    """Space to search: a name in spaces/, or a Python file."""
+    """Space to search: ablation, comparators, residual_placement, shift, wbcsnet2, or a file, my_space.py."""
     profile: Annotated[Literal["auto", "quick", "paper"], SEARCH] = "auto"
-    """Size of networks and trainings; "auto" is quick for synthetic data or without a GPU, else paper."""
+    """Size of networks and trainings; auto is quick for synthetic data or without a GPU, else paper."""
     trials: Annotated[int | None, SEARCH] = None
-    """Number of trials over all levels; by default as the profile says."""
+    """Number of trials over all levels, such as 64; by default as the profile says."""
     time_budget: Annotated[str | None, SEARCH] = None
     """Time after which the search starts no more trials, such as 90s, 30m or 1h30m; by default unlimited."""
     search_folds: Annotated[int | None, SEARCH] = None
-    """Number of folds that score a trial; by default enough for eight scores of a setting over all levels."""
+    """Number of folds that score a trial, such as 3; by default enough for eight scores of a setting."""
     metric: Annotated[Metric, SEARCH] = "balanced_accuracy"
     """Metric to maximize and to compare levels by."""
     objectives: Annotated[str | None, SEARCH] = None
-    """Objectives of the search, such as balanced_accuracy,macs,n_parameters: --metric, then metrics or costs."""
+    """Objectives of the search, --metric first, such as balanced_accuracy,macs; by default --metric alone."""
     sampler: Annotated[Sampler, SEARCH] = "tpe"
-    """Optuna sampler that proposes configurations."""
+    """Optuna sampler that proposes settings."""
     pruner: Annotated[Pruner, SEARCH] = "race"
-    """How trials are stopped early: by racing over folds, by successive halving (asha), or not at all."""
+    """What stops trials early: racing over folds, successive halving (asha), or nothing."""
     finalists: Annotated[int | None, SEARCH] = None
-    """Best trials to confirm on new folds, for spaces with levels at their own settings; 1 skips that."""
+    """Best trials of each level to confirm on new folds, where levels have their own settings; 1 confirms none."""
 
     compare_settings: Annotated[int, COMPARISON] = 2
-    """Number of best settings to compare the levels at."""
+    """Number of best settings to compare all levels at."""
     folds: Annotated[int, COMPARISON] = 10
     """Number of folds of the comparison and the transfer, at least 2."""
     repeats: Annotated[int, COMPARISON] = 1
@@ -112,7 +113,7 @@ class Arguments:
     control: Annotated[bool, COMPARISON] = False
     """Compare the reference with itself, trained from other seeds, as a negative control."""
     seed: Annotated[int, COMPARISON] = 0
-    """Seed of everything random in the study."""
+    """Seed of everything that is drawn."""
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -254,13 +255,13 @@ class Resources:
     """
 
     gpus_per_trial: Annotated[float | Literal["auto"] | None, RESOURCES] = None
-    """Share of a GPU for each training, or "auto" to measure the best; by default 0.25 if there is a GPU."""
+    """Share of a GPU for each training, such as 0.5, or auto for the fastest; by default 0.25 on a GPU."""
     cpus_per_trial: Annotated[int, RESOURCES] = 1
     """Number of CPUs and threads for each training."""
     max_concurrent: Annotated[int | None, RESOURCES] = None
-    """Maximum number of trainings at once; by default as many as the machine has room for."""
+    """Most trainings at once, such as 4; by default as many as the machine has room for."""
     address: Annotated[str | None, RESOURCES] = None
-    """Address of a running Ray cluster, or "auto"; by default a local Ray is started."""
+    """Address of a running Ray cluster, such as 10.0.0.1:6379, or auto; by default a local Ray is started."""
     trial_timeout: Annotated[str | None, RESOURCES] = None
     """Time after which a trial or a training fails, such as 30m; by default unlimited."""
     log_to: Annotated[Log | None, RESOURCES] = None
@@ -312,7 +313,7 @@ def at_least(flag: str, value: float | None, least: float) -> None:
 def one_of(flag: str, value: str, choices: tuple[str, ...]) -> None:
     """Raise InputError for a value that is not among the choices."""
     if value not in choices:
-        raise InputError(f"{flag} {value}: must be one of {', '.join(choices)}")
+        raise InputError(f"{flag} {value}: must be one of {', '.join(choices)}{did_you_mean(value, choices)}")
 
 
 def study_name(space: str, started: str) -> str:

@@ -18,6 +18,8 @@ from search.common.installation import ROOT
 from search.records.checkpoints import CheckpointFolder
 
 LIBRARIES = ("ray", "torch", "optuna", "scikit-learn", "numpy", "pandas", "pyarrow")
+# Of the studies in a folder that was taken for one.
+MOST_LISTED = 5
 
 
 class StudyFolder:
@@ -55,7 +57,7 @@ class StudyFolder:
         try:
             description = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise InputError(f"{path}: no study in this folder (no study.json)") from None
+            raise InputError(f"{path}: no study in this folder (no study.json){_studies_below(path)}") from None
         except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{file}: cannot be read: {error}") from error
         if not isinstance(description, dict):
@@ -149,3 +151,11 @@ def _commit() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return described.stdout.strip() or None
+
+
+def _studies_below(path: Path) -> str:
+    """The studies in a folder of studies, the latest first, as the end of a message."""
+    found = sorted(path.glob("*/study.json"), key=lambda file: file.stat().st_mtime, reverse=True)
+    names = ", ".join(str(file.parent) for file in found[:MOST_LISTED])
+    more = f" and {len(found) - MOST_LISTED} more" if len(found) > MOST_LISTED else ""
+    return f"; there are studies in {names}{more}" if found else ""

@@ -4,15 +4,9 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from search.analysis.verdict import verdict
 from search.common.commandline import make_app, run_app
 from search.common.console import make_console
 from search.common.files import write_text
-from search.records.results import read_results
-from search.report.figures.draw import draw_all
-from search.report.page.build import build_page
-from search.report.page.figurefiles import read_figures
-from search.training.rebuild import SOURCE
 
 app = make_app("search.report")
 
@@ -25,6 +19,14 @@ def main(study: Path, /, *, trust: bool = False) -> None:
         study: Folder of a study.
         trust: Run the Python file in the study's folder that defines its network, to draw what the network sees.
     """
+    # With matplotlib and torch, for which --help need not wait.
+    from search.analysis.verdict import verdict
+    from search.records.results import read_results
+    from search.report.figures.draw import draw_all
+    from search.report.page.build import build_page
+    from search.report.page.figurefiles import read_figures
+    from search.training.rebuild import SOURCE
+
     console = make_console()
     results = read_results(study, trusted=trust)
     source = study / "model" / SOURCE

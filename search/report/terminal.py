@@ -6,7 +6,6 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from search.analysis.collapse import collapsed_folds
 from search.analysis.outcome import Outcome
@@ -16,6 +15,7 @@ from search.records.arguments import SHIFT_SCORE
 from search.records.description import Description
 from search.records.results import Results, read_results
 from search.records.schema import Phase
+from search.report.columns import Column, print_table
 from search.report.format import at_home, overall, score_text, setting_name, settings_text, way_name
 
 BEST_TRIALS = 10
@@ -64,14 +64,9 @@ def _print_effects(console: Console, results: Results, found: Verdict) -> None:
 
 
 def _print_family(console: Console, title: str, findings: Sequence[Finding]) -> None:
-    table = _table(escape(title))
-    table.add_column("", no_wrap=True)
-    for column in ("points", "95 %", "p"):
-        table.add_column(column, justify="right")
-    table.add_column("outcome")
-    for finding in findings:
-        table.add_row(escape(finding.contrast), *_numbers(finding), _outcome(finding))
-    console.print(table)
+    columns = [_name(""), *_columns("points", "95 %"), Column(name="p", rank=1), Column(name="outcome", least=7)]
+    rows = [(escape(finding.contrast), *_numbers(finding), _outcome(finding)) for finding in findings]
+    print_table(console, escape(title), columns, rows)
 
 
 def _print_levels(console: Console, results: Results) -> None:
@@ -81,24 +76,30 @@ def _print_levels(console: Console, results: Results) -> None:
     rows = results.at_settings
     at = {(row["level"], int(row["setting"])): row[metric] for _, row in rows.iterrows()}
     settings = sorted({setting for _, setting in at})
-    table = _table(f"Levels: {metric_words(metric)} pooled over folds")
-    table.add_column("level", no_wrap=True)
     of_settings = [setting_name(description, setting) for setting in settings] if len(settings) > 1 else []
-    for column in ("all settings", *of_settings, "MMACs", "ms"):
-        table.add_column(column, justify="right")
+    columns = [
+        _name("level"),
+        *_columns("all settings"),
+        *_columns(*of_settings, rank=3),
+        Column(name="MMACs", rank=1),
+        Column(name="ms", rank=2),
+    ]
+    table = []
     for _, row in pd.concat([results.levels, results.paper]).iterrows():
         level = row["level"]
         scores = [
             f"{_share(at.get((level, setting)))}{'*' * ((level, setting) in collapsed)}" for setting in settings
         ]
-        table.add_row(
-            escape(level),
-            _share(whole.get(level, row[metric])),
-            *scores[: len(of_settings)],
-            _number(row["macs"] / 1e6, ".1f"),
-            _number(row["latency_ms"], ".2f"),
+        table.append(
+            (
+                escape(level),
+                _share(whole.get(level, row[metric])),
+                *scores[: len(of_settings)],
+                _number(row["macs"] / 1e6, ".1f"),
+                _number(row["latency_ms"], ".2f"),
+            )
         )
-    console.print(table)
+    print_table(console, f"Levels: {metric_words(metric)} pooled over folds", columns, table)
     if collapsed:
         folds = ", ".join(
             f"{level} at {setting_name(description, n)} in {k}" for (level, n), k in collapsed.items()
@@ -110,21 +111,21 @@ def _print_transfer(console: Console, results: Results, found: Verdict) -> None:
     rows, metric = results.transfer, results.description.metric
     if rows.empty:
         return
-    table = _table(escape(f"Transfer to {rows['data'].iloc[0]}: {metric_words(metric)}, and points over scratch"))
-    table.add_column("level", overflow="fold")
-    table.add_column("way", no_wrap=True)
-    for column in ("score", "points", "95 %", "p"):
-        table.add_column(column, justify="right", no_wrap=True)
+    columns = [
+        _name("level"),
+        Column(name="way", least=10),
+        *_columns("score"),
+        *_columns("points", "95 %", rank=1),
+        Column(name="p", rank=2),
+    ]
+    table: list[tuple[str, ...]] = []
     own = {(f.level, f.way): f for f in found.transfer if f.metric == metric and f.contrast.endswith("− scratch")}
     for _, row in rows.iterrows():
         finding = own.get((row["level"], row["way"]))
-        table.add_row(
-            escape(row["level"]),
-            way_name(row["way"]),
-            _share(row[metric]),
-            *(("", "", "") if finding is None else _numbers(finding)),
-        )
-    console.print(table)
+        numbers = ("", "", "") if finding is None else _numbers(finding)
+        table.append((escape(row["level"]), way_name(row["way"]), _share(row[metric]), *numbers))
+    title = f"Transfer to {rows['data'].iloc[0]}: {metric_words(metric)}, and points over scratch"
+    print_table(console, escape(title), columns, table)
 
 
 def _print_untouched(console: Console, results: Results) -> None:
@@ -132,21 +133,21 @@ def _print_untouched(console: Console, results: Results) -> None:
     if rows.empty:
         return
     name, home = rows["data"].iloc[0], at_home(results, metric)
-    table = _table(escape(f"Untouched on {name}: {metric_words(metric)} of networks that never saw it"))
-    table.add_column("level", overflow="fold")
-    for column in ("networks", "score (95 %)", "at home"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for _, row in rows.iterrows():
-        table.add_row(
-            escape(row["level"]),
-            f"{row['n_networks']:.0f}",
-            score_text(row, metric),
-            _share(home.get(row["level"])),
-        )
+    columns = [
+        _name("level"),
+        Column(name="networks", rank=2),
+        *_columns("score (95 %)"),
+        Column(name="at home", rank=1),
+    ]
+    table = [
+        (escape(row["level"]), f"{row['n_networks']:.0f}", score_text(row, metric), _share(home.get(row["level"])))
+        for _, row in rows.iterrows()
+    ]
     for _, row in results.saved_untouched.iterrows():
         what = f"the saved network, {way_name(row['way'])}"
-        table.add_row(escape(what), f"{row['n_networks']:.0f}", score_text(row, metric), "")
-    console.print(table)
+        table.append((escape(what), f"{row['n_networks']:.0f}", score_text(row, metric), ""))
+    title = f"Untouched on {name}: {metric_words(metric)} of networks that never saw it"
+    print_table(console, escape(title), columns, table)
     console.print(
         f"[dim]{rows['n_images'].iloc[0]:.0f} images of the classes that both have. Intervals are over networks "
         "and images; the saved network's are over images alone.[/dim]"
@@ -157,14 +158,13 @@ def _print_shift(console: Console, results: Results) -> None:
     """Further laboratories, as far as they were scored."""
     metric = results.description.metric
     for name, rows in results.shift.groupby("data", sort=False):
-        table = _table(escape(f"Untouched on {name}: {metric_words(metric)} of networks never chosen by it"))
-        table.add_column("level", overflow="fold")
-        for column in ("networks", "images", "score (95 %)"):
-            table.add_column(column, justify="right", no_wrap=True)
-        for _, row in rows.iterrows():
-            numbers = (f"{row['n_networks']:.0f}", f"{row['n_images']:.0f}", score_text(row, metric))
-            table.add_row(escape(row["level"]), *numbers)
-        console.print(table)
+        columns = [_name("level"), *_columns("networks", "images", rank=1), *_columns("score (95 %)")]
+        table = [
+            (escape(row["level"]), f"{row['n_networks']:.0f}", f"{row['n_images']:.0f}", score_text(row, metric))
+            for _, row in rows.iterrows()
+        ]
+        title = f"Untouched on {name}: {metric_words(metric)} of networks never chosen by it"
+        print_table(console, escape(title), columns, table)
 
 
 def _print_test(console: Console, description: Description) -> None:
@@ -187,24 +187,34 @@ def _print_trials(console: Console, results: Results) -> None:
     if trials.empty:
         return
     counts = ", ".join(f"{count} {state}" for state, count in trials["state"].value_counts().items())
-    table = _table(f"Best trials by {metric_words(metric)}  ({counts})")
-    confirmed = ["confirmed"] if trials["confirmed_value"].notna().any() else []
-    shift = ["elsewhere"] if trials[SHIFT_SCORE].notna().any() else []
-    for column in ("trial", "level", "value", *confirmed, "accuracy", *shift, "folds", "settings"):
-        table.add_column(column, justify="left" if column in ("level", "settings") else "right")
+    confirmed = [Column(name="confirmed", rank=1)] if trials["confirmed_value"].notna().any() else []
+    shift = [Column(name="elsewhere", rank=2)] if trials[SHIFT_SCORE].notna().any() else []
+    columns = [
+        *_columns("trial"),
+        _name("level"),
+        *_columns("value"),
+        *confirmed,
+        Column(name="accuracy", rank=3),
+        *shift,
+        Column(name="folds", rank=4),
+        Column(name="settings", least=28),
+    ]
+    table = []
     complete = trials[trials["state"] == "COMPLETE"].sort_values("value", ascending=False)
     for _, row in complete.head(BEST_TRIALS).iterrows():
         numbers = [_share(row["value"]), *(_share(row["confirmed_value"]) for _ in confirmed)]
         numbers += [_share(row["accuracy"]), *(_share(row[SHIFT_SCORE]) for _ in shift)]
         numbers += [_number(row["folds_done"], ".0f")]
-        table.add_row(f"{row['number']}", escape(row["level"]), *numbers, escape(settings_text(row)))
-    console.print(table)
+        table.append((f"{row['number']}", escape(row["level"]), *numbers, escape(settings_text(row))))
+    print_table(console, f"Best trials by {metric_words(metric)}  ({counts})", columns, table)
 
 
-def _table(title: str) -> Table:
-    return Table(
-        title=f"\n{title}", title_justify="left", title_style="bold", box=None, header_style="dim", pad_edge=False
-    )
+def _name(title: str) -> Column:
+    return Column(name=title, least=16)
+
+
+def _columns(*names: str, rank: int = 0) -> list[Column]:
+    return [Column(name=name, rank=rank) for name in names]
 
 
 def _outcome(finding: Finding) -> str:

@@ -167,7 +167,7 @@ def _print_title(console: Console, title: str) -> None:
 def _levels_table(*numbers: str) -> Table:
     # Without padding at its edges the paired table fits into 60 columns.
     table = Table(box=None, header_style="dim", pad_edge=False)
-    table.add_column("level")
+    table.add_column("level", overflow="fold")
     for column in numbers:
         table.add_column(column, justify="right")
     return table
@@ -176,7 +176,7 @@ def _levels_table(*numbers: str) -> Table:
 def _print_facts(console: Console, title: str, facts: Facts) -> None:
     _print_title(console, title)
     table = Table(box=None, header_style="dim", pad_edge=False)
-    table.add_column("", style="dim")
+    table.add_column("", style="dim", overflow="fold")
     for study in ("A", "B"):
         table.add_column(study, overflow="fold")
     for name, values in facts.items():

@@ -1,20 +1,14 @@
 """The command that trains a network on each laboratory and tests it on all: `python -m search.shift`."""
 
-import shlex
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from search.common.commandline import Interrupted, command_given, make_app, run_app
-from search.common.console import ProgressReporter, make_console, print_header
+from search.common.commandline import make_app, run_app
+from search.common.console import make_console
 from search.common.errors import InputError
 from search.common.files import write_atomically
 from search.data.reading import parse_class_names
 from search.records.arguments import at_least
-from search.shift.laboratories import Laboratory, Pool, open_laboratories, pool
-from search.shift.matrix import Finished, scored_classes, shift_matrix, table_of
-from search.shift.network import ProfileName, TrainedKind, from_space, from_study
-from search.shift.record import Record
-from search.shift.trainings import Probabilities, Training, plan_trainings, run_trainings
 
 app = make_app("search.shift")
 
@@ -24,7 +18,7 @@ def main(
     *laboratories: Path,
     space: str | None = None,
     level: str | None = None,
-    profile: ProfileName | None = None,
+    profile: Literal["quick", "paper"] | None = None,
     study: Path | None = None,
     seeds: int = 5,
     folds: int = 5,
@@ -56,6 +50,14 @@ def main(
     at_least("--folds", folds, 2)
     at_least("--least-images", least_images, 2)
     _check_kind(space, level, profile, study)
+    # With pandas and scikit-learn, for which --help need not wait.
+    from search.shift.laboratories import open_laboratories, pool
+    from search.shift.matrix import scored_classes, shift_matrix, table_of
+    from search.shift.network import from_space, from_study
+    from search.shift.record import Record
+    from search.shift.running import question, train
+    from search.shift.trainings import plan_trainings
+
     sources = open_laboratories(
         laboratories, parse_class_names(class_names) if class_names else {}, _groups(groups or [])
     )
@@ -71,9 +73,9 @@ def main(
     trainings = plan_trainings(images, kind, seeds, folds)
     names = [laboratory.name for laboratory in images.laboratories]
     folder = output or Path("results") / "-".join(["shift", *names])
-    record = Record(folder, _question(images, kind, trainings, folds, least_images), seeds)
+    record = Record(folder, question(images, kind, trainings, folds, least_images), seeds)
     with record.open() as description:
-        finished = _train(record, images, kind, trainings)
+        finished = train(record, images, kind, trainings)
         # Takes seconds with matplotlib, for which the trainings did not wait.
         from search.shift.show import show
 
@@ -100,93 +102,6 @@ def _groups(given: list[str]) -> dict[str, str]:
             raise InputError(f"--groups {text}: the second for {name}; give one")
         found[name] = grouping
     return found
-
-
-def _question(
-    images: Pool, kind: TrainedKind, trainings: list[Training], folds: int, least_images: int
-) -> dict[str, Any]:
-    """What determines the numbers of the matrix, and what the page says of them; without paths."""
-    epochs = {each.laboratory: each.task.configuration.training.epochs for each in trainings}
-    return {
-        "laboratories": {
-            each.name: {
-                "images": dict(zip(images.classes, each.counts.tolist(), strict=True)),
-                "left_out": each.left_out,
-                "grouped": each.name in images.grouped,
-                "epochs": epochs[each.name],
-                "fingerprint": each.fingerprint,
-            }
-            for each in images.laboratories
-        },
-        "network": kind.name,
-        "configuration": kind.configuration.fields(),
-        "arguments": {"folds": folds, "least_images": least_images},
-    }
-
-
-def _train(record: Record, images: Pool, kind: TrainedKind, trainings: list[Training]) -> list[Finished]:
-    """Train what the record lacks, and return all, in the order of the plan.
-
-    Raises:
-        StudyFailedError: a training failed.
-        Interrupted: the user stopped it.
-    """
-    console = make_console()
-    print_header(console, "wbc-search shift", _facts(images, kind, trainings, record.folder))
-    found = {each.name: record.finished(each, images) for each in trainings}
-    missing = [each for each in trainings if found[each.name] is None]
-    reporter = ProgressReporter(console, sum(each.cost for each in trainings))
-    for laboratory in images.laboratories:
-        for line in _notes(images, laboratory):
-            reporter.note(line)
-    if len(missing) < len(trainings):
-        reporter.say(f"{len(trainings) - len(missing)} of {len(trainings)} trainings are finished")
-        reporter.credit(sum(each.cost for each in trainings if found[each.name] is not None))
-
-    def done(training: Training, probabilities: Probabilities) -> None:
-        record.keep(training, images, probabilities)
-        found[training.name] = probabilities
-        reporter.worked(training.cost)
-
-    if missing:
-        try:
-            with reporter.live():
-                reporter.phase("train", f"{len(missing)} networks")
-                run_trainings(missing, images, kind.code, done)
-        except KeyboardInterrupt:
-            n = sum(value is not None for value in found.values())
-            raise Interrupted(
-                f"interrupted; {n} of {len(trainings)} trainings are kept in {shlex.quote(str(record.folder))}\n"
-                f"  go on: {command_given('search.shift')}"
-            ) from None
-    return [
-        Finished(training=each, probabilities=probabilities)
-        for each in trainings
-        if (probabilities := found[each.name]) is not None
-    ]
-
-
-def _facts(images: Pool, kind: TrainedKind, trainings: list[Training], folder: Path) -> list[tuple[str, str]]:
-    model = kind.configuration.model
-    epochs = {each.laboratory: each.task.configuration.training.epochs for each in trainings}
-    return [
-        *((each.name, f"{each.counts.sum()} images, {epochs[each.name]} epochs") for each in images.laboratories),
-        ("classes", ", ".join(images.classes)),
-        ("network", f"{kind.name}: {type(model).__name__}, {model.input_px} px"),
-        ("trainings", str(len(trainings))),
-        ("folder", str(folder)),
-    ]
-
-
-def _notes(images: Pool, laboratory: Laboratory) -> list[str]:
-    lines = [f"{laboratory.name}: {note}" for note in laboratory.notes]
-    if laboratory.left_out:
-        classes = ", ".join(f"{name} ({n})" for name, n in laboratory.left_out.items())
-        lines.append(f"{laboratory.name}: left out classes that another laboratory lacks: {classes}")
-    single = [name for name, n in zip(images.classes, laboratory.counts, strict=True) if n == 1]
-    if single:
-        lines.append(f"{laboratory.name}: only one image of {', '.join(single)}: it is trained, but never scored")
-    return lines
 
 
 if __name__ == "__main__":

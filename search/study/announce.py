@@ -42,8 +42,6 @@ def print_plan(session: Session, path: Path | None) -> None:
     trials = f"{plan.n_trials // n_levels} settings at each of {n_levels} levels, {plan.n_trials} trials"
     if not plan.shares_settings:
         trials = f"{plan.n_trials} trials, {plan.n_trials // n_levels} for each of {n_levels} levels"
-    if session.arguments.trials not in (None, plan.n_trials):
-        trials += f" (rounded up from {session.arguments.trials})"
     n_test = len(locked_test_set(session.source.listing, seed=0).val)
     folds = f"{plan.search_folds} fold{'' if plan.search_folds == 1 else 's'}"
     confirm = f"the {plan.finalists} best of each level, on {folds} of their own"
@@ -68,6 +66,10 @@ def print_plan(session: Session, path: Path | None) -> None:
     print_header(session.console, session.space.question, facts)
     sources = (session.source, session.target, *session.shifts, *session.reports)
     notes = [note for source in sources if source for note in source.listing.notes]
+    if session.arguments.trials not in (None, plan.n_trials):
+        notes.append(
+            f"--trials {session.arguments.trials} is rounded up to {plan.n_trials}, for {n_levels} levels"
+        )
     notes += [*session.notes, *_weak_classes(session)]
     for note in dict.fromkeys(notes):
         session.console.print(f"[yellow]note[/yellow]  {escape(note)}")
@@ -88,7 +90,7 @@ def print_networks(session: Session) -> None:
     """Print the largest network of each level, and how much of the levels' training it is."""
     table = Table(box=None, header_style="dim")
     for column in ("level", "parameters", "MACs", "input px", "epochs", "of the training"):
-        table.add_column(column, justify="left" if column == "level" else "right")
+        table.add_column(column, justify="left" if column == "level" else "right", overflow="fold")
     n_classes, costs = session.request.n_classes, session.plan.costs
     whole = sum(costs.values())
     for level, configuration in largest_configurations(session.space, session.plan.profile, n_classes).items():

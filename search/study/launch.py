@@ -14,12 +14,14 @@ from search.audit.quick import quick_findings
 from search.audit.terminal import print_reading
 from search.common.commandline import Interrupted, command_given
 from search.common.console import ProgressReporter, reading_progress
-from search.common.errors import InputError
+from search.common.errors import InputError, StudyFailedError
+from search.common.files import write_text
 from search.common.seeds import derive_seed
 from search.data.given import comparison_folds, locked_test_set
-from search.data.imageset import ImageSet, Source
+from search.data.imageset import ImageSet, Listing, Source
 from search.data.splits import stratified_folds
 from search.records.arguments import Arguments, Resources, study_name
+from search.records.configfile import CONFIG_FILE, config_text
 from search.records.description import Plan
 from search.records.ledger import Ledger
 from search.records.livelog import LiveLog, open_log
@@ -56,9 +58,7 @@ def new_study(arguments: Arguments, resources: Resources, output: Path, name: st
         StudyFailedError: the study failed.
         Interrupted: the user stopped it.
     """
-    path = (output / (name or study_name(arguments.space, now()))).absolute()
-    if path.exists():
-        raise InputError(f"{path}: already exists; choose another --name, or --resume it")
+    path = _new_folder(arguments, output, name)
     with open_session(arguments, resources, name=path.name) as session:
         print_plan(session, path)
         images = _prepare(session)
@@ -119,19 +119,28 @@ def resumed_study(path: Path, resources: Resources, extension: Extension, *, for
     return folder.path
 
 
-def plan_only(arguments: Arguments, resources: Resources) -> None:
+def plan_only(arguments: Arguments, resources: Resources, output: Path, name: str | None) -> None:
     """Print what a study would do and cost.
 
     Raises:
-        InputError: bad data, space or resources.
+        InputError: bad data, space or resources, or the folder exists.
     """
+    path = _new_folder(arguments, output, name)
     with open_session(arguments, resources) as session:
-        print_plan(session, None)
+        print_plan(session, path)
+        _check_folds(session.plan, session.source.listing, session.target and session.target.listing)
         for source in (session.source, session.target):
             if source is not None:
                 print_reading(session.console, source.listing)
         print_estimate(session)
         print_networks(session)
+
+
+def _new_folder(arguments: Arguments, output: Path, name: str | None) -> Path:
+    path = (output / (name or study_name(arguments.space, now()))).absolute()
+    if path.exists():
+        raise InputError(f"{path}: already exists; choose another --name, or --resume it")
+    return path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,7 +233,7 @@ def describe(session: Session, decoded: Decoded) -> dict[str, object]:
     }
 
 
-def _check_folds(plan: Plan, source: ImageSet, target: ImageSet | None) -> None:
+def _check_folds(plan: Plan, source: Listing, target: Listing | None) -> None:
     """Raise InputError for more folds than the images allow, before the search rather than after it."""
     development = locked_test_set(source, seed=0).train
     n_search = search_partition(plan.search_folds, shared=plan.shares_settings)
@@ -240,6 +249,7 @@ def _run(session: Session, images: Decoded, folder: StudyFolder, ledger: Ledger)
 
     source = images.source
     locked = locked_test_set(source, derive_seed(session.arguments.seed, "test set"))
+    write_text(folder.path / CONFIG_FILE, config_text(session.arguments, session.resources))
     folder.update(commands=[*folder.description.get("commands", []), command_given("search.run")])
     reporter = ProgressReporter(session.console, session.plan.cost)
     study = Study(
@@ -267,16 +277,21 @@ def _run(session: Session, images: Decoded, folder: StudyFolder, ledger: Ledger)
             run_study(study)
     except KeyboardInterrupt:
         _record_time(study)
-        path = shlex.quote(str(folder.path))
-        raise Interrupted(
-            "interrupted; the tables hold all results so far\n"
-            f"  resume: python -m search.run --resume {path}\n"
-            f"  report: python -m search.report {path}"
-        ) from None
+        message = f"interrupted; the tables hold all results so far\n{_ways_on(folder.path)}"
+        raise Interrupted(message) from None
+    except StudyFailedError:
+        session.console.print(escape(_ways_on(folder.path)), soft_wrap=True)
+        raise
     finally:
         ledger.close()
         study.observers.close()
     _record_time(study)
+
+
+def _ways_on(path: Path) -> str:
+    """The commands for a study that has not finished, on lines of their own and quoted for a shell."""
+    quoted = shlex.quote(str(path))
+    return f"  resume: python -m search.run --resume {quoted}\n  report: python -m search.report {quoted}"
 
 
 def _observers(session: Session, folder: StudyFolder, ledger: Ledger, reporter: ProgressReporter) -> Observers:

@@ -83,9 +83,10 @@ def test_wrong_argument(fails, arguments, named):
     assert named in fails(*arguments)
 
 
-def test_existing_study_folder(fails, folder, tmp_path):
+@pytest.mark.parametrize("dry_run", [(), ("--dry-run",)])
+def test_existing_study_folder(fails, folder, tmp_path, dry_run):
     (tmp_path / "results" / "mine").mkdir(parents=True)
-    assert "mine" in fails("--data", folder, "--name", "mine")
+    assert "mine" in fails("--data", folder, "--name", "mine", *dry_run)
 
 
 @pytest.mark.parametrize(("counts", "named"), [({"only": 4}, "only"), ({"a": 1, "b": 9}, "two")])
@@ -124,8 +125,15 @@ def test_damaged_image_is_named(fails, joined, folder):
     assert "--skip-bad" in line
 
 
-def test_more_folds_than_images(fails, folder):
-    assert "99 folds" in fails("--data", folder, "--profile", "quick", "--folds", 99)
+@pytest.mark.parametrize("dry_run", [(), ("--dry-run",)])
+def test_more_folds_than_images(fails, folder, dry_run):
+    assert "99 folds" in fails("--data", folder, "--profile", "quick", "--folds", 99, *dry_run)
+
+
+@pytest.mark.ray
+def test_a_dry_run_checks_the_folds_of_the_search(fails, joined, folder):
+    line = fails("--data", folder, "--profile", "quick", "--folds", 2, "--search-folds", 50, "--dry-run", *joined)
+    assert "50 folds" in line
 
 
 def test_data_that_share_no_class(fails, folder, tmp_path):

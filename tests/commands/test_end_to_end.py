@@ -16,7 +16,12 @@ pytestmark = pytest.mark.ray
 
 def test_the_console_names_what_the_study_works_on_and_where_its_results_are(finished):
     for text in (
-        *("Does it run?", "cells, 42 images", "3 settings at each of 2 levels, 6 trials (rounded up from 5)"),
+        *(
+            "Does it run?",
+            "cells, 42 images",
+            "3 settings at each of 2 levels, 6 trials",
+            "--trials 5 is rounded up to 6",
+        ),
         *("ray get-auth-token", "test set", "Use placement", "Transfer to others", str(finished.folder)),
     ):
         assert text in finished.printed

@@ -11,7 +11,7 @@ from search.analysis.verdict import verdict
 from search.analysis.words import p_text
 from search.common.errors import InputError
 from search.records.results import read_results
-from search.show import print_results
+from search.report.terminal import print_results
 
 
 def shown(folder, width=200):

@@ -5,11 +5,16 @@ import sys
 
 import pytest
 
+from search.common.commandline import COMMANDS
+
+SLOW = "matplotlib, pandas, ray, scipy, skimage, sklearn, torch"
+
 
 @pytest.mark.parametrize(
     ("modules", "libraries"),
     [
         ("search, search.run", "numpy, pandas, pyarrow, ray, torch"),
+        *((module, SLOW) for module, _ in COMMANDS.values()),  # which --help imports
         # Up to the header, which is printed while a thread imports these.
         ("search.study.launch", "pandas, ray.tune, scipy.stats, sklearn, torch"),
         ("search.show, search.study.study, search.training.trainedmodel", "torch"),

@@ -68,6 +68,7 @@ def app():
         (["x", "--folds", "two"], ["--folds two", "integer"]),
         (["x", "--share", "much"], ["--share much", "number", "auto"]),
         (["x", "--metric", "f7"], ["--metric f7", "f1", "auc"]),
+        (["x", "--metric", "acu"], ["--metric acu", "mean auc?"]),
         (["x", "--metrix", "f1"], ["--metrix", "--metric?"]),
         (["x", "--no-skip"], ["--no-skip"]),
     ],
