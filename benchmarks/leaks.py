@@ -34,7 +34,7 @@ from search.study.context import Study
 from search.study.searching import Search
 from search.study.session import open_session
 from search.training.types import Step
-from search.tuning.pool import probed_speed
+from search.tuning.pool import probed_speeds
 from search.tuning.rules import Then
 from search.tuning.trials import OpenTrial
 from wbcmodels.config import ModelConfig
@@ -113,7 +113,7 @@ def watched_search(folder: Path, n_trials: int) -> list[Sample]:
         space=str(space), transfer_data="none", profile="quick", trials=n_trials, search_folds=2, pruner="asha"
     )
     with open_session(arguments, Resources(gpus_per_trial=0.0, max_concurrent=SLOTS)) as session:
-        probed_speed(session.probe)  # now its processes are done
+        probed_speeds(session.probe)  # now its processes are done
         study = study_of(Study, session, _images(), folder / "study")
         study.share_images()
         search = WatchedSearch(study)

@@ -18,6 +18,7 @@ import numpy as np
 from cyclopts import Parameter
 from rich.table import Table
 
+from search.common.clock import Clock
 from search.common.commandline import make_app, run_app
 from search.common.console import ProgressReporter, make_console
 from search.common.metrics import METRIC_NAMES, Metrics
@@ -112,7 +113,7 @@ class InstantSearch:
             pixels={},
             fingerprint="",
         )
-        reporter = ProgressReporter(make_console(stderr=True), total=1.0)
+        reporter = ProgressReporter(make_console(stderr=True), Clock({Phase.SEARCH: {}}))
         self._recorder = Recorder(
             ledger=self.ledger,
             checkpoints=CheckpointFolder(folder / "checkpoints"),

@@ -12,6 +12,7 @@ from search.records.ledger import Ledger
 from search.records.observers import Observers
 from search.records.studyfolder import StudyFolder
 from search.study.context import Study
+from search.study.plan import clock_of
 from search.study.session import Session
 from search.tuning.pool import Workers
 
@@ -30,7 +31,7 @@ def image_set(pixels: NDArray[np.uint8], labels: NDArray[np.int64], classes: tup
 def study_of(kind: type[Kind], session: Session, images: ImageSet, path: Path, **more: Any) -> Kind:
     """Study in a new folder that searches on all images and holds out none."""
     (pixels,) = images.pixels.values()
-    folder, reporter = StudyFolder.create(path, {}), ProgressReporter(session.console, session.plan.cost)
+    folder, reporter = StudyFolder.create(path, {}), ProgressReporter(session.console, clock_of(session.plan))
     return kind(
         arguments=session.arguments,
         space=session.space,

@@ -17,6 +17,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from search.common.clock import Clock
+
 PLAIN_LINE_EVERY_S = 20.0
 PLAIN_WIDTH = 120
 
@@ -58,15 +60,13 @@ class ProgressReporter:
     """The progress of a study: a live bar on a terminal, else a plain line every 20 s.
 
     Args:
-        total: maximum cost of the study, in any unit. Cost that turns out to be unnecessary is credited as done,
-            so that the bar ends full; the time left is estimated from the speed of the work alone.
+        clock: counts the work; call `refresh` when it has counted some.
     """
 
-    def __init__(self, console: Console, total: float) -> None:
-        self.console = console
-        self._total, self._done, self._worked = total, 0.0, 0.0
+    def __init__(self, console: Console, clock: Clock) -> None:
+        self.console, self.clock = console, clock
         self._phase, self._best = "", ""
-        self._started = self._printed = time.monotonic()
+        self._printed = time.monotonic()
         self._bar: Progress | None = None
         self._task = TaskID(0)
 
@@ -83,8 +83,8 @@ class ProgressReporter:
             TextColumn("{task.fields[info]}"),
         )
         with Progress(*columns, console=self.console, transient=True, refresh_per_second=4) as self._bar:
-            self._task = self._bar.add_task("", total=self._total, info="")
-            self._show()
+            self._task = self._bar.add_task("", total=1.0, info="")
+            self.refresh()
             yield
         self._bar = None
 
@@ -92,7 +92,7 @@ class ProgressReporter:
         """Start a phase."""
         self._phase, self._best = name, ""
         self.console.print(f"[bold]{escape(name)}[/bold]  {escape(what)}")
-        self._show()
+        self.refresh()
 
     def note(self, text: str) -> None:
         """Print something the user should read."""
@@ -106,34 +106,23 @@ class ProgressReporter:
         """Show the best result so far."""
         if text != self._best:
             self._best = text
-            self._show(now=True)
+            self.refresh(now=True)
 
-    def worked(self, cost: float) -> None:
-        """Count finished work."""
-        self._worked += cost
-        self.credit(cost)
-
-    def credit(self, cost: float) -> None:
-        """Count work that turned out to be unnecessary."""
-        self._done = min(self._total, self._done + cost)
-        self._show()
-
-    def reach(self, cost: float) -> None:
-        """Count everything up to a cost as done; what was not worked of it is no longer needed."""
-        self.credit(max(0.0, cost - self._done))
-
-    def time_left_s(self) -> float | None:
-        """Seconds to the end if no more work is saved; None before any work is done."""
-        elapsed = time.monotonic() - self._started
-        return elapsed * (self._total - self._done) / self._worked if self._worked else None
-
-    def _show(self, *, now: bool = False) -> None:
-        left = self.time_left_s()
-        info = "  ".join(part for part in (f"≤ {duration(left)} left" if left else "", self._best) if part)
+    def refresh(self, *, now: bool = False) -> None:
+        """Show the progress; in plain lines only if one is due, or `now` if the last was not just printed."""
         if self._bar is not None:
-            self._bar.update(self._task, completed=self._done, description=self._phase, info=escape(info))
-        elif not self.console.is_terminal and self._worked:
-            due = time.monotonic() - self._printed >= PLAIN_LINE_EVERY_S
-            if due or (now and time.monotonic() - self._printed >= 1):
+            share, info = self._state()
+            self._bar.update(self._task, completed=share, description=self._phase, info=escape(info))
+        elif not self.console.is_terminal and self._phase:
+            since = time.monotonic() - self._printed
+            if since >= PLAIN_LINE_EVERY_S or (now and since >= 1):
                 self._printed = time.monotonic()
-                self.console.print(f"  {self._phase} {self._done / self._total:4.0%}  {escape(info)}")
+                share, info = self._state()
+                self.console.print(f"  {self._phase} {share:4.0%}  {escape(info)}")
+
+    def _state(self) -> tuple[float, str]:
+        """Share of the time that is behind, and what else there is to say."""
+        left = self.clock.left_s()
+        return self.clock.share, "  ".join(
+            part for part in ("" if left is None else f"about {duration(left)} left", self._best) if part
+        )

@@ -17,12 +17,16 @@ class PlannedPhase:
     Attributes:
         trainings: number of trainings, each over `epochs` / `trainings` epochs on average.
         cost: in multiply-accumulates of forward passes, see `search.training.cost.image_cost`.
+        most: level -> its part of the cost; empty in older studies.
+        likely: share of the cost that is expected to be needed, by a guess before the study.
     """
 
     name: str
     trainings: int
     epochs: int
     cost: float
+    most: dict[str, float] = field(default_factory=dict)
+    likely: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

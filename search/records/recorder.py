@@ -85,7 +85,9 @@ class Recorder:
             self._enter_fold(key, step.score, training.validation[step.fold])
         if step.checkpoint is not None:
             self._checkpoints.keep(training.key, step.checkpoint)
-        self._reporter.worked(training.epoch_cost)
+        spent_s = step.epoch.training.train_s + step.epoch.val_s
+        self._reporter.clock.worked(key.phase, str(key.level), training.epoch_cost, spent_s)
+        self._reporter.refresh()
 
     def end(self, training: Training, state: str, value: float | None) -> None:
         """Announce how a training ended, after its rows are written, and remove its checkpoint."""

@@ -1,9 +1,11 @@
 """The trainings of a shift matrix from the command: announced, run, kept, and resumed."""
 
 import shlex
+import time
 from pathlib import Path
 from typing import Any
 
+from search.common.clock import Clock
 from search.common.commandline import Interrupted, command_given
 from search.common.console import ProgressReporter, make_console, print_header
 from search.shift.laboratories import Laboratory, Pool
@@ -11,6 +13,8 @@ from search.shift.matrix import Finished
 from search.shift.network import TrainedKind
 from search.shift.record import Record
 from search.shift.trainings import Probabilities, Training, run_trainings
+
+PHASE, NETWORK = "train", "network"  # one phase, and one network of a single speed
 
 
 def question(
@@ -46,23 +50,29 @@ def train(record: Record, images: Pool, kind: TrainedKind, trainings: list[Train
     print_header(console, "wbc-search shift", _facts(images, kind, trainings, record.folder))
     found = {each.name: record.finished(each, images) for each in trainings}
     missing = [each for each in trainings if found[each.name] is None]
-    reporter = ProgressReporter(console, sum(each.cost for each in trainings))
+    clock = Clock({PHASE: {NETWORK: sum(each.cost for each in trainings)}})
+    reporter = ProgressReporter(console, clock)
     for laboratory in images.laboratories:
         for line in _notes(images, laboratory):
             reporter.note(line)
     if len(missing) < len(trainings):
         reporter.say(f"{len(trainings) - len(missing)} of {len(trainings)} trainings are finished")
-        reporter.credit(sum(each.cost for each in trainings if found[each.name] is not None))
+        finished = sum(each.cost for each in trainings if found[each.name] is not None)
+        clock.done_before(PHASE, NETWORK, finished)
+    last = time.monotonic()
 
     def done(training: Training, probabilities: Probabilities) -> None:
         record.keep(training, images, probabilities)
         found[training.name] = probabilities
-        reporter.worked(training.cost)
+        nonlocal last
+        before, last = last, time.monotonic()
+        clock.worked(PHASE, NETWORK, training.cost, last - before)
+        reporter.refresh()
 
     if missing:
         try:
             with reporter.live():
-                reporter.phase("train", f"{len(missing)} networks")
+                reporter.phase(PHASE, f"{len(missing)} networks")
                 run_trainings(missing, images, kind.code, done)
         except KeyboardInterrupt:
             n = sum(value is not None for value in found.values())

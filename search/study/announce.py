@@ -15,15 +15,13 @@ from search.records.description import Plan
 from search.space import CONTROL_LEVEL
 from search.study.plan import (
     disk_mb,
+    estimate_s,
     input_sides,
     largest_configurations,
-    typical_configuration,
     widths,
 )
-from search.study.session import Session
-from search.training.cost import image_cost
+from search.study.session import Session, level_speeds
 from search.tuning.cluster import Cluster
-from search.tuning.pool import probed_speed
 from wbcmodels.network import model_size
 
 if TYPE_CHECKING:
@@ -76,14 +74,11 @@ def print_plan(session: Session, path: Path | None) -> None:
 
 
 def print_estimate(session: Session) -> None:
-    """Print an upper bound on time and disk, at the speed that the probe measured in every slot."""
-    n_classes = session.request.n_classes
-    typical = typical_configuration(session.space, session.plan.profile, n_classes)
-    estimate_s = session.plan.cost / (probed_speed(session.probe) * image_cost(typical, n_classes))
+    """Print the range of the time, at the speed that the probe measured, and the disk that it takes at most."""
+    least_s, most_s = estimate_s(session.plan, level_speeds(session), session.cluster.slots)
     disk = disk_mb(session.plan, session.request)
-    session.console.print(
-        f"at most about {duration(estimate_s)} and {disk:.0f} MB of disk, estimated from a short probe\n"
-    )
+    time = f"{duration(least_s)} to {duration(most_s)}, estimated from a short probe"
+    session.console.print(f"{time}, and at most {disk:.0f} MB of disk\n")
 
 
 def print_networks(session: Session) -> None:

@@ -198,13 +198,15 @@ class Study:
             data: that all of them train on.
             keep: called with what a training gave, before it is recorded.
         """
+        everything = [_training(key, job, data, self._sizes) for key, job in entries]
+        self._expect(everything)
+        clock = self.reporter.clock
         done = {_identity(row) for row in self.ledger.read("folds").select(_IDENTITY).to_pylist()}
         trainings, jobs = [], []
         unscored: Counter[str] = Counter()
-        for key, job in entries:
-            training = _training(key, job, data, self._sizes)
+        for training, (key, job) in zip(everything, entries, strict=True):
             if _identity(asdict(key)) in done:
-                self.reporter.credit(training.cost)
+                clock.done_before(key.phase, str(key.level), training.cost)
                 there = (_key_elsewhere(key, where) for where in job.task.elsewhere)
                 unscored.update(str(own.data) for own in there if _identity(asdict(own)) not in done)
             else:
@@ -228,7 +230,7 @@ class Study:
         for result in results:
             training, step = trainings[result.index], result.step
             if step is None:
-                self.reporter.worked(training.cost)
+                clock.saved(training.key.phase, str(training.key.level), training.cost)
                 self.reporter.note(f"{training.title} failed: {result.error}")
                 self.recorder.end(training, "FAIL", None)
                 continue
@@ -239,6 +241,15 @@ class Study:
                 metrics = step.score.metrics
                 value = None if metrics is None else float(getattr(metrics, self.metric))
                 self.recorder.end(training, "COMPLETE", value)
+
+    def _expect(self, trainings: Sequence[Training]) -> None:
+        """Tell the clock what a phase trains, of which these are the first."""
+        phase = next(phase for phase in self.plan.phases if phase.name == trainings[0].key.phase)
+        times = max(1.0, phase.trainings / len(trainings))  # further runs
+        costs: Counter[str] = Counter()
+        for training in trainings:
+            costs[str(training.key.level)] += times * training.cost  # type: ignore[assignment]
+        self.reporter.clock.expect(phase.name, costs)
 
     def renew(self, networks: Sequence[Network]) -> bool:
         """Note what a phase is about to train, and remove what is recorded of it for other parameters.

@@ -30,7 +30,7 @@ from search.records.schema import Phase
 from search.records.studyfolder import StudyFolder, now
 from search.records.timing import added, described
 from search.study.announce import print_estimate, print_networks, print_plan
-from search.study.plan import input_sides, search_partition, widths
+from search.study.plan import clock_of, input_sides, search_partition, widths
 from search.study.provenance import provenance, provenance_changes
 from search.study.resume import (
     Extension,
@@ -43,7 +43,7 @@ from search.study.resume import (
     reopen,
     resumed_arguments,
 )
-from search.study.session import Session, open_session
+from search.study.session import Session, level_speeds, open_session
 from search.tuning.pool import Workers
 
 if TYPE_CHECKING:
@@ -251,7 +251,7 @@ def _run(session: Session, images: Decoded, folder: StudyFolder, ledger: Ledger)
     locked = locked_test_set(source, derive_seed(session.arguments.seed, "test set"))
     write_text(folder.path / CONFIG_FILE, config_text(session.arguments, session.resources))
     folder.update(commands=[*folder.description.get("commands", []), command_given("search.run")])
-    reporter = ProgressReporter(session.console, session.plan.cost)
+    reporter = ProgressReporter(session.console, clock_of(session.plan, level_speeds(session)))
     study = Study(
         arguments=session.arguments,
         space=session.space,

@@ -5,15 +5,26 @@ same command plans the same study every time.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+import statistics
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from search.common.clock import Clock
 from search.common.errors import InputError
 from search.data.splits import TEST_SHARE
 from search.records.description import Plan, PlannedPhase
 from search.records.schema import Phase
-from search.space import PAPER_LEVELS, Configuration, FixedSuggester, Profile, Space, TrainingConfig, sample
+from search.space import (
+    CONTROL_LEVEL,
+    PAPER_LEVELS,
+    Configuration,
+    FixedSuggester,
+    Profile,
+    Space,
+    TrainingConfig,
+    sample,
+)
 from search.training.cost import FROZEN_SHARE, image_cost, scoring_cost, training_cost
 from wbcmodels.config import PAPER_WBCSNET, PAPER_WBCSNET2, ModelConfig
 from wbcmodels.network import EstimatorConfig
@@ -28,6 +39,12 @@ UNTOUCHED_PASSES = 3
 QUICK_COST_PER_S = 1.7e11
 QUICK_S = {"synthetic": 245.0, "own": 2900.0}
 SAMPLES = 40
+# The level of the network that is tested and transferred, before it is known.
+WINNER = "winner"
+# Of the cost of a search that is raced, a guess.
+UNRACED_SHARE = 0.75
+# A study over the estimate from its probe, which runs while images are decoded; and the start and the page.
+FASTEST, SLOWEST, OVERHEAD_S = 0.8, 1.3, 30.0
 # Scores of a setting in the search, over levels and folds, and folds of the partition that they come from.
 LEAST_BLOCKS, LEAST_PARTITION = 8, 5
 # Journal and Parquet together: 121 and 158 per prediction, 220 and 277 per epoch in two studies of five classes.
@@ -130,57 +147,87 @@ def _plan(space: Space, profile: Profile, request: Request) -> Plan:
     most_runs = request.most_runs or compare_settings * request.repeats
     looks = (most_runs,) if request.most_runs is None else _looks(most_runs, compare_settings)
     development, n_classes = request.n_images * (1 - TEST_SHARE), request.n_classes
-    paper = [paper_configuration(level, profile) for level in space.paper_levels]
-    largest = [_largest(space, level, profile, n_classes) for level in space.levels]
-    winner = max(largest, key=lambda c: image_cost(c, n_classes))
-    tested = [winner, *paper] if request.n_target else [winner]
+    paper = {level: paper_configuration(level, profile) for level in space.paper_levels}
+    largest = {level: _largest(space, level, profile, n_classes) for level in space.levels}
+    # A typical network of a level costs less than its largest.
+    usual = _usual_share(space, profile, n_classes, largest)
+    winner = max(largest.values(), key=lambda c: image_cost(c, n_classes))
+    tested = {WINNER: winner, **paper} if request.n_target else {WINNER: winner}
 
     def cross_validated(
-        name: str, networks: Sequence[Configuration], n: float, folds: int, splits: int, elsewhere: int = 0
+        name: str,
+        networks: Mapping[str, Configuration],
+        n: float,
+        folds: int,
+        splits: int,
+        elsewhere: int = 0,
+        likely: float = 1.0,
     ) -> PlannedPhase:
-        costs = (
-            training_cost(c, n_classes, n * (folds - 1) / folds, n / folds) + scoring_cost(c, n_classes, elsewhere)
-            for c in networks
-        )
+        most = {
+            level: splits
+            * (
+                training_cost(c, n_classes, n * (folds - 1) / folds, n / folds)
+                + scoring_cost(c, n_classes, elsewhere)
+            )
+            for level, c in networks.items()
+        }
         return PlannedPhase(
             name=name,
             trainings=splits * len(networks),
-            epochs=splits * sum(c.training.epochs for c in networks),
-            cost=splits * sum(costs),
+            epochs=splits * sum(c.training.epochs for c in networks.values()),
+            cost=sum(most.values()),
+            most=most,
+            likely=likely,
         )
 
     partition = search_partition(search_folds, shared=shared)
     splits = search_folds * n_settings
-    phases = [cross_validated(Phase.SEARCH, largest, development, partition, splits, elsewhere=request.n_shifted)]
+    phases = [
+        cross_validated(
+            Phase.SEARCH,
+            largest,
+            development,
+            partition,
+            splits,
+            elsewhere=request.n_shifted,
+            likely=usual * UNRACED_SHARE,
+        )
+    ]
     if finalists > 1:
-        phases.append(cross_validated(Phase.CONFIRM, largest, development, search_folds, search_folds * finalists))
+        confirmed = search_folds * finalists
+        phases.append(cross_validated(Phase.CONFIRM, largest, development, search_folds, confirmed, likely=usual))
     if request.control and space.reference not in space.levels:
         raise InputError(f"--control: the reference {space.reference} is no level of this space")
-    control = [largest[space.levels.index(space.reference)]] if request.control else []
+    control = {CONTROL_LEVEL: largest[space.reference]} if request.control else {}
     folds, n_target = request.folds, request.n_target or 0
     elsewhere = n_target + request.n_reported
     runs = cross_validated(
-        Phase.COMPARE, largest + control, development, folds, folds * most_runs, elsewhere=elsewhere
+        Phase.COMPARE, largest | control, development, folds, folds * most_runs, elsewhere=elsewhere, likely=usual
     )
     beside = cross_validated(Phase.COMPARE, paper, development, folds, folds, elsewhere=elsewhere)
     phases.append(_sum(runs, beside))
+    most = {level: training_cost(c, n_classes, development, 0) for level, c in tested.items()}
+    most[WINNER] += scoring_cost(winner, n_classes, UNTOUCHED_PASSES * n_target)
     test = PlannedPhase(
         name=Phase.TEST,
         trainings=len(tested),
-        epochs=sum(c.training.epochs for c in tested),
-        cost=sum(training_cost(c, n_classes, development, 0) for c in tested)
-        + scoring_cost(winner, n_classes, UNTOUCHED_PASSES * n_target),
+        epochs=sum(c.training.epochs for c in tested.values()),
+        cost=sum(most.values()),
+        most=most,
+        likely=usual,
     )
     phases.append(test)
     if request.n_target:
-        networks = [for_transfer(configuration, profile) for configuration in tested]
+        networks = {level: for_transfer(configuration, profile) for level, configuration in tested.items()}
         splits = request.folds * request.repeats
-        scratch = cross_validated(Phase.TRANSFER, networks, request.n_target, request.folds, splits)
+        scratch = cross_validated(Phase.TRANSFER, networks, request.n_target, request.folds, splits, likely=usual)
+        ways = 2 + FROZEN_SHARE
         transfer = replace(
             scratch,
             trainings=3 * scratch.trainings,
             epochs=3 * scratch.epochs,
-            cost=(2 + FROZEN_SHARE) * scratch.cost,
+            cost=ways * scratch.cost,
+            most={level: ways * cost for level, cost in scratch.most.items()},
         )
         phases.append(transfer)
     return Plan(
@@ -196,10 +243,7 @@ def _plan(space: Space, profile: Profile, request: Request) -> Plan:
         repeats=request.repeats,
         most_runs=most_runs,
         looks=looks,
-        costs={
-            level: training_cost(configuration, n_classes, 1, 0)
-            for level, configuration in zip(space.levels, largest, strict=True)
-        },
+        costs={level: training_cost(configuration, n_classes, 1, 0) for level, configuration in largest.items()},
         phases=tuple(phases),
     )
 
@@ -222,12 +266,53 @@ def _looks(most_runs: int, compare_settings: int) -> tuple[int, ...]:
 
 
 def _sum(a: PlannedPhase, b: PlannedPhase) -> PlannedPhase:
-    return replace(a, trainings=a.trainings + b.trainings, epochs=a.epochs + b.epochs, cost=a.cost + b.cost)
+    return replace(
+        a,
+        trainings=a.trainings + b.trainings,
+        epochs=a.epochs + b.epochs,
+        cost=a.cost + b.cost,
+        most={**a.most, **b.most},
+    )
 
 
 def _largest(space: Space, level: str, profile: Profile, n_classes: int) -> Configuration:
     """The most expensive of many configurations of a level."""
     return max(candidates(space, level, profile), key=lambda c: training_cost(c, n_classes, 1, 0))
+
+
+def _usual_share(space: Space, profile: Profile, n_classes: int, largest: Mapping[str, Configuration]) -> float:
+    """Mean cost of a configuration over that of the largest of its level, over all levels."""
+    mean = sum(
+        statistics.fmean(training_cost(c, n_classes, 1, 0) for c in candidates(space, level, profile))
+        for level in space.levels
+    )
+    return mean / sum(training_cost(c, n_classes, 1, 0) for c in largest.values())
+
+
+def clock_of(plan: Plan, speeds: Mapping[str, float] | None = None) -> Clock:
+    """A clock for all phases of a plan.
+
+    Args:
+        speeds: level -> cost per second of one training, as probed.
+    """
+    planned = {phase.name: phase.most or {"": phase.cost} for phase in plan.phases}
+    return Clock(planned, {phase.name: phase.likely for phase in plan.phases}, speeds)
+
+
+def estimate_s(plan: Plan, speeds: Mapping[str, float], slots: int) -> tuple[float, float]:
+    """The range that a study's duration is expected in, in seconds.
+
+    Args:
+        speeds: level -> cost per second of one slot.
+        slots: trainings at once.
+    """
+    mean = statistics.fmean(speeds.values())
+    most = [
+        (phase.likely, sum(cost / speeds.get(level, mean) for level, cost in phase.most.items()))
+        for phase in plan.phases
+    ]
+    least = sum(likely * seconds for likely, seconds in most)
+    return FASTEST * least / slots, SLOWEST * sum(seconds for _, seconds in most) / slots + OVERHEAD_S
 
 
 def candidates(space: Space, level: str, profile: Profile) -> Iterator[Configuration]:

@@ -19,7 +19,7 @@ from search.records.observers import Training
 from search.records.schema import KEY_COLUMNS, TABLES, Key, Phase
 from search.space import Configuration, Params
 from search.study.context import Study, params_of
-from search.study.plan import search_partition
+from search.study.plan import level_configuration, search_partition
 from search.training.cost import scoring_cost, training_cost
 from search.training.types import Step
 from search.tuning.optuna_journal import journal_storage
@@ -57,6 +57,7 @@ class Search:
             for place, level in enumerate(group)
         }
         self._running: dict[int, Training] = {}
+        self._resumed_epochs: dict[int, int] = {}
         self._best: dict[str, Any] | None = None
         budget_s = arguments.time_budget_s
         self._rules = Rules(
@@ -94,6 +95,7 @@ class Search:
         elif n_levels > 1:
             what += f", {plan.n_trials // n_levels} for each of {n_levels} levels"
         study.reporter.phase(Phase.SEARCH, f"{what}, on {folds}")
+        self._count_recorded()
         try:
             run_search(
                 self.trials,
@@ -110,9 +112,47 @@ class Search:
             raise StudyFailedError(f"the search failed, {self.trials.failure}")
         self._say_result()
 
+    def _count_recorded(self) -> None:
+        """Tell clock and reporter of the trials that ended in earlier runs."""
+        study, clock = self._study, self._study.reporter.clock
+        for row in study.ledger.read("trials").to_pylist():
+            level, done = row["level"], 0.0
+            if row["epochs"]:
+                profile = study.plan.profile
+                configuration = level_configuration(study.space, level, profile, params_of(row))
+                n_epochs = configuration.training.epochs * len(self.splits[level])
+                done = self._cost(configuration, level) * row["epochs"] / n_epochs
+            clock.done_before(Phase.SEARCH, level, done)
+            clock.saved(Phase.SEARCH, level, self._most(level) - done)
+            self._show_best(row)
+
+    def _show_best(self, row: Mapping[str, Any]) -> None:
+        """Show a trial that ended if it is the best so far."""
+        if row["state"] == State.COMPLETE and (self._best is None or row["value"] > self._best["value"]):
+            self._best = dict(row)
+            where = f"{row['level']}, trial {row['number']}"
+            self._study.reporter.best(f"best {self._study.metric} {row['value']:.3f} ({where})")
+
+    def _most(self, level: str) -> float:
+        """Cost of a trial at a level that is never stopped, with the level's largest network."""
+        plan = self._study.plan
+        phase = next(phase for phase in plan.phases if phase.name == Phase.SEARCH)
+        return phase.most.get(level, phase.cost) * len(self._study.space.levels) / plan.n_trials
+
+    def _cost(self, configuration: Configuration, level: str) -> float:
+        """Cost of a whole trial of a configuration."""
+        study, n_classes = self._study, len(self._study.source.classes)
+        scoring = scoring_cost(configuration, n_classes, sum(len(data.labels) for data in study.shifts))
+        return sum(
+            training_cost(configuration, n_classes, len(split.train), len(split.val)) + scoring
+            for split in self.splits[level]
+        )
+
     def begin(self, trial: OpenTrial) -> bytes | None:
         """Announce a trial that begins or resumes, and return the checkpoint that it resumes from."""
         training = self._running[trial.number] = self._training(trial)
+        earlier = self._resumed_epochs.pop(trial.number, 0) * training.epoch_cost
+        self._study.reporter.clock.done_before(Phase.SEARCH, trial.level, earlier)
         self._study.recorder.begin(training)
         return self._study.recorder.checkpoint(training)
 
@@ -155,6 +195,7 @@ class Search:
         self._study.recorder.rewind(self._key(number))
         rows = self._epochs()
         rows = rows[rows["number"] == number]
+        self._resumed_epochs[number] = len(rows)
         return self._values(rows), float(rows["train_s"].sum())
 
     def _epochs(self) -> pd.DataFrame:
@@ -179,13 +220,12 @@ class Search:
         row = trial_row(ended, _mean_size(self.splits[trial.level]), len(study.source.classes))
         study.ledger.add_row("trials", asdict(training.key), row)
         study.recorder.end(training, ended.state, ended.value)
-        study.reporter.credit(training.cost - trial.epochs * training.epoch_cost)
+        unneeded = self._most(trial.level) - trial.epochs * training.epoch_cost
+        study.reporter.clock.saved(Phase.SEARCH, trial.level, max(0.0, unneeded))
+        study.reporter.refresh()
         if ended.error is not None:
             study.reporter.note(f"trial {trial.number} ({trial.level}) failed: {ended.error}")
-        if ended.state == State.COMPLETE and (self._best is None or row["value"] > self._best["value"]):
-            self._best = row
-            where = f"{trial.level}, trial {trial.number}"
-            study.reporter.best(f"best {study.metric} {row['value']:.3f} ({where})")
+        self._show_best({**asdict(training.key), **row})
 
     def _say_result(self) -> None:
         study = self._study
@@ -252,11 +292,7 @@ class Search:
 
     def _training(self, trial: OpenTrial) -> Training:
         """A trial for the recorder."""
-        splits, n_classes = self.splits[trial.level], len(self._study.source.classes)
-        scoring = scoring_cost(
-            trial.configuration, n_classes, sum(len(data.labels) for data in self._study.shifts)
-        )
-        costs = (training_cost(trial.configuration, n_classes, len(s.train), len(s.val)) + scoring for s in splits)
+        splits = self.splits[trial.level]
         return Training(
             key=self._key(trial.number),
             title=trial.title,
@@ -264,7 +300,7 @@ class Search:
             n_train=round(_mean_size(splits)),
             epochs=trial.configuration.training.epochs,
             validation=tuple(split.val for split in splits),
-            cost=sum(costs),
+            cost=self._cost(trial.configuration, trial.level),
         )
 
 

@@ -35,7 +35,7 @@ from search.study.resume import planned_profile
 from search.training.cost import image_cost
 from search.tuning.cluster import Cluster, carry_code, ray_cluster
 from search.tuning.packing import packed
-from search.tuning.pool import start_probe
+from search.tuning.pool import probed_speeds, start_probe
 from search.tuning.samplers import check_sampler
 
 
@@ -47,7 +47,7 @@ class Session:
         shifts: laboratories to score every trial on.
         reports: further laboratories to score the comparison's networks on.
         notes: about the networks, for the user.
-        probe: measures the training speed, in every slot; see `search.tuning.pool.probed_speed`.
+        probe: measures the training speed of the largest network of each level; see `level_speeds`.
     """
 
     arguments: Arguments
@@ -60,9 +60,17 @@ class Session:
     cluster: Cluster
     request: Request
     plan: Plan
-    probe: list[Any]
+    probe: list[tuple[str, Any]]
     console: Console
     notes: tuple[str, ...] = ()
+
+
+def level_speeds(session: Session) -> dict[str, float]:
+    """Cost per second of a slot that trains the largest network of a level, by level, as probed."""
+    n_classes = session.request.n_classes
+    largest = largest_configurations(session.space, session.plan.profile, n_classes)
+    rates = probed_speeds(session.probe)
+    return {level: rate * image_cost(largest[level], n_classes) for level, rate in rates.items()}
 
 
 @contextmanager
@@ -123,11 +131,11 @@ def open_session(
         request = replace(request, n_shifted=n_shifted, n_reported=n_reported)
         plan = make_plan(space, request)
         check_sampler(arguments.sampler, space, plan.profile, len(arguments.objective_names))
-        typical = typical_configuration(space, plan.profile, request.n_classes)
+        largest = largest_configurations(space, plan.profile, request.n_classes)
         if resources.gpus_per_trial == "auto" and cluster.gpus:
-            every = largest_configurations(space, plan.profile, request.n_classes).values()
-            largest = max(every, key=lambda c: image_cost(c, request.n_classes))
-            cluster = packed(cluster, typical, largest, request.n_classes)
+            typical = typical_configuration(space, plan.profile, request.n_classes)
+            dearest = max(largest.values(), key=lambda c: image_cost(c, request.n_classes))
+            cluster = packed(cluster, typical, dearest, request.n_classes)
         yield Session(
             arguments=arguments,
             resources=resources,
@@ -139,7 +147,7 @@ def open_session(
             cluster=cluster,
             request=request,
             plan=plan,
-            probe=start_probe(typical, request.n_classes, cluster),
+            probe=start_probe(largest, request.n_classes, cluster),
             console=make_console(),
             notes=tuple(notes),
         )

@@ -64,5 +64,5 @@ def _run_phase(study: Study, name: str, run: Callable[[], None]) -> None:
         study.ledger.flush()
         study.checkpoints.clear()
         study.folder.finish(name)
-    names = [phase.name for phase in study.plan.phases]
-    study.reporter.reach(sum(phase.cost for phase in study.plan.phases[: names.index(name) + 1]))
+    study.reporter.clock.finish(name)
+    study.reporter.refresh()

@@ -1,5 +1,6 @@
 """Probes of speed and memory on random images."""
 
+import math
 import statistics
 import time
 from dataclasses import replace
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from search.space import Configuration
 from search.training.batches import normalise
+from search.training.cost import image_cost
 from search.training.device import Device
 from search.training.fit import fit, on_device
 from search.training.folds import freeze_features
@@ -19,6 +21,8 @@ from search.training.types import Normalisation
 from wbcmodels.network import EstimatorConfig, Model, build_network
 
 PROBE_BATCHES, WARM_UP_BATCHES = 8, 3
+# Cost of an image, see `search.training.cost.image_cost`, beyond which fewer batches are enough.
+DEAR = 2e8
 LATENCY_RUNS, LATENCY_WARM_UP = 30, 5
 NORMALISATION = Normalisation(mean=(128.0, 128.0, 128.0), std=(64.0, 64.0, 64.0))
 
@@ -38,7 +42,8 @@ def training_speed(configuration: Configuration, n_classes: int, device: Device)
     # The speed does not depend on the learning rate, and a high one may diverge on noise.
     slow_learner = replace(config, lr=1e-6)
     rates = []
-    for n_batches in (WARM_UP_BATCHES, PROBE_BATCHES):
+    share = min(1.0, DEAR / image_cost(configuration, n_classes))
+    for n_batches in (math.ceil(share * WARM_UP_BATCHES), math.ceil(share * PROBE_BATCHES)):
         n_images = n_batches * config.batch_size
         images = torch.randint(256, (n_images, side, side, 3), dtype=torch.uint8, device=device.device)
         epochs = fit(

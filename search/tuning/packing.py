@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from search.space import Configuration
 from search.tuning.cluster import Cluster
-from search.tuning.pool import memory_share, probed_speed, start_probe
+from search.tuning.pool import memory_share, probed_speeds, start_probe
 
 SHARES = (1.0, 0.5, 0.25, 0.125)
 # Least gain in total speed that justifies more trials at once: each of them is slower, and racing waits for it.
@@ -20,7 +20,8 @@ def packed(cluster: Cluster, typical: Configuration, largest: Configuration, n_c
     """
 
     def rate(share: float) -> float:
-        return probed_speed(start_probe(typical, n_classes, cluster.sharing(share)))
+        shared = cluster.sharing(share)
+        return shared.slots * probed_speeds(start_probe({"typical": typical}, n_classes, shared))["typical"]
 
     return cluster.sharing(best_share(rate, memory_share(largest, n_classes, cluster)))
 

@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -193,16 +194,24 @@ class Workers:
             self._idle.append(worker)
 
 
-def start_probe(configuration: Configuration, n_classes: int, cluster: Cluster) -> list[Any]:
-    """Start training a few steps in every slot, to measure their speed; `probed_speed` waits for the result."""
+def start_probe(networks: Mapping[str, Configuration], n_classes: int, cluster: Cluster) -> list[tuple[str, Any]]:
+    """Start training a few steps of every network, in all slots at once; `probed_speeds` waits for the result.
+
+    Args:
+        networks: by name; the first fills slots that would be idle.
+    """
     remote = _speed.options(num_cpus=cluster.cpus_per_trial, num_gpus=cluster.gpus_per_trial)
     share_of_each = (cluster.cpus_per_trial, cluster.gpus_per_trial)
-    return [remote.remote(configuration, n_classes, *share_of_each) for _ in range(cluster.slots)]
+    names = [*networks, *[next(iter(networks))] * max(0, cluster.slots - len(networks))]
+    return [(name, remote.remote(networks[name], n_classes, *share_of_each)) for name in names]
 
 
-def probed_speed(probe: Sequence[Any]) -> float:
-    """Images trained per second by all slots together."""
-    return sum(ray.get(list(probe)))
+def probed_speeds(probe: Sequence[tuple[str, Any]]) -> dict[str, float]:
+    """Images that one slot trains per second, by the network's name."""
+    speeds: dict[str, list[float]] = {}
+    for (name, _), speed in zip(probe, ray.get([reference for _, reference in probe]), strict=True):
+        speeds.setdefault(name, []).append(speed)
+    return {name: fmean(found) for name, found in speeds.items()}
 
 
 def memory_share(configuration: Configuration, n_classes: int, cluster: Cluster) -> float:

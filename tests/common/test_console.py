@@ -4,6 +4,7 @@ import pytest
 from rich.console import Console
 
 from search.common import console
+from search.common.clock import Clock
 from search.common.console import ProgressReporter, duration
 
 
@@ -15,34 +16,24 @@ def test_duration(seconds, text):
 
 
 @pytest.fixture
-def clock(monkeypatch):
+def now(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
     return now
 
 
-def test_the_time_left_depends_on_work_and_not_on_credit(clock):
-    reporter = ProgressReporter(Console(file=io.StringIO()), total=100)
-    assert reporter.time_left_s() is None
-    clock[0] = 10.0
-    reporter.worked(20)
-    assert reporter.time_left_s() == pytest.approx(40)
-    reporter.credit(40)  # saved by an early stop: less is left, at the same speed
-    assert reporter.time_left_s() == pytest.approx(20)
-    reporter.credit(1000)
-    assert reporter.time_left_s() == 0
-
-
-def test_plain_lines_are_rare_and_name_phase_and_best(clock):
-    out = io.StringIO()
-    reporter = ProgressReporter(Console(file=out, width=100), total=100)
+def test_plain_lines_are_rare_and_name_phase_share_and_best(now):
+    out, clock = io.StringIO(), Clock({"search": {"network": 100.0}})
+    reporter = ProgressReporter(Console(file=out, width=100), clock)
     reporter.phase("search", "4 trials")
     for second in range(1, 61):
-        clock[0] = float(second)
-        reporter.worked(1)
-    clock[0] = 62.0
+        now[0] = float(second)
+        clock.worked("search", "network", 1.0, 1.0)
+        reporter.refresh()
+    now[0] = 62.0
     reporter.best("best [accuracy] 0.9")  # brackets are not markup
     lines = out.getvalue().splitlines()
     assert 3 <= len(lines) <= 6
     assert lines[0].startswith("search")
+    assert "60%" in lines[-1]
     assert "best [accuracy] 0.9" in lines[-1]

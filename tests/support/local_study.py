@@ -21,7 +21,7 @@ from search.space import Configuration, Profile, Space, TrainingConfig
 from search.study import transferring
 from search.study.comparing import compare, winner
 from search.study.context import Study
-from search.study.plan import Request, make_plan
+from search.study.plan import Request, clock_of, make_plan
 from search.study.untouched import shift_rows
 from search.training.device import Device
 from search.training.folds import run_task
@@ -129,7 +129,7 @@ class LocalStudy:
                 folds=given.folds, repeats=given.repeats, most_runs=None, control=False,
             ),
         )  # fmt: skip
-        reporter = ProgressReporter(Console(file=self.output, width=300), plan.cost)
+        reporter = ProgressReporter(Console(file=self.output, width=300), clock_of(plan))
         locked = np.arange(0, n_images, 5)
         self.study = Study(
             arguments=given, space=SPACE, plan=plan, source=self.source, target=self.target, reports=self.reports,

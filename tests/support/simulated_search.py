@@ -23,6 +23,7 @@ from search.records.schema import KEY_COLUMNS
 from search.records.studyfolder import StudyFolder
 from search.space import Configuration, Profile, Space, TrainingConfig
 from search.study.context import Study
+from search.study.plan import clock_of
 from search.study.resume import discard_unfinished
 from search.study.searching import Search
 from search.training.checkpoint import Checkpoint
@@ -153,7 +154,7 @@ class SimulatedSearch:
             source="own", classes=CLASSES, names=tuple(map(str, range(40))), labels=labels, pixels={},
             fingerprint="",
         )  # fmt: skip
-        reporter = ProgressReporter(Console(file=self.output, width=300), plan.cost)
+        reporter = ProgressReporter(Console(file=self.output, width=300), clock_of(plan))
         self.study = Study(
             arguments=self.arguments, space=self.space, plan=plan, source=source, target=None,
             development=np.arange(40), locked=np.arange(0), folder=self.folder, ledger=self.ledger, cluster=None,

@@ -1,0 +1,134 @@
+"""Progress and time left, from work that is planned by phase and kind, and from the speed at which it is done.
+
+Work has any unit that is proportional to time within a kind, such as multiply-accumulates of one network. How
+long a unit takes is measured for each kind, because a large network may be ten times as fast as a small one.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+# Before this share is done, a time would be a guess.
+LEAST_SHARE = 0.03
+# The expected share of a phase's work that is needed counts as much as this share of its work.
+PRIOR = 0.1
+
+
+@dataclass
+class _Phase:
+    """Work of a phase by kind.
+
+    Attributes:
+        planned: at most.
+        needed: share of it that is expected to be needed.
+        known: no longer a guess.
+        before: done in an earlier run.
+    """
+
+    planned: dict[str, float]
+    needed: float
+    known: bool = False
+    worked: Counter[str] = field(default_factory=Counter)
+    saved: Counter[str] = field(default_factory=Counter)
+    before: Counter[str] = field(default_factory=Counter)
+    finished: bool = False
+
+    def left(self) -> dict[str, float]:
+        """Work by kind that is expected."""
+        if self.finished:
+            return {}
+        done = self.worked + self.before
+        prior, total = PRIOR * sum(self.planned.values()), done.total() + self.saved.total()
+        needed = (prior * self.needed + done.total()) / (prior + total) if prior + total else 1.0
+        accounted = done + self.saved
+        return {kind: needed * max(0.0, work - accounted[kind]) for kind, work in self.planned.items()}
+
+
+class Clock:
+    """Counts work, and estimates what is left.
+
+    Args:
+        planned: phase -> kind -> work, at most.
+        needed: phase -> share of its work that is expected to be needed; by default all.
+        speeds: kind -> units of work per second, as far as known before anything is done.
+    """
+
+    def __init__(
+        self,
+        planned: Mapping[str, Mapping[str, float]],
+        needed: Mapping[str, float] | None = None,
+        speeds: Mapping[str, float] | None = None,
+    ) -> None:
+        shares = needed or {}
+        self._phases = {
+            name: _Phase(planned=dict(work), needed=shares.get(name, 1.0)) for name, work in planned.items()
+        }
+        self._known_s = {kind: 1 / speed for kind, speed in (speeds or {}).items()}
+        self._work: Counter[str] = Counter()
+        self._spent_s: Counter[str] = Counter()
+        self._started: float | None = None
+
+    def expect(self, phase: str, planned: Mapping[str, float]) -> None:
+        """Replace the planned work of a phase by what is known when it begins; later calls change nothing."""
+        found = self._phases[phase]
+        if not found.known:
+            found.planned, found.needed, found.known = dict(planned), 1.0, True
+
+    def worked(self, phase: str, kind: str, work: float, seconds: float) -> None:
+        """Count work that took some seconds, of one of the trainings that run side by side."""
+        if self._started is None:
+            self._started = time.monotonic() - seconds
+        self._phases[phase].worked[kind] += work
+        self._work[kind] += work
+        self._spent_s[kind] += seconds
+
+    def saved(self, phase: str, kind: str, work: float) -> None:
+        """Count work that turned out to be unnecessary."""
+        self._phases[phase].saved[kind] += work
+
+    def done_before(self, phase: str, kind: str, work: float) -> None:
+        """Count work of an earlier run."""
+        self._phases[phase].before[kind] += work
+
+    def finish(self, phase: str) -> None:
+        """End a phase, in this run or an earlier one; what was not done of it is not needed."""
+        found = self._phases[phase]
+        if not found.worked and not found.before:
+            found.before.update(found.left())
+        found.finished = True
+
+    @property
+    def share(self) -> float:
+        """Share of the study's time that is behind, 0 to 1."""
+        done = sum(self._seconds(phase.worked + phase.before) for phase in self._phases.values())
+        whole = done + self._left_s()
+        return done / whole if whole else 1.0
+
+    def left_s(self) -> float | None:
+        """Seconds to the end; None before enough is done to tell."""
+        spent = sum(self._spent_s.values())
+        if self._started is None or not spent or self.share < LEAST_SHARE:
+            return None
+        return self._left_s() * (time.monotonic() - self._started) / spent
+
+    def _left_s(self) -> float:
+        """Seconds of single trainings that are left; several run side by side."""
+        return sum(self._seconds(phase.left()) for phase in self._phases.values())
+
+    def _seconds(self, work: Mapping[str, float]) -> float:
+        return sum(amount * self._unit_s(kind) for kind, amount in work.items())
+
+    def _unit_s(self, kind: str) -> float:
+        """Seconds of a unit of work: as measured, else as known before, corrected by what is measured."""
+        if self._work[kind]:
+            return self._spent_s[kind] / self._work[kind]
+        measured = [(self._spent_s[each], self._work[each], self._known_s.get(each)) for each in self._work]
+        if kind in self._known_s:
+            compared = [(seconds, work * known) for seconds, work, known in measured if known is not None]
+            expected = sum(known for _, known in compared)
+            return self._known_s[kind] * (sum(seconds for seconds, _ in compared) / expected if expected else 1.0)
+        work = sum(work for _, work, _ in measured)
+        if work:
+            return sum(seconds for seconds, _, _ in measured) / work
+        return sum(self._known_s.values()) / len(self._known_s) if self._known_s else 1.0
