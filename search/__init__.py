@@ -1,19 +1,24 @@
-"""The Python API: `search.open(folder)` returns the results of a study."""
+"""The Python API: `run`, `resume` and `open` give a `Study`. Nothing else is imported before it is used."""
 
-from os import PathLike
-from pathlib import Path
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from search.records.results import Results
+    from search.api.launch import resume, run
+    from search.api.study import Study, open
+
+__all__ = ["Study", "open", "resume", "run"]
+
+_MODULES = {"Study": "search.api.study", "open": "search.api.study", "resume": "search.api.launch"}
 
 
-def open(folder: str | PathLike[str]) -> "Results":
-    """Open a study's folder, whether the study is finished or not.
+def __getattr__(name: str) -> Any:
+    if name == "run":  # the module, which can be called: `import search.run` gives this name to it anyway
+        return import_module("search.run")
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
-    Raises:
-        InputError: there is no study in it, or a file is damaged; names the file.
-    """
-    from search.records.results import read_results
 
-    return read_results(Path(folder))
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

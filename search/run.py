@@ -5,17 +5,22 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, ArgumentCollection, Group, Parameter
 from cyclopts.config import Dict
 from rich.markup import escape
 
+from search.api.launch import run
 from search.common.commandline import make_app, run_app
 from search.common.console import make_console
 from search.common.errors import InputError
 from search.records.arguments import Arguments, Resources
 from search.records.configfile import read_config
+
+if TYPE_CHECKING:
+    from search.api.study import Study
 
 OUTPUT = Parameter(group=Group("Output", sort_key=5))
 # A resumed study keeps its other arguments.
@@ -113,6 +118,19 @@ def _show(path: Path) -> None:
         console.print(f"[yellow]note[/yellow]  no report: {escape(reason)}")
         console.print(f"  again: {escape(f'python -m search.report {shlex.quote(str(path))}')}", soft_wrap=True)
 
+
+class _Callable(ModuleType):
+    """A module that runs a study when it is called.
+
+    `search.run` is this module for whoever has imported it, and a function for whoever calls it.
+    """
+
+    def __call__(self, **options: Any) -> "Study":
+        """Run a study, see `search.api.launch.run`."""
+        return run(**options)
+
+
+sys.modules[__name__].__class__ = _Callable
 
 if __name__ == "__main__":
     run_app(app)

@@ -108,6 +108,20 @@ def read_bytes(path: Path) -> bytes:
         raise _unreadable(path, error.strerror or str(error)) from None
 
 
+def pillow_rgb(image: Image.Image, name: str) -> NDArray[np.uint8]:
+    """An image of Pillow as 8-bit RGB, converted as `decode` converts a file's.
+
+    Args:
+        name: for messages.
+    Raises:
+        InputError: it cannot be converted; names it and the reason.
+    """
+    try:
+        return _to_rgb(image, None).rgb
+    except Exception as error:  # the image may not be loaded yet, and its file damaged
+        raise _unreadable(Path(name), str(error) or type(error).__name__) from None
+
+
 def resize_square(rgb: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
     """Crop to the centre square and scale it, averaging pixels if it shrinks.
 

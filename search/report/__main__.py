@@ -6,7 +6,6 @@ from rich.markup import escape
 
 from search.common.commandline import make_app, run_app
 from search.common.console import make_console
-from search.common.files import write_text
 
 app = make_app("search.report")
 
@@ -20,11 +19,8 @@ def main(study: Path, /, *, trust: bool = False) -> None:
         trust: Run the Python file in the study's folder that defines its network, to draw what the network sees.
     """
     # With matplotlib and torch, for which --help need not wait.
-    from search.analysis.verdict import verdict
     from search.records.results import read_results
-    from search.report.figures.draw import draw_all
-    from search.report.page.build import build_page
-    from search.report.page.figurefiles import read_figures
+    from search.report.report import draw_report
     from search.training.rebuild import SOURCE
 
     console = make_console()
@@ -36,12 +32,8 @@ def main(study: Path, /, *, trust: bool = False) -> None:
             "--trust runs that file",
             soft_wrap=True,
         )
-    found = verdict(results)
-    for file in draw_all(results, found):
+    for file in draw_report(results):
         console.print(escape(str(file)), soft_wrap=True)
-    page = study / "report.html"
-    write_text(page, build_page(results, found, read_figures((study / "figures").glob("*"))))
-    console.print(escape(str(page)), soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from search.records.description import Description
 from search.records.results import Results, read_results
 from search.records.schema import Phase
 from search.report.columns import Column, print_table
-from search.report.format import at_home, overall, score_text, setting_name, settings_text, way_name
+from search.report.format import at_home, score_text, setting_name, settings_text, way_name
+from search.report.leaderboard import leaderboard
 
 BEST_TRIALS = 10
 DRAWN = "[yellow]note[/yellow]  synthetic cells are a demonstration, not evidence about blood cells"
@@ -33,7 +34,7 @@ def print_results(console: Console, path: Path) -> None:
     if found is not None:
         _print_answer(console, found)
         _print_effects(console, results, found)
-        _print_levels(console, results)
+        _print_levels(console, results, found)
         _print_transfer(console, results, found)
         _print_untouched(console, results)
         _print_shift(console, results)
@@ -69,9 +70,9 @@ def _print_family(console: Console, title: str, findings: Sequence[Finding]) -> 
     print_table(console, escape(title), columns, rows)
 
 
-def _print_levels(console: Console, results: Results) -> None:
+def _print_levels(console: Console, results: Results, found: Verdict) -> None:
     description, metric = results.description, results.description.metric
-    whole, predictions = overall(results, metric), results.tables["predictions"]
+    predictions = results.tables["predictions"]
     collapsed = collapsed_folds(predictions[predictions["phase"] == Phase.COMPARE])
     rows = results.at_settings
     at = {(row["level"], int(row["setting"])): row[metric] for _, row in rows.iterrows()}
@@ -85,7 +86,7 @@ def _print_levels(console: Console, results: Results) -> None:
         Column(name="ms", rank=2),
     ]
     table = []
-    for _, row in pd.concat([results.levels, results.paper]).iterrows():
+    for _, row in leaderboard(results, found).iterrows():
         level = row["level"]
         scores = [
             f"{_share(at.get((level, setting)))}{'*' * ((level, setting) in collapsed)}" for setting in settings
@@ -93,7 +94,7 @@ def _print_levels(console: Console, results: Results) -> None:
         table.append(
             (
                 escape(level),
-                _share(whole.get(level, row[metric])),
+                _share(row["estimate"]),
                 *scores[: len(of_settings)],
                 _number(row["macs"] / 1e6, ".1f"),
                 _number(row["latency_ms"], ".2f"),

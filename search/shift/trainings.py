@@ -165,6 +165,8 @@ class _Worker:
 
 def _start(shared: Path, labels: NDArray[np.int64], n_classes: int, code: Path | None) -> None:
     """Prepare a process that trains."""
+    import torch
+
     from search.training.device import prepare_worker
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it as well; the command ends it
@@ -175,7 +177,7 @@ def _start(shared: Path, labels: NDArray[np.int64], n_classes: int, code: Path |
         import_file(code)
     pixels = np.load(shared / "pixels.npy", mmap_mode="r")
     _Worker.images = Images(pixels={pixels.shape[1]: pixels}, labels=labels, n_classes=n_classes)
-    _Worker.device = prepare_worker(1, gpu_share=1)
+    _Worker.device = prepare_worker(1, gpu_share=float(torch.cuda.is_available()))
 
 
 def _end_with(parent: "multiprocessing.process.BaseProcess") -> None:

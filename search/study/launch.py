@@ -50,9 +50,13 @@ if TYPE_CHECKING:
     from search.study.context import Study
 
 
-def new_study(arguments: Arguments, resources: Resources, output: Path, name: str | None) -> Path:
+def new_study(
+    arguments: Arguments, resources: Resources, output: Path, name: str | None, *, command: str | None = None
+) -> Path:
     """Run a study in a new folder, and return its path.
 
+    Args:
+        command: that `study.json` records; by default the command line of this process.
     Raises:
         InputError: bad data, space or resources, or the folder exists.
         StudyFailedError: the study failed.
@@ -65,16 +69,19 @@ def new_study(arguments: Arguments, resources: Resources, output: Path, name: st
         _check_folds(session.plan, images.source, images.target)
         folder = StudyFolder.create(path, describe(session, images))
         with folder.locked():
-            _run(session, images, folder, Ledger(path))
+            _run(session, images, folder, Ledger(path), command)
     return path
 
 
-def resumed_study(path: Path, resources: Resources, extension: Extension, *, force: bool) -> Path:
+def resumed_study(
+    path: Path, resources: Resources, extension: Extension, *, force: bool, command: str | None = None
+) -> Path:
     """Resume a study where it stopped, or extend a finished one, and return its path.
 
     Args:
         force: resume even if data, space or code have changed, or a journal is damaged. Finished trainings are
             kept, except those after the search on images that have changed; everything unfinished starts over.
+        command: as in `new_study`.
     Raises:
         InputError: no study there, a finished one that is not extended, or a change that is not forced.
         StudyFailedError: the study failed.
@@ -115,7 +122,7 @@ def resumed_study(path: Path, resources: Resources, extension: Extension, *, for
             description = as_json(describe(session, images))
             if force or description["plan"] != before["plan"]:
                 reopen(folder, description, changes)
-            _run(session, images, folder, ledger)
+            _run(session, images, folder, ledger, command)
     return folder.path
 
 
@@ -243,14 +250,15 @@ def _check_folds(plan: Plan, source: Listing, target: Listing | None) -> None:
         stratified_folds(target.labels, target.groups, n_folds=plan.folds, seed=0)
 
 
-def _run(session: Session, images: Decoded, folder: StudyFolder, ledger: Ledger) -> None:
+def _run(session: Session, images: Decoded, folder: StudyFolder, ledger: Ledger, command: str | None) -> None:
     from search.study.context import Study
     from search.study.study import run_study, small_classes
 
     source = images.source
     locked = locked_test_set(source, derive_seed(session.arguments.seed, "test set"))
     write_text(folder.path / CONFIG_FILE, config_text(session.arguments, session.resources))
-    folder.update(commands=[*folder.description.get("commands", []), command_given("search.run")])
+    command = command or command_given("search.run")
+    folder.update(commands=[*folder.description.get("commands", []), command])
     reporter = ProgressReporter(session.console, clock_of(session.plan, level_speeds(session)))
     study = Study(
         arguments=session.arguments,

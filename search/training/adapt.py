@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from search.training.batches import normalise
-from search.training.device import Device
+from search.training.device import Device, in_double
 from search.training.fit import EVALUATION_BATCH
 from search.training.step import forward
 from search.training.types import Normalisation
@@ -60,7 +60,7 @@ def _measure(
 
     def add(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         nonlocal n, total, of_squares
-        channels = inputs[0].double().transpose(0, 1).flatten(1)
+        channels = in_double(inputs[0]).transpose(0, 1).flatten(1)
         n += channels.shape[1]
         total = total.to(channels) + channels.sum(1)
         of_squares = of_squares.to(channels) + channels.square().sum(1)

@@ -4,6 +4,7 @@ import ctypes
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 # Parameters of mallopt() in malloc.h; only glibc has them.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
@@ -36,14 +37,21 @@ def prepare_worker(n_threads: int, *, gpu_share: float) -> Device:
 
 
 def choose_device(*, gpu: bool) -> Device:
-    """Choose the GPU if one is wanted and available, else the CPU.
+    """Choose the GPU if one is wanted and available, NVIDIA's before Apple's, else the CPU.
 
     bfloat16 is used only where the hardware multiplies in it; elsewhere torch would convert back and forth.
     """
     if gpu and torch.cuda.is_available():
         return Device(torch.device("cuda"), bf16=torch.cuda.is_bf16_supported(including_emulation=False))
+    if gpu and torch.backends.mps.is_available():
+        return Device(torch.device("mps"), bf16=False)  # only the newest of them have it
     cpu = torch.cpu.get_capabilities()
     return Device(torch.device("cpu"), bf16=bool(cpu.get("amx_bf16") or cpu.get("avx512_bf16")))
+
+
+def in_double(tensor: Tensor) -> Tensor:
+    """The tensor in float64; from Apple's GPUs, which have no such numbers, on the CPU."""
+    return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()
 
 
 def keep_freed_memory() -> bool:

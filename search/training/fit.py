@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 from search.common.seeds import derive_seed
 from search.space import Schedule, TrainingConfig
 from search.training.batches import normalise, prepared
-from search.training.device import Device
+from search.training.device import Device, in_double
 from search.training.optimizers import Optimizer
 from search.training.sgd import HalvedLinear
 from search.training.step import DivergedError, forward, training_step
@@ -141,7 +141,7 @@ def evaluate(
             for part in indices.split(EVALUATION_BATCH)
         ]
     )
-    probabilities = torch.softmax(logits.double(), dim=1).cpu().numpy()
+    probabilities = torch.softmax(in_double(logits), dim=1).cpu().numpy()
     if not np.isfinite(probabilities).all():
         raise DivergedError("the network's output is not finite")
     return probabilities

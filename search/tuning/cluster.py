@@ -2,6 +2,7 @@
 
 import logging
 import os
+import platform
 import signal
 import socket
 import sys
@@ -17,6 +18,7 @@ from search.spacefile import is_space_module
 _SETTINGS = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run`, workers would rebuild the environment
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # without it, Ray warns that this default will change
+    "PYTORCH_ENABLE_MPS_FALLBACK": "1",  # what Apple's GPUs lack runs on the CPU
 }
 
 
@@ -72,8 +74,8 @@ def ray_cluster(
     """Start a local Ray, or join the one at an address, and leave it at the end.
 
     Args:
-        gpus_per_trial: None takes a quarter of a GPU where there is one; "auto" takes a whole one, until the best
-            share is measured.
+        gpus_per_trial: None takes a quarter of a GPU where Ray finds one; "auto" takes a whole one, until the best
+            share is measured. Apple's GPU is used only if a share is asked for.
         study: its name in Ray's dashboard.
     Raises:
         InputError: a training asks for more than the cluster has.
@@ -90,6 +92,8 @@ def ray_cluster(
     try:
         context = ray.init(
             address=address or "local",  # else RAY_ADDRESS would decide
+            # Ray does not see Apple's GPU; None leaves the counting to it.
+            num_gpus=1 if address is None and gpus_per_trial and _is_apple_silicon() else None,
             include_dashboard=None if address else True,
             dashboard_host="127.0.0.1",
             namespace=study,  # shown with each of its actors
@@ -128,6 +132,10 @@ def ray_cluster(
         ).sharing(gpus_per_trial)
     finally:
         ray.shutdown()
+
+
+def _is_apple_silicon() -> bool:
+    return (platform.system(), platform.machine()) == ("Darwin", "arm64")
 
 
 def _require_listener(address: str) -> None:

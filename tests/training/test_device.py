@@ -1,17 +1,19 @@
 import json
 import subprocess
 import sys
+from unittest.mock import Mock, call
 
 import pytest
 import torch
 
 import search.training.device
-from search.training.device import choose_device, prepare_worker
+from search.training.device import choose_device, in_double, prepare_worker
 
 
 @pytest.fixture
 def machine(monkeypatch):
-    def pretend(*, cuda=False, cuda_bf16=False, **capabilities):
+    def pretend(*, cuda=False, cuda_bf16=False, mps=False, **capabilities):
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *, including_emulation: cuda_bf16)
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
@@ -25,6 +27,26 @@ def test_a_gpu_is_used_if_one_is_wanted(machine, bf16):
     chosen = choose_device(gpu=True)
     assert chosen.device.type == "cuda"
     assert chosen.bf16 is bf16
+
+
+@pytest.mark.parametrize(
+    ("cuda", "gpu", "kind"), [(False, True, "mps"), (True, True, "cuda"), (False, False, "cpu")]
+)
+def test_apples_gpu_is_used_in_float32_if_one_is_wanted_and_there_is_no_other(machine, cuda, gpu, kind):
+    machine(cuda=cuda, cuda_bf16=True, mps=True)
+    chosen = choose_device(gpu=gpu)
+    assert chosen.device.type == kind
+    assert chosen.bf16 is (kind == "cuda")
+
+
+def test_float64_is_exact_wherever_it_is_computed():
+    values = torch.tensor([1 / 3, -7.0])
+    assert in_double(values).dtype == torch.float64
+    assert (in_double(values) == values).all()
+    # This machine has no such tensors: what counts is that they are moved before they are converted.
+    moves = Mock(device=torch.device("mps"))
+    in_double(moves)
+    assert moves.mock_calls == [call.cpu(), call.cpu().double()]
 
 
 @pytest.mark.parametrize(("cuda", "gpu"), [(False, True), (True, False), (False, False)])

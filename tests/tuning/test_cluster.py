@@ -1,7 +1,10 @@
-import pytest
+import platform
 
-from search.common.errors import InputError
-from search.tuning.cluster import _slots
+import pytest
+import ray
+
+from search.common.errors import InputError, StudyFailedError
+from search.tuning.cluster import _slots, ray_cluster
 
 
 @pytest.mark.parametrize(
@@ -26,3 +29,33 @@ def test_as_many_trials_as_the_resources_allow(cpus, gpus, cpus_per_trial, gpus_
 def test_more_than_there_is_names_the_flag(cpus_per_trial, gpus_per_trial, flag):
     with pytest.raises(InputError, match=flag):
         _slots(2, 1, cpus_per_trial, gpus_per_trial)
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "share", "counted"),
+    [
+        ("Darwin", "arm64", 1.0, 1),
+        ("Darwin", "arm64", "auto", 1),
+        ("Darwin", "arm64", 0.0, None),
+        ("Darwin", "arm64", None, None),
+        ("Darwin", "x86_64", 1.0, None),
+        ("Linux", "aarch64", 1.0, None),
+    ],
+)
+def test_ray_is_told_of_apples_gpu_if_a_share_is_asked_for(monkeypatch, system, machine, share, counted):
+    told = []
+
+    def refuse(**given):
+        told.append(given["num_gpus"])
+        raise RuntimeError("no Ray here")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    monkeypatch.setattr(platform, "system", lambda: system)
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    cluster = ray_cluster(
+        address=None, cpus_per_trial=1, gpus_per_trial=share, max_concurrent=None, timeout_s=None,
+        profile_trace=False, study="study",
+    )  # fmt: skip
+    with pytest.raises(StudyFailedError, match="no Ray here"), cluster:
+        pass
+    assert told == [counted]

@@ -1,0 +1,1 @@
+"""What `import search` offers: a study to run, to resume and to open."""
