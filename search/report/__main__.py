@@ -9,6 +9,7 @@ from search.common.commandline import make_app, run_app
 from search.common.console import make_console
 from search.common.files import write_text
 from search.records.results import read_results
+from search.report.card import model_card, use_of_study
 from search.report.figures.draw import draw_all
 from search.report.page.build import build_page
 from search.report.page.figurefiles import read_figures
@@ -40,6 +41,10 @@ def main(study: Path, /, *, trust: bool = False) -> None:
     page = study / "report.html"
     write_text(page, build_page(results, found, read_figures((study / "figures").glob("*"))))
     console.print(escape(str(page)), soft_wrap=True)
+    if results.model is not None:
+        card = study / "model" / "README.md"
+        write_text(card, model_card(results, found, results.model, study.resolve().name, use_of_study(study)))
+        console.print(escape(str(card)), soft_wrap=True)
 
 
 if __name__ == "__main__":
