@@ -55,7 +55,7 @@ def squares(images, side):
     return np.stack([resize_square(image, side) for image in images])
 
 
-@pytest.mark.parametrize("config", networks())
+@pytest.mark.parametrize("config", list(networks()))
 def test_onnx_takes_images_of_any_size(config):
     model = trained(config)
     content = to_onnx(model, {"classes": json.dumps(model.classes)})
@@ -73,7 +73,7 @@ def test_onnx_takes_images_of_any_size(config):
         assert cooled == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.parametrize("config", networks())
+@pytest.mark.parametrize("config", list(networks()))
 def test_a_torch_program_takes_squares(config):
     model, side = trained(config), config.input_px
     facts = {"side_px": ""}
