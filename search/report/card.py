@@ -150,8 +150,8 @@ def _facts(description: Description, model: TrainedModel) -> Iterator[tuple[str,
     if prepared:
         yield "preparation", ", ".join(prepared)
     yield "temperature", f"{model.temperature:.4g}: logits are divided by it before the softmax"
-    if description.environment.versions:
-        yield "made with", f"wbc-search {description.environment.versions.get('wbc-search', '')}".strip()
+    if "wbc-search" in description.environment.versions:
+        yield "made with", f"wbc-search {description.environment.versions['wbc-search']}"
 
 
 def _data(description: Description) -> str:

@@ -1,6 +1,9 @@
 """The command: what it writes and says, and what it refuses."""
 
+import contextlib
+import io
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from huggingface_hub import ModelCard
-from random_model import FAMILY, trained
+from PIL import Image
+from random_model import FAMILY, photos, trained
 
 from search.common.commandline import exit_code
 from search.data.decode import read_rgb, resize_square
@@ -67,6 +71,24 @@ def test_a_checked_file_and_its_card_are_written(study, images, tmp_path, run, k
     assert {path.name for path in tmp_path.iterdir()} == {"study", images.name, file.name, "cells.md"}
     for path in (file, tmp_path / "cells.md"):  # nothing of this machine leaves the house
         assert str(Path(export.__file__).parents[2]).encode() not in path.read_bytes()
+
+
+@pytest.mark.parametrize("kind", SUFFIXES)
+def test_the_code_in_a_card_runs(study, images, tmp_path, run, monkeypatch, kind):
+    model, file = trained(), tmp_path / f"cells{SUFFIXES[kind]}"
+    assert run(study(model, images), "--to", kind, "--output", file)[0] == 0
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(photos(1, 40, 33)[0]).save("cell.png")
+    (code,) = re.findall(r"```python\n(.*?)```", (tmp_path / "cells.md").read_text(), re.DOTALL)
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        exec(code, {})
+    square = resize_square(read_rgb(Path("cell.png")), FAMILY.input_px)
+    expected = model.predict(square[None], FLOAT32)[0]
+    if kind == "safetensors":
+        assert np.array_equal(load_model(Path("cells/model")).predict(square[None], FLOAT32)[0], expected)
+    else:
+        assert said.getvalue().split()[0] == model.classes[expected.argmax()]
 
 
 def test_drawn_cells_stand_in_for_images_that_are_gone(study, tmp_path, run):
