@@ -49,7 +49,8 @@ class Subsampling(nn.Module):
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H/2, W/2)."""
-        return F.avg_pool2d(x_NCHW, 2, divisor_override=1) * self.coefficient + self.bias
+        # Not by the pool's own divisor, which exporters to ONNX ignore.
+        return 4 * F.avg_pool2d(x_NCHW, 2) * self.coefficient + self.bias
 
 
 class TableConvolution(nn.Module):

@@ -33,6 +33,7 @@ COMMANDS = {
     "show": ("search.show", "Print the tables of a study."),
     "report": ("search.report.__main__", "Draw the page and the figures of a study."),
     "predict": ("search.predict", "Classify images with the network that a study chose."),
+    "export": ("search.export.__main__", "Write the network that a study chose to one file for other programs."),
     "compare": ("search.compare", "Print how two studies differ."),
     "audit": ("search.audit.__main__", "Look for what is wrong with images before a study."),
     "shift": ("search.shift.__main__", "Train a network on each laboratory and test it on all."),

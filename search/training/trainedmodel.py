@@ -22,6 +22,8 @@ from wbcmodels.network import EstimatorConfig, Model, build_network
 if TYPE_CHECKING:  # a study's driver writes these files without torch
     from torch import nn
 
+    from search.training.device import Device
+
 WEIGHTS, CONFIG = "weights.safetensors", "config.json"
 # The order of FC1's inputs. Weights in another order have the same shape and would silently give wrong classes.
 FC1_READS = "height, width, channel"
@@ -56,14 +58,17 @@ class TrainedModel:
         model.load_state_dict(load(self.weights))
         return model
 
-    def predict(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Class probabilities, (N, n_classes), of images (N, input_px, input_px, 3), on the CPU.
+    def predict(self, pixels_NHWC: NDArray[np.uint8], device: "Device | None" = None) -> NDArray[np.float64]:
+        """Class probabilities, (N, n_classes), of images (N, input_px, input_px, 3).
 
         The images are prepared together, see `search.imaging.Preparation`: give those of one laboratory.
-        """
-        return at_temperature(self._uncalibrated(pixels_NHWC), self.temperature)
 
-    def _uncalibrated(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float64]:
+        Args:
+            device: of a network; None: the CPU, in bfloat16 if it has such instructions.
+        """
+        return at_temperature(self._uncalibrated(pixels_NHWC, device), self.temperature)
+
+    def _uncalibrated(self, pixels_NHWC: NDArray[np.uint8], device: "Device | None") -> NDArray[np.float64]:
         if isinstance(self.config, EstimatorConfig):
             from search.training.estimators import predict
 
@@ -75,7 +80,7 @@ class TrainedModel:
         from search.training.fit import evaluate, on_device
 
         images = torch.from_numpy(self.prepare(pixels_NHWC))
-        device = choose_device(gpu=False)
+        device = device or choose_device(gpu=False)
         network = on_device(self.build(), device)
         return evaluate(network, images, torch.arange(len(images)), self.normalisation, device)
 
