@@ -24,7 +24,7 @@ from search.training.types import (
     Step,
     Task,
 )
-from search.training.typical import fit_typical
+from search.training.typical import Typical, fit_typical, views_of
 from wbcmodels.network import EstimatorConfig
 
 # Features are measured on the pixels as they are.
@@ -92,10 +92,15 @@ def run_estimator(task: Task, images: Images, elsewhere: Mapping[str, Images]) -
             normalisation=AS_THEY_ARE,
             train_s=train_s,
             weights=weights if task.keep_weights else None,
-            typical=fit_typical(features[task.train], images.labels[task.train]) if task.keep_weights else None,
+            typical=_typical(images, task, features) if task.keep_weights else None,
             elsewhere=others,
         ),
     )
+
+
+def _typical(images: Images, task: Task, features: NDArray[np.float32]) -> Typical | None:
+    own = images.pixels[task.configuration.model.input_px][task.train]
+    return fit_typical(views_of(own, features[task.train]), images.labels[task.train])
 
 
 def fit_again(config: EstimatorConfig, weights: bytes) -> Any:

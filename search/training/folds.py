@@ -36,7 +36,7 @@ from search.training.types import (
     Step,
     Task,
 )
-from search.training.typical import Typical, fit_typical
+from search.training.typical import Typical, fit_typical, views_of
 from wbcmodels.network import (
     EstimatorConfig,
     NetworkConfig,
@@ -140,7 +140,7 @@ def run_task(
                     normalisation=normalisation,
                     train_s=train_s,
                     weights=save_weights(_portable(scored)) if task.keep_weights else None,
-                    typical=_typical(scored, pixels, labels, train, normalisation, device)
+                    typical=_typical(scored, images, task, pixels, normalisation, device)
                     if task.keep_weights
                     else None,
                     elsewhere=scored_elsewhere,
@@ -277,15 +277,21 @@ def starting_network(config: NetworkConfig, task: Task, n_classes: int, weights:
 
 def _typical(
     model: torch.nn.Module,
+    images: Images,
+    task: Task,
     pixels: torch.Tensor,
-    labels: torch.Tensor,
-    train: torch.Tensor,
     normalisation: Normalisation,
     device: Device,
 ) -> Typical | None:
-    """What the training images look like to the trained network; None if it cannot be told."""
+    """What the training images look like to the trained network; None if it cannot be told.
+
+    Args:
+        pixels: of all images, on the device.
+    """
+    train = shared_tensor(task.train).to(device.device)
     _, features = evaluate_with_features(model, pixels, train, normalisation, device)
-    return None if features is None else fit_typical(features, labels[train].cpu().numpy())
+    own = images.pixels[task.configuration.model.input_px][task.train]
+    return fit_typical(views_of(own, features), images.labels[task.train])
 
 
 def _head(network: torch.nn.Module) -> str:

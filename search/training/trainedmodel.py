@@ -17,7 +17,7 @@ from search.common.files import replace_file, write_text
 from search.imaging import Preparation
 from search.training.rebuild import SOURCE, from_json, source_of, to_json
 from search.training.types import Normalisation
-from search.training.typical import Typical
+from search.training.typical import Typical, Views, views_of
 from wbcmodels.config import ModelConfig
 from wbcmodels.network import EstimatorConfig, Model, build_network
 
@@ -74,16 +74,17 @@ class TrainedModel:
 
         The latter are None where it is not known what those look like.
         """
-        probabilities, features = self._evaluated(pixels_NHWC)
-        unlike = None if self.typical is None or features is None else self.typical.unlike(features)
+        probabilities, views = self._evaluated(pixels_NHWC)
+        unlike = None if self.typical is None else self.typical.unlike(views)
         return at_temperature(probabilities, self.temperature), unlike
 
-    def _evaluated(self, pixels_NHWC: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
-        """Probabilities before calibration, and features."""
+    def _evaluated(self, pixels_NHWC: NDArray[np.uint8]) -> tuple[NDArray[np.float64], Views]:
+        """Probabilities before calibration, and views of the images."""
         if isinstance(self.config, EstimatorConfig):
             from search.training.estimators import predict
 
-            return predict(self.config, self.weights, pixels_NHWC, len(self.classes))
+            probabilities, measured = predict(self.config, self.weights, pixels_NHWC, len(self.classes))
+            return probabilities, views_of(pixels_NHWC, measured)
 
         import torch
 
@@ -92,10 +93,13 @@ class TrainedModel:
         from search.training.evaluated import evaluate_with_features
         from search.training.fit import on_device
 
-        images = shared_tensor(self.prepare(pixels_NHWC))
+        prepared = self.prepare(pixels_NHWC)
+        images = shared_tensor(prepared)
         device = choose_device(gpu=False)
         network = on_device(self.build(), device)
-        return evaluate_with_features(network, images, torch.arange(len(images)), self.normalisation, device)
+        everything = torch.arange(len(images))
+        probabilities, features = evaluate_with_features(network, images, everything, self.normalisation, device)
+        return probabilities, views_of(prepared, features)
 
     def prepare(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The images (N, input_px, input_px, 3) of one laboratory as the network was trained to see them."""

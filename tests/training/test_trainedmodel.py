@@ -210,7 +210,7 @@ def test_weights_in_half_precision_are_read_as_single(folder):
 
 def test_what_the_training_images_look_like_is_kept_with_the_weights_they_belong_to(tmp_path):
     features = np.random.default_rng(0).normal(size=(200, 5)).astype(np.float32)
-    typical = fit_typical(features, np.arange(200) % 3)
+    typical = fit_typical({"features": features}, np.arange(200) % 3)
     save_model(tmp_path, replace(trained(), typical=typical, data="pbc"), {})
     again = load_model(tmp_path)
     assert again.typical.to_bytes() == typical.to_bytes()
