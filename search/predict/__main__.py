@@ -137,7 +137,8 @@ def _print_notes(console: Console, model: TrainedModel, found: Predictions) -> N
         _note(
             console,
             f"{found.unlike.sum()} of {len(found.names)} images ({found.unlike.mean():.1%}) do not look like the "
-            f"training images, where {BEYOND:.0%} of their laboratory would not; do not rely on their classes",
+            f"training images, and their classes are not to be relied on; of the training's own laboratory about "
+            f"{BEYOND:.0%} do not",
         )
 
 

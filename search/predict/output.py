@@ -14,6 +14,12 @@ from search.common.files import replace_file
 from search.predict.predictions import Predictions
 from search.records.schema import field_of
 
+UNLIKE = pa.field(
+    "unlike_training",
+    pa.bool_(),
+    metadata={"description": "whether the image looks unlike those of the training; null: unknown", "unit": ""},
+)
+
 
 def check_format(path: Path) -> None:
     """Refuse a file before anything is computed for it.
@@ -33,10 +39,12 @@ def write(path: Path, found: Predictions) -> None:
         "image": found.names,
         **({} if found.labels is None else {"label": found.labels}),
         "predicted": found.predicted,
-        "unlike_training": [None] * len(found.names) if found.unlike is None else found.unlike,
+        UNLIKE.name: [None] * len(found.names) if found.unlike is None else found.unlike,
         **{f"probability_{name}": found.probabilities[:, k] for k, name in enumerate(found.classes)},
     }
-    table = pa.table(columns, schema=pa.schema([field_of(name) for name in columns]))
+    table = pa.table(
+        columns, schema=pa.schema([UNLIKE if name == UNLIKE.name else field_of(name) for name in columns])
+    )
     save = FORMATS[path.suffix.lower()]
     replace_file(path, lambda partial: save(table, partial))
 

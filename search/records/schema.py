@@ -131,7 +131,6 @@ COLUMNS: dict[str, tuple[pa.DataType, str, str]] = {
     "image": (pa.string(), "the image's path in its data set", ""),
     "label": (pa.string(), "true class", ""),
     "predicted": (pa.string(), "most probable class", ""),
-    "unlike_training": (pa.bool_(), "whether the image looks unlike those of the training; null if unknown", ""),
     "png": (pa.binary(), "the image's centre square as a PNG file, at most 128 px a side", ""),
     "n_images": (pa.int64(), "images scored, each once per repeat; if untouched, once by every network", ""),
     **{f"{name}_mean": (pa.float64(), f"mean over folds: {meaning}", "") for name, meaning in _SCORES.items()},

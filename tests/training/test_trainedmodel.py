@@ -1,13 +1,13 @@
 import json
 import pickle
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file as load_arrays
-from safetensors.numpy import save as save_arrays_to_bytes
-from safetensors.numpy import save_file as save_arrays
+from safetensors.numpy import save as save_arrays
 from safetensors.torch import save as save_weights
 
 from search.common.errors import InputError
@@ -18,6 +18,7 @@ from wbcmodels.config import ModelConfig
 from wbcmodels.family import build
 
 CLASSES = ("basophil", "lymphocyte", "monocyte")
+PREDICTION = Path(__file__).parents[2] / "docs" / "predict.md"
 
 
 def trained(placement="1", norm="batch", seed=0):
@@ -191,15 +192,10 @@ def test_nothing_is_ever_unpickled(folder):
     assert not Trap.sprung
 
 
-def halved(folder):
-    weights = folder / WEIGHTS
-    arrays = load_arrays(weights)
-    save_arrays({name: a.astype("f2") if a.dtype == "f4" else a for name, a in arrays.items()}, weights)
-
-
 def test_weights_in_half_precision_are_read_as_single(folder):
     whole, size = load_model(folder), (folder / WEIGHTS).stat().st_size
-    halved(folder)
+    documented = re.search(r"```python\n(.*?)```", PREDICTION.read_text(encoding="utf-8"), re.DOTALL)[1]
+    exec(documented.replace("STUDY_FOLDER/model", str(folder)))
     assert (folder / WEIGHTS).stat().st_size < 0.6 * size
     half = load_model(folder)
     state = half.build().state_dict()
@@ -219,7 +215,7 @@ def test_what_the_training_images_look_like_is_kept_with_the_weights_they_belong
     assert load_model(tmp_path).typical is None
 
 
-@pytest.mark.parametrize("data", [b"", b"damaged", save_arrays_to_bytes({"centre": np.zeros(3)})])
+@pytest.mark.parametrize("data", [b"", b"damaged", save_arrays({"centre": np.zeros(3)})])
 def test_a_damaged_file_of_what_is_typical_is_named(folder, data):
     (folder / TYPICAL).write_bytes(data)
     refused(folder, TYPICAL)
