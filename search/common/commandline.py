@@ -32,7 +32,7 @@ COMMANDS = {
     "run": ("search.run", "Run a study, resume it or extend it."),
     "show": ("search.show", "Print the tables of a study."),
     "report": ("search.report.__main__", "Draw the page and the figures of a study."),
-    "predict": ("search.predict", "Classify images with the network that a study chose."),
+    "predict": ("search.predict.__main__", "Classify images with the network that a study chose."),
     "export": ("search.export.__main__", "Write the network that a study chose to one file for other programs."),
     "compare": ("search.compare", "Print how two studies differ."),
     "audit": ("search.audit.__main__", "Look for what is wrong with images before a study."),

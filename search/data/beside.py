@@ -56,7 +56,7 @@ def tables_beside(
     beside, notes = [], []
     for name in tables:
         try:
-            each = _beside(read_table(folder / name), images, [] if needed else tops, reading)
+            each = read_beside(read_table(folder / name), images, [] if needed else tops, reading)
         except InputError as error:
             if needed or _asks_for_columns(reading):
                 raise
@@ -90,7 +90,7 @@ def table_of_part(
         raise InputError(
             f"{folder / top}: it needs one table, in it or beside it as {top}.csv; found {few(own) or 'none'}"
         )
-    each = _beside(
+    each = read_beside(
         read_table(folder / own[0]), [name for name in images if name.split("/")[0] == top], [], reading
     )
     if each is None or each.labels is None:
@@ -98,8 +98,17 @@ def table_of_part(
     return each
 
 
-def _beside(table: Table, images: Sequence[str], tops: Sequence[str], reading: Reading) -> Beside | None:
-    """A table by its images and labels; beside class folders only labels that are certain count."""
+def read_beside(table: Table, images: Sequence[str], tops: Sequence[str], reading: Reading) -> Beside | None:
+    """A table by its images and labels; beside class folders only labels that are certain count.
+
+    Args:
+        images: names of the images.
+        tops: the class folders; none if the labels must be in the table.
+    Returns:
+        None if no column names the images.
+    Raises:
+        InputError: it cannot be used; names it, and the option that settles what is not certain.
+    """
     for name in table.columns:
         if any(plain(name) == plain(image) for image in images):
             raise InputError(

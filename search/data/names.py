@@ -13,6 +13,11 @@ def plain(text: str) -> str:
     return re.sub(r"^(\d+)\.0+$", r"\1", unicodedata.normalize("NFC", text.strip()).lower())
 
 
+def is_drawn(data_set: str) -> bool:
+    """Whether a data set of this name holds drawn cells."""
+    return data_set.startswith("synthetic")
+
+
 def few(names: Iterable[str], most: int = 5) -> str:
     """The first names, and dots if there are more."""
     listed = list(names)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from search.common.errors import InputError
+from search.data.names import is_drawn
 from search.records.arguments import Arguments
 from search.space import Profile
 
@@ -192,7 +193,7 @@ class Description:
     @property
     def is_drawn(self) -> bool:
         """Whether any of the images are synthetic."""
-        return any(name.startswith("synthetic") for name in self.data)
+        return any(map(is_drawn, self.data))
 
 
 def _or(values: Sequence[float]) -> str:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from search.analysis.calibration import calibrate
 from search.analysis.levels import analyse_transfer
 from search.analysis.pooling import score_columns
 from search.common.errors import StudyFailedError
@@ -20,7 +22,7 @@ from search.study.context import Network, Study
 from search.study.examples import keep_examples
 from search.study.plan import for_transfer
 from search.study.untouched import untouched_rows
-from search.training.trainedmodel import TrainedModel, read_weights, save_model
+from search.training.trainedmodel import TrainedModel, amend, read_weights, save_model
 from search.training.types import FoldScore, Way
 from search.tuning.pool import share
 from wbcmodels.network import EstimatorConfig
@@ -63,6 +65,7 @@ def test(study: Study, winner: Candidate) -> None:
     for candidate in chosen:
         if not _model_folder(study, candidate).is_dir():
             raise StudyFailedError(f"{candidate.level} could not be trained on the development set")
+        _calibrate(study, candidate)
     row = study.frame("folds", Phase.TEST).query("n_val > 0").iloc[0]
     # Null: scored before there was such a metric.
     scores = {name: float(row[name]) for name in METRIC_NAMES if not np.isnan(row[name])}
@@ -147,15 +150,41 @@ def _save(study: Study, chosen: Sequence[Candidate], key: Key, score: FoldScore)
         classes=study.source.classes,
         weights=score.weights,
         preparation=candidate.configuration.preparation,
+        typical=score.typical,
+        data=study.source.source,
     )
     about = {
         "level": candidate.level,
         "settings": candidate.params,
         "training": asdict(candidate.configuration.training),
-        "data": study.source.source,
         "n_train": score.n_train,
     }
     save_model(_model_folder(study, candidate), model, about)
+
+
+def _calibrate(study: Study, candidate: Candidate) -> None:
+    """Fit the temperature of a saved network to its predictions in the comparison, and note what that is worth.
+
+    Those of the test set stay out of it. A study that is extended predicts more, so it is fitted again.
+    """
+    predictions = study.frame("predictions", Phase.COMPARE)
+    setting = -1 if candidate.setting is None else candidate.setting
+    own = predictions[(predictions["level"] == candidate.level) & (predictions["setting"].fillna(-1) == setting)]
+    classes = study.source.classes
+    # The folds of its first run keep an image's predictions together, and those of its group.
+    first = own[own["repeat"] == own["repeat"].min()]
+    own = own[own["image"].isin(first["image"])]
+    if first["fold"].nunique() < 2:  # a network of the paper's whose folds failed
+        return
+    found = calibrate(
+        own[[f"probability_{name}" for name in classes]].to_numpy(float),
+        pd.Categorical(own["label"], categories=list(classes)).codes.astype(np.int64),
+        own["image"].map(first.set_index("image")["fold"]).to_numpy(np.int64),
+    )
+    values = asdict(found)
+    temperature = values.pop("temperature")
+    values["n_images"] = own["image"].nunique()
+    amend(_model_folder(study, candidate), temperature=temperature, calibration=values)
 
 
 def _model_folder(study: Study, candidate: Candidate) -> Path:

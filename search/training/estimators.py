@@ -24,6 +24,7 @@ from search.training.types import (
     Step,
     Task,
 )
+from search.training.typical import Typical, fit_typical, views_of
 from wbcmodels.network import EstimatorConfig
 
 # Features are measured on the pixels as they are.
@@ -91,9 +92,15 @@ def run_estimator(task: Task, images: Images, elsewhere: Mapping[str, Images]) -
             normalisation=AS_THEY_ARE,
             train_s=train_s,
             weights=weights if task.keep_weights else None,
+            typical=_typical(images, task, features) if task.keep_weights else None,
             elsewhere=others,
         ),
     )
+
+
+def _typical(images: Images, task: Task, features: NDArray[np.float32]) -> Typical | None:
+    own = images.pixels[task.configuration.model.input_px][task.train]
+    return fit_typical(views_of(own, features[task.train]), images.labels[task.train])
 
 
 def fit_again(config: EstimatorConfig, weights: bytes) -> Any:
@@ -108,9 +115,10 @@ def fit_again(config: EstimatorConfig, weights: bytes) -> Any:
 
 def predict(
     config: EstimatorConfig, weights: bytes, pixels_NHWC: NDArray[np.uint8], n_classes: int
-) -> NDArray[np.float64]:
-    """Class probabilities, (n_images, n_classes), of images (n_images, input_px, input_px, 3)."""
-    return _probabilities(fit_again(config, weights), config.features(pixels_NHWC), n_classes)
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Class probabilities, (n_images, n_classes), and features of images (n_images, input_px, input_px, 3)."""
+    features = config.features(pixels_NHWC)
+    return _probabilities(fit_again(config, weights), features, n_classes), features
 
 
 def _scored(

@@ -22,6 +22,7 @@ from search.training.checkpoint import Checkpoint
 from search.training.device import Device
 from search.training.elsewhere import score_network
 from search.training.estimators import run_estimator
+from search.training.evaluated import evaluate_with_features
 from search.training.fit import evaluate, fit, on_device
 from search.training.optimizers import Optimizer, is_plain_sgd, make_optimizer
 from search.training.prepare import prepared_images
@@ -35,6 +36,7 @@ from search.training.types import (
     Step,
     Task,
 )
+from search.training.typical import Typical, fit_typical, views_of
 from wbcmodels.network import (
     EstimatorConfig,
     NetworkConfig,
@@ -138,6 +140,9 @@ def run_task(
                     normalisation=normalisation,
                     train_s=train_s,
                     weights=save_weights(_portable(scored)) if task.keep_weights else None,
+                    typical=_typical(scored, images, task, pixels, normalisation, device)
+                    if task.keep_weights
+                    else None,
                     elsewhere=scored_elsewhere,
                 ),
             )
@@ -268,6 +273,25 @@ def starting_network(config: NetworkConfig, task: Task, n_classes: int, weights:
         return network
     load_all_but_head(network, load_weights(weights), "the network to start from")
     return network
+
+
+def _typical(
+    model: torch.nn.Module,
+    images: Images,
+    task: Task,
+    pixels: torch.Tensor,
+    normalisation: Normalisation,
+    device: Device,
+) -> Typical | None:
+    """What the training images look like to the trained network; None if it cannot be told.
+
+    Args:
+        pixels: of all images, on the device.
+    """
+    train = shared_tensor(task.train).to(device.device)
+    _, features = evaluate_with_features(model, pixels, train, normalisation, device)
+    own = images.pixels[task.configuration.model.input_px][task.train]
+    return fit_typical(views_of(own, features), images.labels[task.train])
 
 
 def _head(network: torch.nn.Module) -> str:

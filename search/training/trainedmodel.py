@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, deserialize
+from safetensors.numpy import load, save
 
 from search.common.errors import InputError
 from search.common.files import replace_file, write_text
 from search.imaging import Preparation
 from search.training.rebuild import SOURCE, from_json, source_of, to_json
 from search.training.types import Normalisation
+from search.training.typical import Typical, Views, views_of
 from wbcmodels.config import ModelConfig
 from wbcmodels.network import EstimatorConfig, Model, build_network
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:  # a study's driver writes these files without torch
 
     from search.training.device import Device
 
-WEIGHTS, CONFIG = "weights.safetensors", "config.json"
+WEIGHTS, TYPICAL, CONFIG = "weights.safetensors", "typical.safetensors", "config.json"
 # The order of FC1's inputs. Weights in another order have the same shape and would silently give wrong classes.
 FC1_READS = "height, width, channel"
 
@@ -34,7 +36,9 @@ class TrainedModel:
     """A network, with the preparation and normalisation of its input and the classes of its outputs.
 
     Of a classifier of measured features, `weights` are what it was fitted to. Logits are divided by `temperature`
-    before they become probabilities (Guo et al. 2017, "On calibration of modern neural networks").
+    before they become probabilities (Guo et al. 2017, "On calibration of modern neural networks"). `typical` is
+    what its training images look like to it, and `data` the name of their data set. Earlier versions lack both,
+    and few images do not tell `typical`.
     """
 
     config: Model
@@ -43,6 +47,8 @@ class TrainedModel:
     weights: bytes
     preparation: Preparation = field(default_factory=Preparation)
     temperature: float = 1.0
+    typical: Typical | None = None
+    data: str | None = None
 
     def build(self) -> "nn.Module":
         """Build the network on the CPU and load its weights.
@@ -66,23 +72,43 @@ class TrainedModel:
         Args:
             device: of a network; None: the CPU, in bfloat16 if it has such instructions.
         """
-        return at_temperature(self._uncalibrated(pixels_NHWC, device), self.temperature)
+        return self.judge(pixels_NHWC, device)[0]
 
-    def _uncalibrated(self, pixels_NHWC: NDArray[np.uint8], device: "Device | None") -> NDArray[np.float64]:
+    def judge(
+        self, pixels_NHWC: NDArray[np.uint8], device: "Device | None" = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:
+        """Class probabilities as of `predict`, and which images do not look like those of the training, (N,).
+
+        The latter are None where it is not known what those look like.
+        """
+        probabilities, views = self._evaluated(pixels_NHWC, device)
+        unlike = None if self.typical is None else self.typical.unlike(views)
+        return at_temperature(probabilities, self.temperature), unlike
+
+    def _evaluated(
+        self, pixels_NHWC: NDArray[np.uint8], device: "Device | None"
+    ) -> tuple[NDArray[np.float64], Views]:
+        """Probabilities before calibration, and views of the images."""
         if isinstance(self.config, EstimatorConfig):
             from search.training.estimators import predict
 
-            return predict(self.config, self.weights, pixels_NHWC, len(self.classes))
+            probabilities, measured = predict(self.config, self.weights, pixels_NHWC, len(self.classes))
+            return probabilities, views_of(pixels_NHWC, measured)
 
         import torch
 
+        from search.training.batches import shared_tensor
         from search.training.device import choose_device
-        from search.training.fit import evaluate, on_device
+        from search.training.evaluated import evaluate_with_features
+        from search.training.fit import on_device
 
-        images = torch.from_numpy(self.prepare(pixels_NHWC))
+        prepared = self.prepare(pixels_NHWC)
+        images = shared_tensor(prepared)
         device = device or choose_device(gpu=False)
         network = on_device(self.build(), device)
-        return evaluate(network, images, torch.arange(len(images)), self.normalisation, device)
+        everything = torch.arange(len(images))
+        probabilities, features = evaluate_with_features(network, images, everything, self.normalisation, device)
+        return probabilities, views_of(prepared, features)
 
     def prepare(self, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The images (N, input_px, input_px, 3) of one laboratory as the network was trained to see them."""
@@ -120,6 +146,11 @@ def save_model(folder: Path, model: TrainedModel, about: dict[str, Any]) -> None
     source = source_of(model.config)
     if source is not None:
         write_text(folder / SOURCE, source.read_text(encoding="utf-8"))
+    if model.typical is not None:
+        typical = model.typical.to_bytes()
+        replace_file(folder / TYPICAL, lambda partial: partial.write_bytes(typical))
+    else:  # of another network, which was here before
+        (folder / TYPICAL).unlink(missing_ok=True)
     description = {
         **to_json(model.config),
         **({"fc1_reads": FC1_READS} if isinstance(model.config, ModelConfig) else {}),
@@ -128,9 +159,16 @@ def save_model(folder: Path, model: TrainedModel, about: dict[str, Any]) -> None
         "normalisation": asdict(model.normalisation),
         "classes": model.classes,
         "temperature": model.temperature,
+        "data": model.data,
         **about,
     }
     write_text(folder / CONFIG, json.dumps(description, indent=2) + "\n")
+
+
+def amend(folder: Path, **entries: Any) -> None:
+    """Change entries of a saved network's `config.json`, or add them."""
+    description = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    write_text(folder / CONFIG, json.dumps(description | entries, indent=2) + "\n")
 
 
 def load_model(folder: Path, *, trusted: bool = False) -> TrainedModel:
@@ -151,7 +189,7 @@ def load_model(folder: Path, *, trusted: bool = False) -> TrainedModel:
         if len(classes) < 2 or len(mean) != 3 or len(std) != 3:
             raise ValueError(f"{len(classes)} classes, {len(mean)} means and {len(std)} standard deviations")
         normalisation = Normalisation(mean=tuple(mean), std=tuple(std))
-        # Earlier versions have neither.
+        # Earlier versions lack these.
         preparation = Preparation(**description.get("preparation", {}))
         temperature = float(description.get("temperature", 1.0))
         if temperature <= 0:
@@ -166,6 +204,8 @@ def load_model(folder: Path, *, trusted: bool = False) -> TrainedModel:
         weights=weights,
         preparation=preparation,
         temperature=temperature,
+        typical=_read_typical(folder),
+        data=description.get("data"),
     )
     with _named(folder / WEIGHTS):
         model.check()
@@ -175,13 +215,24 @@ def load_model(folder: Path, *, trusted: bool = False) -> TrainedModel:
 def read_weights(folder: Path) -> bytes:
     """Read the weights of a network as safetensors bytes, and check that they are complete.
 
+    Those in half precision, which take half the room, become single.
+
     Raises:
         InputError: the file is missing or damaged; names it.
     """
     with _named(folder / WEIGHTS):
         weights = (folder / WEIGHTS).read_bytes()
-        deserialize(weights)
-    return weights
+        if all(tensor["dtype"] != "F16" for _, tensor in deserialize(weights)):
+            return weights
+        return save(
+            {name: a.astype(np.float32) if a.dtype == np.float16 else a for name, a in load(weights).items()}
+        )
+
+
+def _read_typical(folder: Path) -> Typical | None:
+    path = folder / TYPICAL
+    with _named(path):
+        return Typical.from_bytes(path.read_bytes()) if path.exists() else None
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from search.common.metrics import Metrics
 from search.data.splits import Indices
 from search.space import Configuration
+from search.training.typical import Typical
 
 Way = Literal["scratch", "frozen", "fine_tuned"]
 Untouched = Literal["untouched", "untouched_adapted"]
@@ -56,7 +57,7 @@ class Task:
         seed: determines the initial weights, batch order, augmentation and dropout.
         way: "frozen" trains a new head on given weights, "fine_tuned" the whole network, starting from them.
         validate_once: score `val` after the last epoch only, instead of every epoch.
-        keep_weights: return the trained weights.
+        keep_weights: return the trained weights, and what the training images look like to them.
         elsewhere: further data sets that the trained network is scored on.
     """
 
@@ -130,6 +131,7 @@ class FoldScore:
         probabilities: (n_val, n_classes), in the order of the task's `val`.
         train_s: seconds of training, without validation.
         weights: safetensors bytes, if the task keeps them.
+        typical: what the training images look like to the network, if the task keeps its weights.
         elsewhere: scores on the task's further data sets.
     """
 
@@ -140,6 +142,7 @@ class FoldScore:
     normalisation: Normalisation
     train_s: float
     weights: bytes | None = field(repr=False)
+    typical: Typical | None = field(default=None, repr=False)
     # Its arrays have rows for thousands of images, and Ray Tune formats its results with repr().
     elsewhere: tuple[ElsewhereScore, ...] = field(default=(), repr=False)
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from search import predict, run, show
+from search import run, show
 from search.common.commandline import exit_code
+from search.predict.__main__ import app as predict_app
 
 REFERENCE_STUDY = Path(__file__).parents[2] / "results" / "residual_placement-pbc2172-lisc255"
 
@@ -174,9 +175,9 @@ def test_a_dry_run_prints_the_plan_and_its_cost(folder, joined, capsys, tmp_path
     assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.parametrize("app", [show.app, predict.app], ids=["show", "predict"])
+@pytest.mark.parametrize("app", [show.app, predict_app], ids=["show", "predict"])
 def test_folder_without_a_study(fails, app, tmp_path):
-    images = [tmp_path / "x.png"] if app is predict.app else []
+    images = [tmp_path / "x.png"] if app is predict_app else []
     assert str(tmp_path) in fails(tmp_path, *images, app=app)
 
 

@@ -1,18 +1,24 @@
 import json
 import pickle
+import re
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save as save_arrays
 from safetensors.torch import save as save_weights
 
 from search.common.errors import InputError
-from search.training.trainedmodel import CONFIG, WEIGHTS, TrainedModel, load_model, save_model
+from search.training.trainedmodel import CONFIG, TYPICAL, WEIGHTS, TrainedModel, amend, load_model, save_model
 from search.training.types import Normalisation
+from search.training.typical import fit_typical
 from wbcmodels.config import ModelConfig
 from wbcmodels.family import build
 
 CLASSES = ("basophil", "lymphocyte", "monocyte")
+PREDICTION = Path(__file__).parents[2] / "docs" / "predict.md"
 
 
 def trained(placement="1", norm="batch", seed=0):
@@ -184,3 +190,40 @@ def test_nothing_is_ever_unpickled(folder):
     torch.save(trained().build().state_dict(), folder / WEIGHTS)
     refused(folder, WEIGHTS)
     assert not Trap.sprung
+
+
+def test_weights_in_half_precision_are_read_as_single(folder):
+    whole, size = load_model(folder), (folder / WEIGHTS).stat().st_size
+    documented = re.search(r"```python\n(.*?)```", PREDICTION.read_text(encoding="utf-8"), re.DOTALL)[1]
+    exec(documented.replace("STUDY_FOLDER/model", str(folder)))
+    assert (folder / WEIGHTS).stat().st_size < 0.6 * size
+    half = load_model(folder)
+    state = half.build().state_dict()
+    assert {value.dtype for value in state.values()} == {torch.float32, torch.int64}
+    assert not any(torch.isnan(value).any() for value in state.values())
+    torch.testing.assert_close(logits(half), logits(whole), atol=0.05, rtol=0.02)
+
+
+def test_what_the_training_images_look_like_is_kept_with_the_weights_they_belong_to(tmp_path):
+    features = np.random.default_rng(0).normal(size=(200, 5)).astype(np.float32)
+    typical = fit_typical({"features": features}, np.arange(200) % 3)
+    save_model(tmp_path, replace(trained(), typical=typical, data="pbc"), {})
+    again = load_model(tmp_path)
+    assert again.typical.to_bytes() == typical.to_bytes()
+    assert again.data == "pbc"
+    save_model(tmp_path, trained(seed=1), {})
+    assert load_model(tmp_path).typical is None
+
+
+@pytest.mark.parametrize("data", [b"", b"damaged", save_arrays({"centre": np.zeros(3)})])
+def test_a_damaged_file_of_what_is_typical_is_named(folder, data):
+    (folder / TYPICAL).write_bytes(data)
+    refused(folder, TYPICAL)
+
+
+def test_entries_of_the_description_are_changed_and_the_others_stay(folder):
+    before = json.loads((folder / CONFIG).read_text())
+    amend(folder, temperature=2.5, calibration={"n_images": 3})
+    after = json.loads((folder / CONFIG).read_text())
+    assert after == before | {"temperature": 2.5, "calibration": {"n_images": 3}}
+    assert load_model(folder).temperature == 2.5
