@@ -63,13 +63,13 @@ def test_scores_of_the_test_set_are_those_before_calibration(finished):
     assert np.abs(model.predict(pixels) - calibrated).mean() < 0.02
 
 
-def test_the_development_images_are_typical(finished, monkeypatch):
+def test_other_images_of_the_same_kind_are_typical(finished, monkeypatch):
     # After one epoch, images of a class hardly differ to the network: half precision would make a difference.
     monkeypatch.setattr("search.training.device.choose_device", lambda gpu: CPU)
     model = load_model(finished.folder.model)
-    pixels = finished.source.pixels[model.config.input_px]
-    _, unlike = model.judge(pixels[finished.study.development])
-    assert unlike.mean() < 0.1
+    # Those that it was fitted to lie farther out: the main directions of few images are theirs by chance.
+    pixels = draw("own", CLASSES, 300, 7).pixels[model.config.input_px]
+    assert model.judge(pixels)[1].mean() < 0.1
     assert model.judge(255 - pixels)[1].mean() > 0.5
     assert model.data == "own"
 
