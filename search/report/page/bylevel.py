@@ -19,8 +19,8 @@ def by_level(results: Results, levels: Sequence[str]) -> dict[str, Any]:
     """Aggregates of every level over all of its runs.
 
     Returns:
-        `classes`; `images` that a level mistakes, as (name, number of its class); and `details`, one for each level,
-        None where it was not compared.
+        `classes`; `images` that a level mistakes, as (name, number of its class); and `details`, one for each
+        level, None where it was not compared.
     """
     classes = list(results.description.source[1].classes)
     images: dict[str, tuple[int, int]] = {}  # name -> its number, and its class
@@ -44,7 +44,11 @@ def by_level(results: Results, levels: Sequence[str]) -> dict[str, Any]:
                 "curves": learning_curves(epochs),
             }
         )
-    return {"classes": classes, "images": [(name, label) for name, (_, label) in images.items()], "details": details}
+    return {
+        "classes": classes,
+        "images": [(name, label) for name, (_, label) in images.items()],
+        "details": details,
+    }
 
 
 def learning_curves(epochs: pd.DataFrame) -> dict[str, Any] | None:

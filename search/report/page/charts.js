@@ -235,7 +235,7 @@ function rowsChart(place, spec, { label, lit, choose }) {
     }));
     key.replaceChildren(...[...entries].map(([name, own]) => {
       const entry = make("span", ` ${name}`);
-      const mark = make("i", own.shape);
+      const mark = make("i", "", { "data-mark": own.shape });
       mark.style.color = `var(${own.colour})`;
       entry.prepend(mark);
       return entry;
@@ -296,7 +296,7 @@ function writeNames(context, box, named) {
   const unit = devicePixelRatio;
   for (const { x, y, bold, text } of named) {
     context.font = FONT.replace("12px", `${bold ? "bold " : ""}${12 * unit}px`);
-    context.fillStyle = colour(bold ? "--orange" : "--quiet");
+    context.fillStyle = colour(bold ? "--ink" : "--quiet");
     const width = context.measureText(text).width;
     const places = [[9, -6], [9, 14], [-9, -6], [-9, 14]].map(([right, down]) => ({
       left: right > 0 ? x + right * unit : x + right * unit - width, base: y + down * unit,

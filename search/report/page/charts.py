@@ -41,7 +41,8 @@ def chart_data(results: Results, found: Verdict | None) -> Chart:
         return data
     advice = found.recommendation
     margin = description.arguments.margin
-    having = {name: [number[level] for level in own if level in number] for name, own in description.effects.items()}
+    effects = description.effects.items()
+    having = {name: [number[level] for level in own if level in number] for name, own in effects}
     return data | {
         "chosen": number[found.winner if advice is None else advice.level],
         "effects": _contrasts([(found.main, found.by_setting), *((f, ()) for f in found.others.values())],
@@ -70,10 +71,7 @@ def _contrasts(
     if not families:
         return None
     contrasts = [finding.contrast for finding in families[0][0]]
-    rows = [
-        (finding.contrast, [number[finding.level]] if finding.level in number else having.get(finding.contrast, []))
-        for finding in families[0][0]
-    ]
+    lights = having | {f.contrast: [number[f.level]] for f in families[0][0] if f.level in number}
     panels = []
     for family, at in families:
         scale = 100 if family[0].in_points else 1
@@ -83,15 +81,15 @@ def _contrasts(
         series = [{"mid": mid, "low": low, "high": high, "looks": [finding.outcome for finding in family]}]
         for setting in sorted({finding.setting for finding in at if finding.setting is not None}):
             own = {finding.contrast: scale * finding.estimate for finding in at if finding.setting == setting}
-            name = f"at {setting_name(results.description, setting)}"
-            series.append({"name": name, "mid": rounded(own.get(contrast) for contrast in contrasts), "mark": True})
+            name, at_setting = f"at {setting_name(results.description, setting)}", map(own.get, contrasts)
+            series.append({"name": name, "mid": rounded(at_setting), "mark": True})
         name = metric_name(family[0].metric)
         unit = "points" if family[0].in_points else "difference"
         panels.append(
             {"label": name, "unit": f"{unit}, right is better", "signed": True, "series": series}
             | ({"band": margin} if family[0].in_points else {})
         )
-    return {"rows": rows, "panels": panels}
+    return {"rows": [(contrast, lights.get(contrast, [])) for contrast in contrasts], "panels": panels}
 
 
 def _scores(results: Results, number: dict[str, int]) -> Chart | None:

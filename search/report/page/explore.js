@@ -97,6 +97,7 @@ function drawCosts() {
     else {
       const ratio = (weighed.macs[level] / weighed.macs[cheapest]).toFixed(2);
       lines.push(`Over ${levels[cheapest]}, the cheapest: ${gain > 0 ? "+" : ""}${minus(gain.toFixed(1))} points for ${ratio} times the multiply-adds.`);
+      if (!noise.checked) lines.push("The study rules out what is cheaper.");
       const [, interval, outcome] = weighed.gains[level] ?? [];
       if (cheapest === weighed.reference && interval) {
         lines.push(outcome === "better" ? `This gain is above the noise: its 95 % interval, ${interval}, excludes 0.`
