@@ -176,11 +176,9 @@ function drawConfusion() {
     } else if (all.length) {
       const pairs = make("ol", "", { class: "pairs" });
       for (const { row, column, count } of all.slice(0, 8)) {
-        const pick = make("button", `${classes[row]} → ${classes[column]}`, { type: "button" });
+        const pick = make("button", `${classes[row]} → ${classes[column]}: ${count.toLocaleString("en")}`, { type: "button" });
         pick.addEventListener("click", () => { cell = [row, column]; mistakes(); });
-        const item = make("li", ` ${count.toLocaleString("en")}`);
-        item.prepend(pick);
-        pairs.append(item);
+        pairs.appendChild(document.createElement("li")).append(pick);
       }
       parts.push(pairs);
     }

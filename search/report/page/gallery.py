@@ -1,7 +1,5 @@
 """The winner's mistakes as images of the page, each with its classes."""
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,8 +7,7 @@ from PIL import Image
 
 from search.records.results import Results, first_repeat
 from search.report.figures.example_images import read_examples
-
-JPEG_QUALITY = 90
+from search.report.page.figurefiles import data_uri, jpeg
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +40,7 @@ def gallery(results: Results) -> Gallery | None:
     mistakes = [
         Mistake(
             image=example.image,
-            uri=_jpeg(Image.fromarray(example.pixels)),
+            uri=data_uri(jpeg(Image.fromarray(example.pixels)), ".jpg"),
             label=example.label,
             predicted=example.predicted,
             p_label=f"{100 * example.p_label:.0f} %",
@@ -52,9 +49,3 @@ def gallery(results: Results) -> Gallery | None:
         for example in examples
     ]
     return Gallery(mistakes=mistakes, n_mistakes=int((once["label"] != once["predicted"]).sum()))
-
-
-def _jpeg(image: Image.Image) -> str:
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=JPEG_QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
