@@ -88,8 +88,8 @@ def latencies_ms(models: Sequence[Model], n_classes: int, device: Device) -> lis
 
 def repeated_ratio(ratios: NDArray[np.float64]) -> float:
     """The median of ratios; NaN where that of every other one differs by more than LATENCY_TOLERANCE."""
-    odd, even = np.median(ratios[::2]), np.median(ratios[1::2])
-    return float(np.median(ratios)) if abs(odd / even - 1) <= LATENCY_TOLERANCE else math.nan
+    low, high = sorted(float(np.median(half)) for half in (ratios[::2], ratios[1::2]))
+    return float(np.median(ratios)) if high <= (1 + LATENCY_TOLERANCE) * low else math.nan
 
 
 def _turns(reference: Pass, other: Pass) -> NDArray[np.float64]:
