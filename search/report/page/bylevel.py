@@ -24,7 +24,7 @@ def by_level(results: Results, levels: Sequence[str]) -> dict[str, Any]:
     """
     classes = list(results.description.source[1].classes)
     images: dict[str, tuple[int, int]] = {}  # name -> its number, and its class
-    details = []
+    details: list[dict[str, Any] | None] = []
     for level in levels:
         predictions, epochs = (results.compared(table, level) for table in ("predictions", "epochs"))
         predictions = predictions[predictions["label"].isin(classes) & predictions["predicted"].isin(classes)]

@@ -138,7 +138,9 @@ def _costs(results: Results, found: Verdict, number: dict[str, int]) -> Chart | 
     macs = dict(zip(results.levels["level"], results.levels["macs"], strict=True))
     scored = pd.DataFrame({"level": macs.keys(), "macs": macs.values(), "score": [whole[level] for level in macs]})
     shown = front_above_noise(macs, advice, found.main, results.description.reference)
-    gains = {finding.level: finding for finding in found.main if finding.level in macs}
+    gains = {
+        finding.level: finding for finding in found.main if finding.level is not None and finding.level in macs
+    }
     return chart | {
         "weighed": {
             "points": {number[level]: round(100 * whole[level], 3) for level in macs},
@@ -190,7 +192,9 @@ def _importance(results: Results) -> Chart | None:
         return None
     unit = "not normalised"
     series = [{"mid": rounded(rows["importance"]), "bar": True}]
-    names = [(f"{row.name} (n = {row.n_trials})", []) for row in rows.itertuples(index=False)]
+    names: list[tuple[str, list[int]]] = [
+        (f"{row.name} (n = {row.n_trials})", []) for row in rows.itertuples(index=False)
+    ]
     return {"rows": names, "panels": [{"label": "importance", "unit": unit, "series": series}]}
 
 
