@@ -186,7 +186,12 @@ COLUMNS: dict[str, tuple[pa.DataType, str, str]] = {
     "looks": (pa.int64(), "looks at the data that the intervals allow for", ""),
     "trained_on": (pa.string(), "data set that the networks were trained on", ""),
     "n_networks": (pa.int64(), "untouched networks that the row is of", ""),
-    "latency_ms": (pa.float64(), "median time of one image's forward pass on the study's machine", "ms"),
+    "latency_ms": (
+        pa.float64(),
+        "time of one image's forward pass on the study's machine; null where its ratio to another network's did "
+        "not repeat within 10 %",
+        "ms",
+    ),
 }
 
 _COMPARISON = (

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from math import isnan
 from typing import Any
 
 import pandas as pd
@@ -55,7 +56,7 @@ class Candidate:
             **{f"params_{name}": value for name, value in self.params.items()},
             **scores,
             **model_size(self.configuration.model, len(data.classes))._asdict(),
-            "latency_ms": latency_ms,
+            "latency_ms": None if isnan(latency_ms) else latency_ms,
         }
 
 

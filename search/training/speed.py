@@ -1,8 +1,8 @@
 """Probes of speed and memory on random images."""
 
 import math
-import statistics
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -23,7 +23,8 @@ from wbcmodels.network import EstimatorConfig, Model, build_network
 PROBE_BATCHES, WARM_UP_BATCHES = 8, 3
 # Cost of an image, see `search.training.cost.image_cost`, beyond which fewer batches are enough.
 DEAR = 2e8
-LATENCY_RUNS, LATENCY_WARM_UP = 30, 5
+LATENCY_TURNS, LATENCY_LEARNED, LATENCY_TOLERANCE = 60, 30, 0.1
+Pass = Callable[[], object]
 NORMALISATION = Normalisation(mean=(128.0, 128.0, 128.0), std=(64.0, 64.0, 64.0))
 
 
@@ -73,29 +74,50 @@ def memory_share(configuration: Configuration, n_classes: int, device: Device) -
 
 
 @torch.inference_mode()
-def latency_ms(config: Model, n_classes: int, device: Device) -> float:
-    """Median time of one image's forward pass, or of its measurement and classification, in ms."""
+def latencies_ms(models: Sequence[Model], n_classes: int, device: Device) -> list[float]:
+    """Time of one image's forward pass, or of its measurement and classification, in ms.
+
+    Every network takes turns with the first one, so that whatever else the machine does meets both. What repeats
+    is the median ratio of their times; it is multiplied by the median time of the first network.
+
+    Returns:
+        In the order of the networks; NaN where the ratio of odd turns is not within LATENCY_TOLERANCE of that of
+        even turns.
+    """
+    reference = _one_pass(models[0], n_classes, device)
+    times = [_turns(reference, _one_pass(model, n_classes, device)) for model in models]
+    base = float(np.median([turns[:, 0] for turns in times]))
+    return [base * repeated_ratio(turns[:, 1] / turns[:, 0]) for turns in times]
+
+
+def repeated_ratio(ratios: NDArray[np.float64]) -> float:
+    """The median of ratios; NaN where that of every other one differs by more than LATENCY_TOLERANCE."""
+    low, high = sorted(float(np.median(half)) for half in (ratios[::2], ratios[1::2]))
+    return float(np.median(ratios)) if high <= (1 + LATENCY_TOLERANCE) * low else math.nan
+
+
+def _turns(reference: Pass, other: Pass) -> NDArray[np.float64]:
+    """Times of both in turn, in ms, shape (LATENCY_TURNS, 2)."""
+    times = np.empty((LATENCY_TURNS, 2))
+    for turn in times:
+        for place, one_pass in enumerate((reference, other)):
+            one_pass()  # not timed: it finds the caches full of the other network
+            started = time.perf_counter()
+            one_pass()
+            turn[place] = 1000 * (time.perf_counter() - started)
+    return times
+
+
+def _one_pass(config: Model, n_classes: int, device: Device) -> Pass:
+    """A function that classifies one image."""
     if isinstance(config, EstimatorConfig):
-        return _classifier_latency_ms(config, n_classes)
+        learned = config.features(_noise(LATENCY_LEARNED, config.input_px))
+        fitted = config.estimator(seed=0).fit(learned, np.arange(LATENCY_LEARNED) % n_classes)
+        one = _noise(1, config.input_px)
+        return lambda: fitted.predict_proba(config.features(one))
     model = on_device(build_network(config, n_classes, seed=0), device).eval()
     image = torch.zeros((1, config.input_px, config.input_px, 3), dtype=torch.uint8, device=device.device)
-    times = []
-    for _ in range(LATENCY_WARM_UP + LATENCY_RUNS):
-        started = time.perf_counter()
-        forward(model, normalise(image, NORMALISATION), device).cpu()
-        times.append(1000 * (time.perf_counter() - started))
-    return statistics.median(times[LATENCY_WARM_UP:])
-
-
-def _classifier_latency_ms(config: EstimatorConfig, n_classes: int) -> float:
-    learned = config.features(_noise(LATENCY_RUNS, config.input_px))
-    fitted = config.estimator(seed=0).fit(learned, np.arange(LATENCY_RUNS) % n_classes)
-    times = []
-    for image in np.split(_noise(LATENCY_RUNS, config.input_px), LATENCY_RUNS):
-        started = time.perf_counter()
-        fitted.predict_proba(config.features(image))
-        times.append(1000 * (time.perf_counter() - started))
-    return statistics.median(times)
+    return lambda: forward(model, normalise(image, NORMALISATION), device).cpu()
 
 
 def _noise(n_images: int, side: int) -> NDArray[np.uint8]:

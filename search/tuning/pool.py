@@ -119,7 +119,10 @@ class Workers:
                 ray.kill(worker)
 
     def latencies(self, models: Sequence[Model], n_classes: int) -> list[float]:
-        """Median time of one image's forward pass through each network, in ms, measured in one worker alone."""
+        """Time of one image's forward pass through each network, in ms, measured in one worker alone.
+
+        NaN where it does not repeat.
+        """
         result: list[float] = self._ask(lambda worker: worker.latencies.remote(list(models), n_classes))
         return result
 

@@ -110,10 +110,10 @@ class Worker:
         return self.step()
 
     def latencies(self, models: Sequence[Model], n_classes: int) -> list[float]:
-        """Median time of one image's forward pass through each network, in ms."""
-        from search.training.speed import latency_ms
+        """Time of one image's forward pass through each network, in ms; NaN where it does not repeat."""
+        from search.training.speed import latencies_ms
 
-        return [latency_ms(model, n_classes, self._device) for model in models]
+        return latencies_ms(models, n_classes, self._device)
 
     def features(self, model: EstimatorConfig, images: Images) -> NDArray[np.float32]:
         """What a classifier measures in all images, (n_images, n_features)."""

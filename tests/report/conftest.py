@@ -1,6 +1,7 @@
 """Studies that tests of the report share."""
 
 import pytest
+from browser import chromium, opened
 from written_study import KINDS, write_study
 
 from search.records.results import read_results
@@ -33,3 +34,16 @@ def studies(tmp_path_factory):
             return self[kind]
 
     return Studies()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def wide(browser, study):
+    """The finished study's page on a wide screen, which tests may sort, filter and hover over."""
+    with opened(browser, study) as page:
+        yield page

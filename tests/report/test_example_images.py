@@ -24,7 +24,9 @@ from search.report.figures.example_images import (
 
 def example(label="basophil", predicted="basophil", seed=0):
     pixels = np.random.default_rng(seed).integers(0, 255, (20, 20, 3), dtype=np.uint8)
-    return Example(pixels=pixels, label=label, predicted=predicted, p_label=0.21, p_predicted=0.7)
+    return Example(
+        image="cell.png", pixels=pixels, label=label, predicted=predicted, p_label=0.21, p_predicted=0.7
+    )
 
 
 CORRECT = [example(seed=seed) for seed in range(6)]
@@ -38,6 +40,7 @@ def test_examples_are_joined_with_their_own_predictions(study):
     assert len(examples) == len(cells)
     for found, (_, cell) in zip(examples, cells.iterrows(), strict=True):
         (own,) = predictions[predictions["image"] == cell["image"]].to_dict("records")
+        assert found.image == cell["image"]
         assert (found.label, found.predicted) == (own["label"], own["predicted"])
         assert found.p_label == own[f"probability_{own['label']}"]
         assert found.p_predicted == own[f"probability_{own['predicted']}"]

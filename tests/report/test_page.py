@@ -1,12 +1,10 @@
 """The page of a study, as a browser shows it."""
 
 import re
-from contextlib import contextmanager
 from itertools import groupby
 
 import pytest
-from browser import chromium
-from tiny_study import PATIENCE_S
+from browser import NARROW, WIDE, opened
 from written_study import KINDS, write_study
 
 from search.analysis.verdict import verdict
@@ -16,7 +14,6 @@ from search.report.format import settings_text
 from search.report.page.build import build_page
 from search.report.page.figurefiles import read_figures
 
-WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 # An A4 sheet's width less its margins, at 96 px an inch.
 SHEET = {"width": 688, "height": 1000}
 NASTY = (
@@ -60,43 +57,11 @@ def nasty(tmp_path_factory):
     return with_page(folder)
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def wide(browser, study):
-    """The finished study's page on a wide screen, which tests may sort, filter and hover over."""
-    with opened(browser, study) as page:
-        yield page
-
-
 def with_page(folder):
     """Write a page without figures."""
     results = read_results(folder)
     (folder / "report.html").write_text(build_page(results, verdict(results), {}), encoding="utf-8")
     return folder
-
-
-@contextmanager
-def opened(browser, folder, viewport=WIDE, **options):
-    """The page in a browser, which must have no error and request nothing but the file."""
-    address = (folder / "report.html").as_uri()
-    context = browser.new_context(viewport=viewport, **options)
-    page = context.new_page()
-    page.set_default_timeout(1000 * PATIENCE_S)
-    messages, requests = [], []
-    page.on("console", lambda message: messages.append(message.text))
-    page.on("pageerror", lambda error: messages.append(str(error)))
-    page.on("dialog", lambda dialog: (messages.append(dialog.message), dialog.dismiss()))
-    page.on("request", lambda request: requests.append(request.url))
-    page.goto(address)
-    yield page
-    assert messages == []
-    assert {url for url in requests if not url.startswith("data:")} == {address}
-    context.close()
 
 
 def column(page, index):
@@ -206,33 +171,9 @@ def test_the_filter_shows_the_trials_that_have_all_words(wide, study):
         field.fill(text)
         shown = wide.locator("#trials tbody tr:visible th").all_inner_texts()
         assert sorted(numbers(shown)) == trials.loc[wanted, "number"].tolist()
-        assert str(wanted.sum()) in wide.locator("output").inner_text()
+        assert str(wanted.sum()) in wide.locator("[data-counts=trials]").inner_text()
     field.fill("")
     assert wide.locator("#trials tbody tr:visible").count() == len(trials)
-
-
-def test_hovering_over_the_curves_shows_the_values_of_the_epoch(wide, study):
-    results = read_results(study)
-    own = first_repeat(results.of_winner("epochs"))
-    panel, shown = wide.locator("#curves svg").first, wide.locator("#read-off")
-    last = own["epoch"].max()
-    for share, epoch in ((0.12, 1), (0.97, last)):
-        box = panel.bounding_box()
-        panel.hover(position={"x": share * box["width"], "y": box["height"] / 2})
-        assert_values(shown, own[own["epoch"] == epoch])
-    panel.focus()
-    wide.keyboard.press("ArrowLeft")
-    assert_values(shown, own[own["epoch"] == last - 1])
-
-
-def assert_values(shown, rows):
-    """The table holds the mean and the folds of accuracy and loss, of training and validation."""
-    for label, name in (("training", "train"), ("validation", "val")):
-        for quantity in ("accuracy", "loss"):
-            values = rows.sort_values("fold")[f"{name}_{quantity}"]
-            row = shown.get_by_role("row", name=re.compile(f"^{label} {quantity}"))
-            texts = row.locator("td").all_inner_texts()
-            assert numbers(texts) == pytest.approx([values.mean(), *values], abs=6e-4)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -251,9 +192,11 @@ def test_on_paper_every_table_and_figure_is_there_in_full(browser, study):
     with opened(browser, study, SHEET) as page:
         page.locator("input[type=search]").fill("no such trial")
         page.emulate_media(media="print")
-        parts = page.locator("main :is(table, tr, figure, h2, h3, dd, li, p:not(.filter)):not(nav *)")
-        gone = parts.evaluate_all("all => all.filter(p => !p.checkVisibility()).map(p => p.id)")
-        assert gone == ["figure-curves"]  # the drawn curves take its place
+        parts = page.locator(
+            "main :is(table, tr, figure, h2, h3, dd, li, p:not(.filter)):not(nav *, .live, .live *)"
+        )
+        assert parts.evaluate_all("all => all.filter(p => !p.checkVisibility()).map(p => p.id)") == []
+        assert page.locator(".live:visible").count() == 0  # paper has the figures instead
         cut = "s => s.scrollWidth > s.clientWidth || s.scrollHeight > s.clientHeight"
         assert page.locator("main .scroll, main .view").evaluate_all(f"all => all.filter({cut}).length") == 0
         assert page.evaluate("document.documentElement.scrollWidth") <= SHEET["width"]
@@ -263,14 +206,14 @@ def test_without_scripts_everything_can_be_read(browser, study):
     with opened(browser, study, java_script_enabled=False) as page:
         assert page.locator("#figure-curves").is_visible()
         everything = page.locator(
-            ":is(main table, main tr, main figure img, main section, main h2):not(#curves *, details *)"
+            ":is(main table, main tr, main figure img, main section, main h2):not(.live *, details *)"
         )
         assert everything.count() > 100
         assert all(one.is_visible() for one in everything.all())
         for folded in page.locator("details").all():
             folded.locator("summary").click()
             assert folded.locator("table, img").first.is_visible()
-        assert not page.locator("#curves").is_visible()  # it would be empty
+        assert page.locator(".live:visible").count() == 0  # they would be empty
         assert not page.locator(".filter").is_visible()
 
 

@@ -5,7 +5,9 @@ import shutil
 from contextlib import contextmanager
 
 import pytest
+from tiny_study import PATIENCE_S
 
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = (
     *("--no-sandbox", "--disable-gpu", "--no-first-run"),
@@ -28,3 +30,24 @@ def chromium():
             yield browser
         finally:
             browser.close()
+
+
+@contextmanager
+def opened(browser, folder, viewport=WIDE, **options):
+    """A study's page in a browser, which must have no error and request nothing but the file."""
+    address = (folder / "report.html").as_uri()
+    context = browser.new_context(viewport=viewport, **options)
+    page = context.new_page()
+    page.set_default_timeout(1000 * PATIENCE_S)
+    messages, requests = [], []
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.on("dialog", lambda dialog: (messages.append(dialog.message), dialog.dismiss()))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(address)
+    if options.get("java_script_enabled", True):
+        page.wait_for_function("document.documentElement.dataset.charts === 'drawn'")
+    yield page
+    assert messages == []
+    assert {url for url in requests if not url.startswith("data:")} == {address}
+    context.close()

@@ -29,10 +29,12 @@ class Example:
     """An image with the winner's prediction.
 
     Attributes:
+        image: its path in its data set.
         pixels: uint8 RGB, shape (side_px, side_px, 3).
         p_label, p_predicted: probabilities of the true and of the predicted class.
     """
 
+    image: str
     pixels: NDArray[np.uint8]
     label: str
     predicted: str
@@ -68,6 +70,7 @@ def read_examples(cells: pd.DataFrame, predictions: pd.DataFrame) -> list[Exampl
     joined = cells.merge(predictions, how="inner", on=[*KEY_COLUMNS, "image"])
     return [
         Example(
+            image=row["image"],
             pixels=read_pixels(row["png"]),
             label=row["label"],
             predicted=row["predicted"],

@@ -12,9 +12,10 @@ from search.records.results import Results, first_repeat
 from search.report.format import day, metric_name, settings_text
 from search.report.page.answer import answer
 from search.report.page.caveats import caveats
-from search.report.page.curves import curves
+from search.report.page.charts import chart_data
 from search.report.page.figurefiles import FigureImage
-from search.report.page.html import HERE, content_policy, page_style, template_environment
+from search.report.page.gallery import gallery
+from search.report.page.html import HERE, content_policy, template_environment
 from search.report.page.provenance import provenance
 from search.report.page.status import status
 from search.report.page.table import Table
@@ -28,6 +29,10 @@ from search.report.page.tables import (
     why_table,
 )
 
+# The library of the charts comes with its licence, see `vendor/`.
+STYLES = ("vendor/uPlot.min.css", "style.css")
+SCRIPTS = ("script.js", "vendor/uPlot.iife.min.js", "charts.js", "explore.js")
+
 
 def build_page(results: Results, found: Verdict | None, figures: Mapping[str, FigureImage]) -> str:
     """Write the page of a study, finished or not.
@@ -40,7 +45,9 @@ def build_page(results: Results, found: Verdict | None, figures: Mapping[str, Fi
         blocks everything that is not part of the file.
     """
     description = results.description
-    style, script = page_style(), (HERE / "script.js").read_text(encoding="utf-8")
+    style, script = (
+        "\n".join((HERE / name).read_text(encoding="utf-8") for name in names) for names in (STYLES, SCRIPTS)
+    )
     return (
         template_environment(HERE)
         .get_template("template.html")
@@ -66,7 +73,8 @@ def build_page(results: Results, found: Verdict | None, figures: Mapping[str, Fi
             depends=_depends(found) if found else None,
             tables=_tables(results, found),
             folded=_folded(results, found) if found else {},
-            curves=curves(first_repeat(results.of_winner("epochs"))) if found else None,
+            charts=chart_data(results, found),
+            gallery=gallery(results) if found else None,
             states=results.trials["state"].value_counts().to_dict(),
             paper=beside_paper(results, found) if found else None,
             provenance=provenance(description),

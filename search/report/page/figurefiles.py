@@ -13,6 +13,7 @@ from search.report.figures.style import STYLE
 
 # A drawing of at most so many bytes is shown as such, sharp at any size; above, its raster image is smaller.
 LARGEST_SVG = 250_000
+JPEG_QUALITY = 88
 SCREEN_DPI, POINTS_PER_INCH = 96, 72
 # A published study may keep its photographs as JPEG only.
 TYPES = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg"}
@@ -106,21 +107,42 @@ def read_figures(
     return {name: _image(name, of_figure, captions[name]) for name, of_figure in formats.items()}
 
 
+def data_uri(data: bytes, kind: str) -> str:
+    """A file as an address of itself; `kind` is one of TYPES."""
+    return f"data:{TYPES[kind]};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def jpeg(image: Image.Image) -> bytes:
+    """A photograph for a page, as a JPEG file."""
+    file = io.BytesIO()
+    image.convert("RGB").save(file, "JPEG", quality=JPEG_QUALITY)
+    return file.getvalue()
+
+
 def _image(name: str, formats: dict[str, bytes], caption: tuple[str, str]) -> FigureImage:
-    raster_first = name in PHOTOGRAPHS or len(formats.get(".svg", b"")) > LARGEST_SVG
+    photograph = name in PHOTOGRAPHS
+    raster_first = photograph or len(formats.get(".svg", b"")) > LARGEST_SVG
     preferred = (".png", ".jpg", ".svg") if raster_first else (".svg", ".png", ".jpg")
     kind = next(kind for kind in preferred if kind in formats)
     title, note = caption
-    width, height = _size_inches(formats[kind], kind)
+    data = formats[kind]
+    width, height = _size_inches(data, kind)
+    if photograph and kind == ".png" and len(smaller := _jpeg(data)) < len(data):
+        data, kind = smaller, ".jpg"
     return FigureImage(
         name=name,
         title=title,
         note=note,
-        uri=f"data:{TYPES[kind]};base64,{base64.b64encode(formats[kind]).decode('ascii')}",
+        uri=data_uri(data, kind),
         width_px=round(SCREEN_DPI * width),
         height_px=round(SCREEN_DPI * height),
-        photograph=name in PHOTOGRAPHS,
+        photograph=photograph,
     )
+
+
+def _jpeg(png: bytes) -> bytes:
+    with Image.open(io.BytesIO(png)) as image:
+        return jpeg(image)
 
 
 def _size_inches(data: bytes, kind: str) -> tuple[float, float]:

@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 
 def template_environment(folder: Path) -> Environment:
     """An environment that reads templates from a folder, escapes all values and refuses missing ones."""
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
@@ -19,6 +19,8 @@ def template_environment(folder: Path) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}  # and keys in the order they are given
+    return environment
 
 
 def page_style() -> str:

@@ -38,6 +38,7 @@ class Table:
         name: of its HTML element.
         caption: what it shows, in one line.
         filter: label of a field that filters the rows; None for no field.
+        level_column: the column whose entries are levels, which charts light up; None for none.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Table:
     columns: Sequence[Column]
     rows: Sequence[Sequence[Entry]]
     filter: str | None = None
+    level_column: int | None = None
 
 
 def text(value: Any, *, strong: bool = False) -> Entry:

@@ -62,7 +62,8 @@ def why_table(results: Results, found: Verdict) -> list[Table]:
         )
         for level, reason in reasons.items()
     ]
-    return [Table(name="why", caption=f"Why {advice.level}, and not another level", columns=columns, rows=rows)]
+    caption = f"Why {advice.level}, and not another level"
+    return [Table(name="why", caption=caption, columns=columns, rows=rows, level_column=0)]
 
 
 def effects_table(
@@ -163,6 +164,7 @@ def levels_table(results: Results, recommended: str | None) -> Table:
             )
             for _, row in pd.concat([results.levels, results.paper]).iterrows()
         ],
+        level_column=0,
     )
 
 
@@ -253,6 +255,7 @@ def transfer_tables(results: Results, found: Verdict | None) -> list[Table]:
             _OUTCOME,
         ),
         rows=rows,
+        level_column=0,
     )
     if not against_plain:
         return [ways]
@@ -311,6 +314,7 @@ def _elsewhere_table(
             )
             for name, row in (*of_levels, *more)
         ],
+        level_column=0,
     )
 
 
@@ -358,6 +362,7 @@ def trials_table(trials: pd.DataFrame) -> Table:
             for _, row in trials.iterrows()
         ],
         filter="Show only trials that contain",
+        level_column=2 if shared else 1,
     )
 
 
