@@ -5,9 +5,11 @@ long a unit takes is measured for each kind, because a large network may be ten 
 """
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+Work = defaultdict[str, float]  # by kind
 
 # Before this share is done, a time would be a guess.
 LEAST_SHARE = 0.03
@@ -29,20 +31,28 @@ class _Phase:
     planned: dict[str, float]
     needed: float
     known: bool = False
-    worked: Counter[str] = field(default_factory=Counter)
-    saved: Counter[str] = field(default_factory=Counter)
-    before: Counter[str] = field(default_factory=Counter)
+    worked: Work = field(default_factory=lambda: defaultdict(float))
+    saved: Work = field(default_factory=lambda: defaultdict(float))
+    before: Work = field(default_factory=lambda: defaultdict(float))
     finished: bool = False
+
+    def done(self) -> dict[str, float]:
+        """Work by kind that is done, in this run or an earlier one."""
+        return {kind: self.worked[kind] + self.before[kind] for kind in {**self.worked, **self.before}}
 
     def left(self) -> dict[str, float]:
         """Work by kind that is expected."""
         if self.finished:
             return {}
-        done = self.worked + self.before
-        prior, total = PRIOR * sum(self.planned.values()), done.total() + self.saved.total()
-        needed = (prior * self.needed + done.total()) / (prior + total) if prior + total else 1.0
-        accounted = done + self.saved
-        return {kind: needed * max(0.0, work - accounted[kind]) for kind, work in self.planned.items()}
+        done = self.done()
+        prior, n_done, n_saved = (sum(work.values()) for work in (self.planned, done, self.saved))
+        prior *= PRIOR
+        total = prior + n_done + n_saved
+        needed = (prior * self.needed + n_done) / total if total else 1.0
+        return {
+            kind: needed * max(0.0, work - done.get(kind, 0.0) - self.saved[kind])
+            for kind, work in self.planned.items()
+        }
 
 
 class Clock:
@@ -65,8 +75,8 @@ class Clock:
             name: _Phase(planned=dict(work), needed=shares.get(name, 1.0)) for name, work in planned.items()
         }
         self._known_s = {kind: 1 / speed for kind, speed in (speeds or {}).items()}
-        self._work: Counter[str] = Counter()
-        self._spent_s: Counter[str] = Counter()
+        self._work: Work = defaultdict(float)
+        self._spent_s: Work = defaultdict(float)
         self._started: float | None = None
 
     def expect(self, phase: str, planned: Mapping[str, float]) -> None:
@@ -101,7 +111,7 @@ class Clock:
     @property
     def share(self) -> float:
         """Share of the study's time that is behind, 0 to 1."""
-        done = sum(self._seconds(phase.worked + phase.before) for phase in self._phases.values())
+        done = sum(self._seconds(phase.done()) for phase in self._phases.values())
         whole = done + self._left_s()
         return done / whole if whole else 1.0
 

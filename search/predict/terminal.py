@@ -87,7 +87,7 @@ def confusion_table(counts: NDArray[np.int64], classes: Sequence[str], width: in
         counts: images of each true class (row) by predicted class (column).
         width: of the terminal, in columns.
     """
-    occurring = np.flatnonzero(counts.sum(0) + counts.sum(1))
+    occurring = np.flatnonzero(counts.sum(0) + counts.sum(1)).tolist()
     names = [escape(classes[k]) for k in occurring]
     lengths = [cell_len(classes[k]) for k in occurring]
     table = _table()

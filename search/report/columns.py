@@ -36,8 +36,8 @@ def print_table(console: Console, title: str, columns: Sequence[Column], rows: S
     table = Table(box=None, header_style="dim", pad_edge=False)
     for place in kept:
         column = columns[place]
-        justify = "right" if column.least is None else "left"
-        table.add_column(column.name, justify=justify, no_wrap=column.least is None, overflow="fold")
+        is_number = column.least is None
+        table.add_column(column.name, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold")
     for row in rows:
         table.add_row(*(row[place] for place in kept))
     console.print(table)

@@ -1,6 +1,6 @@
 """The running study: its data, splits, folder and ledger, and how its phases train networks."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -246,9 +246,9 @@ class Study:
         """Tell the clock what a phase trains, of which these are the first."""
         phase = next(phase for phase in self.plan.phases if phase.name == trainings[0].key.phase)
         times = max(1.0, phase.trainings / len(trainings))  # further runs
-        costs: Counter[str] = Counter()
+        costs: defaultdict[str, float] = defaultdict(float)
         for training in trainings:
-            costs[str(training.key.level)] += times * training.cost  # type: ignore[assignment]
+            costs[str(training.key.level)] += times * training.cost
         self.reporter.clock.expect(phase.name, costs)
 
     def renew(self, networks: Sequence[Network]) -> bool:

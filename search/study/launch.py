@@ -135,7 +135,8 @@ def plan_only(arguments: Arguments, resources: Resources, output: Path, name: st
     path = _new_folder(arguments, output, name)
     with open_session(arguments, resources) as session:
         print_plan(session, path)
-        _check_folds(session.plan, session.source.listing, session.target and session.target.listing)
+        target = session.target
+        _check_folds(session.plan, session.source.listing, None if target is None else target.listing)
         for source in (session.source, session.target):
             if source is not None:
                 print_reading(session.console, source.listing)
