@@ -23,6 +23,7 @@ from search.records.arguments import Arguments, Resources, study_name
 from search.records.description import Plan
 from search.records.ledger import Ledger
 from search.records.livelog import LiveLog, open_log
+from search.records.mirror import Home, study_home
 from search.records.observers import Observer, Observers
 from search.records.schema import Phase
 from search.records.studyfolder import StudyFolder, now
@@ -41,38 +42,51 @@ from search.study.resume import (
     reopen,
     resumed_arguments,
 )
-from search.study.session import Session, open_session
+from search.study.session import Session, open_session, say
 from search.tuning.pool import Workers
 
 if TYPE_CHECKING:
     from search.study.context import Study
 
 
-def new_study(arguments: Arguments, resources: Resources, output: Path, name: str | None) -> Path:
-    """Run a study in a new folder, and return its path.
+Show = Callable[[Path], None]
+"""Shows a finished study, given its folder."""
 
+
+def new_study(arguments: Arguments, resources: Resources, output: str, name: str | None, show: Show) -> None:
+    """Run a study in a new folder or at a new address.
+
+    Args:
+        output: a folder or an address, below which the study gets its name.
     Raises:
-        InputError: bad data, space or resources, or the folder exists.
+        InputError: bad data, space or resources, no access to the address, or there is something already.
         StudyFailedError: the study failed.
         Interrupted: the user stopped it.
     """
-    path = (output / (name or study_name(arguments.space, now()))).absolute()
+    named = f"{output.rstrip('/') or '/'}/{name or study_name(arguments.space, now())}"
+    with study_home(named, new=True, say=say) as home:
+        _start(arguments, resources, home)
+        show(home.path)
+
+
+def _start(arguments: Arguments, resources: Resources, home: Home) -> None:
+    path = home.path
     if path.exists():
         raise InputError(f"{path}: already exists; choose another --name, or --resume it")
     with open_session(arguments, resources, name=path.name) as session:
-        print_plan(session, path)
+        print_plan(session, home.address)
         images = _prepare(session)
         _check_folds(session.plan, images.source, images.target)
         folder = StudyFolder.create(path, describe(session, images))
         with folder.locked():
-            _run(session, images, folder, Ledger(path))
-    return path
+            _run(session, images, folder, Ledger(path), home)
 
 
-def resumed_study(path: Path, resources: Resources, extension: Extension, *, force: bool) -> Path:
-    """Resume a study where it stopped, or extend a finished one, and return its path.
+def resumed_study(study: str, resources: Resources, extension: Extension, show: Show, *, force: bool) -> None:
+    """Resume a study where it stopped, or extend a finished one.
 
     Args:
+        study: its folder or address.
         force: resume even if data, space or code have changed, or a journal is damaged. Finished trainings are
             kept, except those after the search on images that have changed; everything unfinished starts over.
     Raises:
@@ -80,7 +94,14 @@ def resumed_study(path: Path, resources: Resources, extension: Extension, *, for
         StudyFailedError: the study failed.
         Interrupted: the user stopped it.
     """
-    folder = StudyFolder.open(path.absolute())
+    with study_home(study, new=False, say=say) as home:
+        _resume(resources, extension, home, force=force)
+        show(home.path)
+
+
+def _resume(resources: Resources, extension: Extension, home: Home, *, force: bool) -> None:
+    path = home.path
+    folder = StudyFolder.open(path)
     with folder.locked():
         before = dict(folder.description)
         arguments = resumed_arguments(folder, extension)
@@ -94,7 +115,7 @@ def resumed_study(path: Path, resources: Resources, extension: Extension, *, for
                     f"{path}: the study has levels {', '.join(before['levels'])}, but the space now has "
                     f"{', '.join(levels)}; start a new study"
                 )
-            print_plan(session, folder.path)
+            print_plan(session, home.address)
             images = _prepare(session).renamed(partial(named_as_before, before))
             source_changed = has_changed(images.source, before)
             target_changed = images.target is not None and has_changed(images.target, before)
@@ -115,8 +136,7 @@ def resumed_study(path: Path, resources: Resources, extension: Extension, *, for
             description = as_json(describe(session, images))
             if force or description["plan"] != before["plan"]:
                 reopen(folder, description, changes)
-            _run(session, images, folder, ledger)
-    return folder.path
+            _run(session, images, folder, ledger, home)
 
 
 def plan_only(arguments: Arguments, resources: Resources) -> None:
@@ -234,7 +254,7 @@ def _check_folds(plan: Plan, source: ImageSet, target: ImageSet | None) -> None:
         stratified_folds(target.labels, target.groups, n_folds=plan.folds, seed=0)
 
 
-def _run(session: Session, images: Decoded, folder: StudyFolder, ledger: Ledger) -> None:
+def _run(session: Session, images: Decoded, folder: StudyFolder, ledger: Ledger, home: Home) -> None:
     from search.study.context import Study
     from search.study.study import run_study, small_classes
 
@@ -262,16 +282,17 @@ def _run(session: Session, images: Decoded, folder: StudyFolder, ledger: Ledger)
     )
     for line in small_classes(study):
         reporter.note(line)
+    if home.mirror is not None:
+        home.mirror.follow(reporter.note)
     try:
         with reporter.live():
             run_study(study)
     except KeyboardInterrupt:
         _record_time(study)
-        path = shlex.quote(str(folder.path))
         raise Interrupted(
             "interrupted; the tables hold all results so far\n"
-            f"  resume: python -m search.run --resume {path}\n"
-            f"  report: python -m search.report {path}"
+            f"  resume: python -m search.run --resume {shlex.quote(home.address)}\n"
+            f"  report: python -m search.report {shlex.quote(str(folder.path))}"
         ) from None
     finally:
         ledger.close()
