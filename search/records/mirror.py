@@ -9,6 +9,7 @@ The study runs in a working folder on this machine. Every two seconds what has c
 - everything else under its own name, for readers: tables, `study.json`, the model, the page.
 """
 
+import errno
 import gzip
 import hashlib
 import json
@@ -18,7 +19,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,11 +42,12 @@ MOST_ENTRIES = 200
 
 LOCK = ".lock"
 LOG = ".log"
-BASE = ".base"
 DESCRIPTION = "study.json"
 OPTUNA = "optuna.journal"
 JOURNALS = (JOURNAL, OPTUNA)
 CHECKPOINTS = "checkpoints"
+# What commands that read a study do not need.
+UNREAD = (CHECKPOINTS, JOURNAL, "tensorboard", "wandb", "mlflow.db")
 
 Signature = dict[str, tuple[int, int, int]]
 
@@ -70,7 +72,8 @@ class Store:
         """Names of all objects, or of those in one folder."""
         self._files.invalidate_cache()
         found = self._files.find(f"{self._root}/{below}".rstrip("/"))
-        return sorted(full[len(self._root) :].lstrip("/") for full in found)
+        names = (full[len(self._root) :].lstrip("/") for full in found)
+        return sorted(name for name in names if name)  # without what marks the folder itself
 
     def read(self, name: str) -> bytes | None:
         """An object; None if there is none."""
@@ -88,12 +91,11 @@ class Store:
         """Write a new object; False if there is one with another content."""
         try:
             self._files.pipe_file(f"{self._root}/{name}", content, mode="create")
-        except OSError:
-            # Refused, or written by an attempt whose answer was lost; else the storage cannot be reached.
-            known = self.read(name)
-            if known is None:
+        except OSError as error:
+            # Servers that speak S3 but do not name the condition that failed are told of as EINVAL.
+            if not isinstance(error, FileExistsError) and error.errno != errno.EINVAL:
                 raise
-            return known == content
+            return self.read(name) == content  # an earlier attempt may have written it, whose answer was lost
         return True
 
     def upload(self, path: Path, name: str) -> None:
@@ -233,7 +235,7 @@ class Mirror:
 
     def follow(self, note: Callable[[str], None]) -> None:
         """Upload from now on: the folder holds a study, whose journals are only appended to."""
-        self._note = note
+        self._note, self._reached_at = note, time.monotonic()
         self._following.set()
 
     def close(self) -> None:
@@ -265,8 +267,8 @@ class Mirror:
             except LockLostError as error:
                 self._lose(error)
                 os.kill(os.getpid(), signal.SIGINT)
-            except Exception as error:  # every storage raises errors of its own; the uploads report them
-                del error
+            except Exception:  # every storage raises errors of its own; the uploads tell of them
+                continue
 
     def _attempt(self, *, last: bool = False) -> bool:
         """Upload what has changed; after an error, the next attempt does it."""
@@ -311,10 +313,10 @@ class Mirror:
             return None
         earlier = self._store.names(LOG) if is_base else []
         number = max([self._number, *map(_number, earlier)]) + 1
-        entry = {"session": self._lock.session, "description": snapshot.description, "checkpoints": checkpoints}
-        entry |= {name: text.decode() for name, text in snapshot.texts.items()}
+        entry = {"session": self._lock.session, "base": is_base, "description": snapshot.description}
+        entry |= {"checkpoints": checkpoints} | {name: text.decode() for name, text in snapshot.texts.items()}
         return Entry(
-            name=f"{LOG}/{number:08d}{BASE if is_base else ''}.json.gz",
+            name=f"{LOG}/{number:08d}.json.gz",
             content=gzip.compress(json.dumps(entry).encode()),
             snapshot=snapshot,
             outdated=tuple(earlier),
@@ -424,7 +426,7 @@ def study_home(study: str, *, new: bool, say: Callable[[str], None]) -> Iterator
         yield Home(path=path, address=str(path))
         return
     store = Store(study)
-    lock, path = Lock(store), _working_folder(store.address)
+    lock, path = Lock(store), _own_folder("studies", store.address)
     with store.errors_told():
         lock.take(say)
     try:
@@ -471,18 +473,14 @@ def fetch_study(store: Store, path: Path) -> None:
     """
     names = store.names()
     entries = [name for name in names if name.startswith(f"{LOG}/")]
-    base = max(index for index, name in enumerate(entries) if BASE in name)
     entry: dict[str, Any] = {}
-    journals = dict.fromkeys(JOURNALS, "")
-    for name in entries[base:]:
-        entry = _read_entry(store, name)
-        for journal in JOURNALS:
-            journals[journal] += entry[journal]
-    for name in names:
-        if not name.startswith((f"{LOG}/", f"{CHECKPOINTS}/", LOCK)) and name not in (*JOURNALS, DESCRIPTION):
-            if safe_path(name) is None:
-                raise InputError(f"{store.address}: '{name}' leads out of the study's folder")
-            store.download(name, path / name)
+    journals: dict[str, str] = {}
+    for number in entries:  # those before a base may be partly removed
+        entry = _read_entry(store, number)
+        for name in JOURNALS:
+            journals[name] = ("" if entry["base"] else journals.get(name, "")) + entry[name]
+    hidden = (f"{LOG}/", f"{CHECKPOINTS}/", LOCK)
+    _download(store, [n for n in names if not n.startswith(hidden) and n not in (*JOURNALS, DESCRIPTION)], path)
     for name in entry["checkpoints"]:
         if Path(name).name != name:
             raise InputError(f"{store.address}: '{name}' is no name of a checkpoint")
@@ -490,6 +488,32 @@ def fetch_study(store: Store, path: Path) -> None:
     for name, text in {**journals, DESCRIPTION: entry["description"]}.items():
         if text:
             (path / name).write_bytes(text.encode())
+
+
+def local_copy(study: str) -> Path:
+    """The folder of a study; of one at an address, a copy as it is now of what commands read.
+
+    Raises:
+        InputError: no access to the address, or no study there.
+    """
+    if not is_address(study):
+        return Path(study)
+    store = Store(study)
+    copy = _own_folder("copies", store.address)
+    with store.errors_told():
+        names = [name for name in store.names() if name.partition("/")[0] not in (LOCK, LOG, *UNREAD)]
+        if DESCRIPTION not in names:
+            raise InputError(f"{store.address}: no study there")
+        shutil.rmtree(copy, ignore_errors=True)
+        _download(store, names, copy)
+    return copy
+
+
+def _download(store: Store, names: Iterable[str], folder: Path) -> None:
+    for name in names:
+        if safe_path(name) is None:
+            raise InputError(f"{store.address}: '{name}' leads out of the study's folder")
+        store.download(name, folder / name)
 
 
 def _read_entry(store: Store, name: str) -> dict[str, Any]:
@@ -522,10 +546,10 @@ def _number(entry: str) -> int:
     return int(Path(entry).name.partition(".")[0])
 
 
-def _working_folder(address: str) -> Path:
-    """The folder has the study's name, and is alone in one that belongs to the address."""
+def _own_folder(purpose: str, address: str) -> Path:
+    """A folder with the study's name, which is alone in one that belongs to the address."""
     own = hashlib.sha256(address.encode()).hexdigest()[:12]
-    return user_cache_path("wbc-search") / "studies" / own / address.rpartition("/")[2]
+    return user_cache_path("wbc-search") / purpose / own / address.rpartition("/")[2]
 
 
 def _session_file(path: Path) -> Path:

@@ -1,13 +1,12 @@
 """The command that draws the figures and the page of a study: `python -m search.report`."""
 
-from pathlib import Path
-
 from rich.markup import escape
 
 from search.analysis.verdict import verdict
 from search.common.commandline import make_app, run_app
 from search.common.console import make_console
 from search.common.files import write_text
+from search.records.mirror import local_copy
 from search.records.results import read_results
 from search.report.figures.draw import draw_all
 from search.report.page.build import build_page
@@ -18,16 +17,17 @@ app = make_app("search.report")
 
 
 @app.default
-def main(study: Path, /, *, trust: bool = False) -> None:
+def main(study: str, /, *, trust: bool = False) -> None:
     """Draw the figures of a study, finished or not, and its page, report.html, in its folder.
 
     Args:
-        study: Folder of a study.
+        study: Folder of a study, or its address; of that, a copy on this machine gets the page.
         trust: Run the Python file in the study's folder that defines its network, to draw what the network sees.
     """
     console = make_console()
-    results = read_results(study, trusted=trust)
-    source = study / "model" / SOURCE
+    folder = local_copy(study)
+    results = read_results(folder, trusted=trust)
+    source = folder / "model" / SOURCE
     if source.exists() and not trust:
         console.print(
             f"[yellow]note[/yellow]  what the network sees is not drawn: {escape(str(source))} defines it; "
@@ -37,8 +37,8 @@ def main(study: Path, /, *, trust: bool = False) -> None:
     found = verdict(results)
     for file in draw_all(results, found):
         console.print(escape(str(file)), soft_wrap=True)
-    page = study / "report.html"
-    write_text(page, build_page(results, found, read_figures((study / "figures").glob("*"))))
+    page = folder / "report.html"
+    write_text(page, build_page(results, found, read_figures((folder / "figures").glob("*"))))
     console.print(escape(str(page)), soft_wrap=True)
 
 

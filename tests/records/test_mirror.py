@@ -18,7 +18,7 @@ from simulated_search import SimulatedSearch, assert_same, check_tables
 
 from search.common.errors import InputError, StudyFailedError
 from search.records import mirror
-from search.records.mirror import Store, fetch_study, study_home
+from search.records.mirror import Store, fetch_study, local_copy, study_home
 from search.records.studyfolder import StudyFolder
 
 ADDRESS = "memory://lab/studies/cells"
@@ -176,17 +176,42 @@ def interruptible():
     signal.signal(signal.SIGINT, before)
 
 
-def test_a_study_that_is_taken_over_stops_and_writes_nothing_more(memory, said, tmp_path, interruptible):
+def lock_it(memory):
+    held = {"host": "elsewhere", "pid": 1, "renewed": time.time(), "session": "other"}
+    memory.pipe_file("/lab/studies/cells/.lock", json.dumps(held).encode())
+
+
+def write_next_entry(memory):
+    *_, last = Store(ADDRESS).names(".log")
+    number = int(last.removeprefix(".log/").removesuffix(".json.gz")) + 1
+    memory.pipe_file(f"/lab/studies/cells/.log/{number:08d}.json.gz", b"another's")
+
+
+@pytest.mark.parametrize("take_over", [lock_it, write_next_entry])
+def test_a_study_that_is_taken_over_stops(memory, said, tmp_path, interruptible, take_over):
     def run_until_stopped():
         with searching(tmp_path, said) as search:
             slowly(search)
-            held = {"host": "elsewhere", "pid": 1, "renewed": time.time(), "session": "other"}
-            memory.pipe_file("/lab/studies/cells/.lock", json.dumps(held).encode())
+            time.sleep(0.5)
+            take_over(memory)
+            search.folder.update(note="one more thing to upload")
             time.sleep(30)
 
-    with pytest.raises(StudyFailedError, match="process 1 on elsewhere"):
+    with pytest.raises(StudyFailedError, match="another process has taken this study over"):
         run_until_stopped()
-    assert json.loads(memory.cat_file("/lab/studies/cells/.lock"))["session"] == "other"
+
+
+def test_readers_get_a_copy_of_the_tables(memory, said, tmp_path):
+    with searching(tmp_path, said) as search:
+        search.run()
+    expected = contents(search.folder.path)
+    copy = contents(local_copy(ADDRESS))
+    read = {"study.json", "trials.parquet", "predictions.parquet", "optuna.journal"}
+    assert read <= set(copy)
+    assert all(copy[name] == expected[name] for name in read)
+    assert local_copy(str(tmp_path)) == tmp_path
+    with pytest.raises(InputError, match="no study"):
+        local_copy("memory://lab/studies/others")
 
 
 class LineDownError(Exception):
