@@ -24,7 +24,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import getnode, uuid4
 
 from platformdirs import user_cache_path
 
@@ -177,8 +177,13 @@ class Lock:
             self._store.remove(LOCK)
 
     def _content(self) -> bytes:
-        held = {"host": socket.gethostname(), "pid": os.getpid(), "renewed": time.time(), "session": self.session}
+        held = {**this_machine(), "pid": os.getpid(), "renewed": time.time(), "session": self.session}
         return json.dumps(held).encode()
+
+
+def this_machine() -> dict[str, str]:
+    """What tells this machine from others: containers may share a name, but not an address of the network too."""
+    return {"host": socket.gethostname(), "machine": f"{getnode():x}"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -531,7 +536,7 @@ def _parsed(lock: bytes | None) -> dict[str, Any] | None:
 
 def _has_died(held: Mapping[str, Any]) -> bool:
     """Whether the holder of a lock was a process of this machine that is no more."""
-    if held["host"] != socket.gethostname():
+    if any(held.get(name) != value for name, value in this_machine().items()):
         return False
     try:
         os.kill(held["pid"], 0)

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -144,21 +143,22 @@ def test_a_bucket_has_all_that_the_folder_has(bucket, said, tmp_path):
 
 def test_a_second_process_is_refused_and_the_address_is_free_afterwards(bucket, said):
     address = "s3://lab/studies/cells"
+    holder = f"{address}: process {os.getpid()} on {mirror.this_machine()['host']}"
     with study_home(address, new=True, say=said.append):
         for new in (True, False):
-            with pytest.raises(InputError, match=rf"{address}: process {os.getpid()} on {socket.gethostname()}"):
+            with pytest.raises(InputError, match=holder):
                 study_home(address, new=new, say=said.append).__enter__()
     with study_home(address, new=True, say=said.append):
         pass
     assert said == []
 
 
-@pytest.mark.parametrize("host", [socket.gethostname(), "elsewhere"])
+@pytest.mark.parametrize("host", [mirror.this_machine()["host"], "elsewhere"])
 def test_a_lock_is_taken_over_from_a_process_that_has_died(memory, said, host):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     renewed = time.time() - (0 if host != "elsewhere" else 2 * mirror.STALE_S)
-    held = {"host": host, "pid": ended.pid, "renewed": renewed, "session": "other"}
+    held = {**mirror.this_machine(), "host": host, "pid": ended.pid, "renewed": renewed, "session": "other"}
     memory.pipe_file("/lab/studies/cells/.lock", json.dumps(held).encode())
     with study_home(ADDRESS, new=True, say=said.append):
         (line,) = said
