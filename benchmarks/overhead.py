@@ -101,7 +101,7 @@ class InstantSearch:
             seed=0,
             sampler="tpe",
             pruner="race",
-            directions=("maximize",),
+            directions={"accuracy": "maximize"},
             objectives=lambda configuration, metrics, shift: (metrics.accuracy,),
         )
         self.ledger, self.in_ledger_s = Ledger(folder), 0.0

@@ -61,9 +61,9 @@ def main(
     *,
     arguments: Arguments | None = None,
     resources: Resources | None = None,
-    output: Annotated[Path, OUTPUT] = Path("results"),
+    output: Annotated[str, OUTPUT] = "results",
     name: Annotated[str | None, OUTPUT] = None,
-    resume: Annotated[Path | None, OUTPUT] = None,
+    resume: Annotated[str | None, OUTPUT] = None,
     force: Annotated[bool, OUTPUT] = False,
     dry_run: Annotated[bool, OUTPUT] = False,
     config: Annotated[Path | None, OUTPUT] = None,
@@ -71,9 +71,9 @@ def main(
     """Find out where a residual block belongs: search settings, compare all placements, and transfer the winner.
 
     Args:
-        output: Folder in which the study's folder is created.
+        output: Folder in which the study's folder is created, or an address such as s3://bucket/studies.
         name: Name of the study's folder, such as first; by default space, date and time.
-        resume: Folder of a study to resume, such as results/first, or to extend with more --trials or --repeats.
+        resume: Folder or address of a study to resume, or to extend by --trials, --repeats or --until-settled.
         force: Resume even if data, space or code have changed, or a journal is damaged.
         dry_run: Check everything, print the plan and its cost, and stop.
         config: TOML file of options, such as results/first/study.toml; options on the command line win.
@@ -92,11 +92,11 @@ def main(
             data=None if arguments.data == "synthetic" else arguments.data,
             transfer_data=arguments.transfer_data,
         )
-        _show(resumed_study(resume, resources, extension, force=force))
+        resumed_study(resume, resources, extension, _show, force=force)
     elif dry_run:
         plan_only(arguments, resources, output, name)
     else:
-        _show(new_study(arguments, resources, output, name))
+        new_study(arguments, resources, output, name, _show)
 
 
 def _show(path: Path) -> None:

@@ -43,7 +43,9 @@ def run(
     command = _call("run", {**options, "output": output, "name": name})
     from search.study.launch import new_study
 
-    return _ended(lambda: new_study(arguments, resources, Path(output), name, command=command), quiet=quiet)
+    return _ended(
+        lambda keep: new_study(arguments, resources, str(output), name, keep, command=command), quiet=quiet
+    )
 
 
 def resume(folder: str | PathLike[str], *, force: bool = False, quiet: bool = False, **options: Any) -> "Study":
@@ -68,7 +70,8 @@ def resume(folder: str | PathLike[str], *, force: bool = False, quiet: bool = Fa
     from search.study.launch import resumed_study
 
     return _ended(
-        lambda: resumed_study(Path(folder), resources, extension, force=force, command=command), quiet=quiet
+        lambda keep: resumed_study(str(folder), resources, extension, keep, force=force, command=command),
+        quiet=quiet,
     )
 
 
@@ -101,13 +104,18 @@ def _call(function: str, options: Mapping[str, Any]) -> str:
     return f"search.{function}({given})"
 
 
-def _ended(run_it: Callable[[], Path], *, quiet: bool) -> "Study":
-    """The study after its run."""
+def _ended(run_it: Callable[[Callable[[Path], object]], object], *, quiet: bool) -> "Study":
+    """The study after its run.
+
+    Args:
+        run_it: given a function to call with the study's folder when it is finished.
+    """
     from search.api.study import open
 
+    finished: list[Path] = []
     try:
         with redirect_stdout(io.StringIO()) if quiet else nullcontext():
-            path = run_it()
+            run_it(finished.append)
     except Interrupted as stopped:  # so that no `except Exception` goes on with the next study
         raise KeyboardInterrupt(str(stopped)) from None
-    return open(path, trust=True)  # its code has just run
+    return open(finished[0], trust=True)  # its code has just run

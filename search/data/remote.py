@@ -49,7 +49,7 @@ def mirror(url: str, data_dir: Path, *, say: Say) -> Path:
     if copy.exists():
         say(f"{url}: read from the copy in {copy}; delete that to copy it again")
     else:
-        source = None if parts.scheme in ("http", "https") else _open(url)
+        source = None if parts.scheme in ("http", "https") else open_address(url)
         if source is None and not suffix:
             raise InputError(f"{url}: a web address must end in {', '.join(ARCHIVES)} or {ARRAYS}")
         with writing_to(place), only_process(place / ".lock", say):
@@ -81,7 +81,7 @@ def _copy_file(files: Any, root: str, url: str, path: Path) -> None:
     try:
         info = files.info(root)
     except Exception as error:  # every storage raises errors of its own
-        raise InputError(_refusal(url, error)) from error
+        raise InputError(refusal(url, error)) from error
     _get(files, url, root, path, info.get("size"))
 
 
@@ -114,7 +114,7 @@ def _list(files: Any, url: str, root: str) -> dict[str, dict[str, Any]]:
     try:
         infos = files.find(root, detail=True)
     except Exception as error:  # every storage raises errors of its own
-        raise InputError(_refusal(url, error)) from error
+        raise InputError(refusal(url, error)) from error
     found = {}
     for full, info in infos.items():
         name = full[len(root) :].lstrip("/")
@@ -152,9 +152,9 @@ def _get(files: Any, url: str, source: str, path: Path, size: int | None) -> Non
     except OSError as error:
         if error.filename == str(partial) or error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise InputError(_refusal(url, error)) from error
+        raise InputError(refusal(url, error)) from error
     except Exception as error:  # every storage raises errors of its own
-        raise InputError(_refusal(url, error)) from error
+        raise InputError(refusal(url, error)) from error
     if size is not None and partial.stat().st_size != size:
         raise InputError(
             f"{url}: {source} came with {partial.stat().st_size} of {size} bytes; run the command again"
@@ -162,8 +162,12 @@ def _get(files: Any, url: str, source: str, path: Path, size: int | None) -> Non
     partial.replace(path)
 
 
-def _open(url: str) -> tuple[Any, str]:
-    """The file system of a URL, and the path in it."""
+def open_address(url: str) -> tuple[Any, str]:
+    """The file system of a URL, and the path in it.
+
+    Raises:
+        InputError: an unknown kind of address, or a missing package.
+    """
     scheme = urlsplit(url).scheme
     try:
         from fsspec.core import url_to_fs
@@ -179,7 +183,8 @@ def _open(url: str) -> tuple[Any, str]:
         raise InputError(f"{url}: {error}") from None
 
 
-def _refusal(url: str, error: Exception) -> str:
+def refusal(url: str, error: Exception) -> str:
+    """What a storage has refused, in one line."""
     if isinstance(error, FileNotFoundError):
         return f"{url}: no such folder or file"
     if isinstance(error, PermissionError) or "redential" in f"{type(error).__name__} {error}":

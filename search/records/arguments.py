@@ -17,7 +17,7 @@ from search.data.reading import Reading, parse_class_names
 Metric = Literal["balanced_accuracy", "accuracy", "macro_f1", "auc"]
 Sampler = Literal["tpe", "random", "cmaes", "gp", "nsga2"]
 Pruner = Literal["race", "asha", "none"]
-Log = Literal["tensorboard", "mlflow"]  # also the names of packages and extras
+Log = Literal["tensorboard", "mlflow", "wandb"]  # also the names of packages and extras
 
 # Fields of `search.common.metrics.Metrics` that a search can maximize.
 SCORES: tuple[Metric, ...] = get_args(Metric)
@@ -265,7 +265,7 @@ class Resources:
     trial_timeout: Annotated[str | None, RESOURCES] = None
     """Time after which a trial or a training fails, such as 30m; by default unlimited."""
     log_to: Annotated[Log | None, RESOURCES] = None
-    """Also log trainings live to TensorBoard or MLflow; each needs its extra."""
+    """Also log trainings live to TensorBoard, MLflow or Weights & Biases; each needs its extra."""
     profile_trace: Annotated[bool, RESOURCES] = False
     """Trace one epoch of the first trial with torch's profiler to trace.json.gz; slows that epoch down."""
 

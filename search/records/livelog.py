@@ -1,9 +1,10 @@
-"""Live logs for `--log-to`: every epoch of every training, in the format of TensorBoard or MLflow.
+"""Live logs for `--log-to`: every epoch of every training, for TensorBoard, MLflow or W&B (Weights & Biases).
 
 One of their runs is a trial of the search, or one training of a later phase. It holds the parameters, the columns
 of the epochs table by step, and in the end the training's value and state.
 """
 
+import hashlib
 import json
 import logging
 import os
@@ -14,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from search.records.observers import Training, describe_error
 from search.records.schema import Key
@@ -116,6 +117,8 @@ def open_log(name: str, folder: Path, started: str) -> Log:
     """
     if name == "tensorboard":
         return TensorBoardLog(folder / "tensorboard")
+    if name == "wandb":
+        return WandbLog(folder, started)
     return MlflowLog(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}", folder, started)
 
 
@@ -240,6 +243,68 @@ class MlflowLog:
             self._client.log_batch(created.info.run_id, params=params)
             self._ids[identity] = created.info.run_id
         return self._ids[identity]
+
+
+class WandbLog:
+    """Runs of one project named as the study, at a server if the user has logged in there, else in the folder.
+
+    A run has one id however often its study is resumed; W&B joins what was written under it.
+    """
+
+    def __init__(self, folder: Path, started: str) -> None:
+        # Read at its import: nothing on the console, and no reports of errors.
+        os.environ.setdefault("WANDB_SILENT", "true")
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        import wandb
+
+        self._wandb, self._folder, self._started = wandb, folder, started
+        logged_in = wandb.login(prompt=False, verify=False)
+        self._mode: Literal["offline"] | None = None if logged_in else "offline"
+        self._runs: dict[Key, Any] = {}
+
+    def epoch(self, training: Training, step: int, values: Mapping[str, float]) -> None:
+        """Write each value at the epoch's step."""
+        self._run(training).log(dict(values), step=step, commit=True)
+
+    def end(self, training: Training, state: str, value: float | None) -> None:
+        """Write value and state into the run's summary; W&B counts a trial that was stopped early as finished."""
+        run = self._run(training)
+        run.summary.update({"state": state} if value is None else {"state": state, "value": value})
+        run.finish(exit_code=int(state == "FAIL"))
+        del self._runs[training.key]
+
+    def flush(self) -> None:
+        """W&B's own process writes what it was told."""
+
+    def close(self) -> None:
+        """Mark runs that have not ended as preempted, which a resumed study continues."""
+        for run in self._runs.values():
+            run.mark_preempting()
+            run.finish(exit_code=1)
+        self._wandb.teardown()  # only then are its files complete
+
+    def _run(self, training: Training) -> Any:
+        if training.key not in self._runs:
+            identity = f"{self._folder.name} {self._started} {_identity_of(training)}"
+            # Metadata and libraries are the study's, not the run's; the system's load is in Ray's dashboard.
+            settings = self._wandb.Settings(
+                console="off", symlink=False, disable_git=True,
+                x_disable_meta=True, x_disable_stats=True, x_save_requirements=False,
+            )  # fmt: skip
+            self._runs[training.key] = self._wandb.init(
+                project=os.environ.get("WANDB_PROJECT") or self._folder.name,
+                group=self._folder.name,
+                job_type=training.key.phase,
+                name=training.title,
+                id=hashlib.sha256(identity.encode()).hexdigest()[:16],
+                config=dict(training.params),
+                dir=self._folder,
+                mode=self._mode,
+                resume="allow",
+                reinit="create_new",  # several trainings run at once
+                settings=settings,
+            )
+        return self._runs[training.key]
 
 
 def _identity_of(training: Training) -> str:

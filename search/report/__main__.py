@@ -1,21 +1,20 @@
 """The command that draws the figures and the page of a study: `python -m search.report`."""
 
-from pathlib import Path
-
 from rich.markup import escape
 
 from search.common.commandline import make_app, run_app
 from search.common.console import make_console
+from search.records.mirror import local_copy
 
 app = make_app("search.report")
 
 
 @app.default
-def main(study: Path, /, *, trust: bool = False) -> None:
+def main(study: str, /, *, trust: bool = False) -> None:
     """Draw the figures of a study, finished or not, and its page, report.html, in its folder.
 
     Args:
-        study: Folder of a study.
+        study: Folder of a study, or its address; of that, a copy on this machine gets the page.
         trust: Run the Python file in the study's folder that defines its network, to draw what the network sees.
     """
     # With matplotlib and torch, for which --help need not wait.
@@ -24,8 +23,9 @@ def main(study: Path, /, *, trust: bool = False) -> None:
     from search.training.rebuild import SOURCE
 
     console = make_console()
-    results = read_results(study, trusted=trust)
-    source = study / "model" / SOURCE
+    folder = local_copy(study)
+    results = read_results(folder, trusted=trust)
+    source = folder / "model" / SOURCE
     if source.exists() and not trust:
         console.print(
             f"[yellow]note[/yellow]  what the network sees is not drawn: {escape(str(source))} defines it; "

@@ -1,6 +1,5 @@
 """The announcement of a study before it starts: its plan, its cost and its networks."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,8 +32,12 @@ WEAK_IMAGES, WEAK_SHARE = 60, 0.5
 MOST_CLASSES = 12
 
 
-def print_plan(session: Session, path: Path | None) -> None:
-    """Print what the study will do, and notes on its data."""
+def print_plan(session: Session, home: str | None) -> None:
+    """Print what the study will do, and notes on its data.
+
+    Args:
+        home: the study's folder or address; None where there is none.
+    """
     plan, cluster, profile = session.plan, session.cluster, session.plan.profile
     n_levels = len(session.space.levels)
     trials = f"{plan.n_trials // n_levels} settings at each of {n_levels} levels, {plan.n_trials} trials"
@@ -59,8 +62,8 @@ def print_plan(session: Session, path: Path | None) -> None:
     if cluster.dashboard is not None:
         token = "; its token: ray get-auth-token" if cluster.needs_token else ""
         facts.append(("dashboard", f"http://{cluster.dashboard}{token}"))
-    if path is not None:
-        facts.append(("folder", str(path)))
+    if home is not None:
+        facts.append(("folder", home))
     print_header(session.console, session.space.question, facts)
     sources = (session.source, session.target, *session.shifts, *session.reports)
     notes = [note for source in sources if source for note in source.listing.notes]

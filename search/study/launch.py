@@ -25,6 +25,7 @@ from search.records.configfile import CONFIG_FILE, config_text
 from search.records.description import Plan
 from search.records.ledger import Ledger
 from search.records.livelog import LiveLog, open_log
+from search.records.mirror import Home, is_address, study_home
 from search.records.observers import Observer, Observers
 from search.records.schema import Phase
 from search.records.studyfolder import StudyFolder, now
@@ -43,42 +44,71 @@ from search.study.resume import (
     reopen,
     resumed_arguments,
 )
-from search.study.session import Session, level_speeds, open_session
+from search.study.session import Session, level_speeds, open_session, say
 from search.tuning.pool import Workers
 
 if TYPE_CHECKING:
     from search.study.context import Study
 
 
+Show = Callable[[Path], object]
+"""Shows a finished study, given its folder."""
+
+
 def new_study(
-    arguments: Arguments, resources: Resources, output: Path, name: str | None, *, command: str | None = None
-) -> Path:
-    """Run a study in a new folder, and return its path.
+    arguments: Arguments,
+    resources: Resources,
+    output: str,
+    name: str | None,
+    show: Show,
+    *,
+    command: str | None = None,
+) -> None:
+    """Run a study in a new folder or at a new address.
 
     Args:
+        output: a folder or an address, below which the study gets its name.
         command: that `study.json` records; by default the command line of this process.
     Raises:
-        InputError: bad data, space or resources, or the folder exists.
+        InputError: bad data, space or resources, no access to the address, or there is something already.
         StudyFailedError: the study failed.
         Interrupted: the user stopped it.
     """
-    path = _new_folder(arguments, output, name)
+    with study_home(_named(arguments, output, name), new=True, say=say) as home:
+        _start(arguments, resources, home, command)
+        show(home.path)
+
+
+def _named(arguments: Arguments, output: str, name: str | None) -> str:
+    """The folder or address of a new study."""
+    return f"{output.rstrip('/') or '/'}/{name or study_name(arguments.space, now())}"
+
+
+def _start(arguments: Arguments, resources: Resources, home: Home, command: str | None) -> None:
+    path = home.path
+    _refuse_existing(path)
     with open_session(arguments, resources, name=path.name) as session:
-        print_plan(session, path)
+        print_plan(session, home.address)
         images = _prepare(session)
         _check_folds(session.plan, images.source, images.target)
         folder = StudyFolder.create(path, describe(session, images))
         with folder.locked():
-            _run(session, images, folder, Ledger(path), command)
-    return path
+            _run(session, images, folder, Ledger(path), home, command)
 
 
 def resumed_study(
-    path: Path, resources: Resources, extension: Extension, *, force: bool, command: str | None = None
-) -> Path:
-    """Resume a study where it stopped, or extend a finished one, and return its path.
+    study: str,
+    resources: Resources,
+    extension: Extension,
+    show: Show,
+    *,
+    force: bool,
+    command: str | None = None,
+) -> None:
+    """Resume a study where it stopped, or extend a finished one.
 
     Args:
+        study: its folder or address.
         force: resume even if data, space or code have changed, or a journal is damaged. Finished trainings are
             kept, except those after the search on images that have changed; everything unfinished starts over.
         command: as in `new_study`.
@@ -87,7 +117,14 @@ def resumed_study(
         StudyFailedError: the study failed.
         Interrupted: the user stopped it.
     """
-    folder = StudyFolder.open(path.absolute())
+    with study_home(study, new=False, say=say) as home:
+        _resume(resources, extension, home, command, force=force)
+        show(home.path)
+
+
+def _resume(resources: Resources, extension: Extension, home: Home, command: str | None, *, force: bool) -> None:
+    path = home.path
+    folder = StudyFolder.open(path)
     with folder.locked():
         before = dict(folder.description)
         arguments = resumed_arguments(folder, extension)
@@ -101,7 +138,7 @@ def resumed_study(
                     f"{path}: the study has levels {', '.join(before['levels'])}, but the space now has "
                     f"{', '.join(levels)}; start a new study"
                 )
-            print_plan(session, folder.path)
+            print_plan(session, home.address)
             images = _prepare(session).renamed(partial(named_as_before, before))
             source_changed = has_changed(images.source, before)
             target_changed = images.target is not None and has_changed(images.target, before)
@@ -122,19 +159,21 @@ def resumed_study(
             description = as_json(describe(session, images))
             if force or description["plan"] != before["plan"]:
                 reopen(folder, description, changes)
-            _run(session, images, folder, ledger, command)
-    return folder.path
+            _run(session, images, folder, ledger, home, command)
 
 
-def plan_only(arguments: Arguments, resources: Resources, output: Path, name: str | None) -> None:
+def plan_only(arguments: Arguments, resources: Resources, output: str, name: str | None) -> None:
     """Print what a study would do and cost.
 
     Raises:
         InputError: bad data, space or resources, or the folder exists.
     """
-    path = _new_folder(arguments, output, name)
+    study = _named(arguments, output, name)
+    if not is_address(study):
+        study = str(Path(study).absolute())
+        _refuse_existing(Path(study))
     with open_session(arguments, resources) as session:
-        print_plan(session, path)
+        print_plan(session, study)
         target = session.target
         _check_folds(session.plan, session.source.listing, None if target is None else target.listing)
         for source in (session.source, session.target):
@@ -144,11 +183,9 @@ def plan_only(arguments: Arguments, resources: Resources, output: Path, name: st
         print_networks(session)
 
 
-def _new_folder(arguments: Arguments, output: Path, name: str | None) -> Path:
-    path = (output / (name or study_name(arguments.space, now()))).absolute()
+def _refuse_existing(path: Path) -> None:
     if path.exists():
         raise InputError(f"{path}: already exists; choose another --name, or --resume it")
-    return path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,7 +288,9 @@ def _check_folds(plan: Plan, source: Listing, target: Listing | None) -> None:
         stratified_folds(target.labels, target.groups, n_folds=plan.folds, seed=0)
 
 
-def _run(session: Session, images: Decoded, folder: StudyFolder, ledger: Ledger, command: str | None) -> None:
+def _run(
+    session: Session, images: Decoded, folder: StudyFolder, ledger: Ledger, home: Home, command: str | None
+) -> None:
     from search.study.context import Study
     from search.study.study import run_study, small_classes
 
@@ -281,15 +320,17 @@ def _run(session: Session, images: Decoded, folder: StudyFolder, ledger: Ledger,
     )
     for line in small_classes(study):
         reporter.note(line)
+    if home.mirror is not None:
+        home.mirror.follow(reporter.note)
     try:
         with reporter.live():
             run_study(study)
     except KeyboardInterrupt:
         _record_time(study)
-        message = f"interrupted; the tables hold all results so far\n{_ways_on(folder.path)}"
+        message = f"interrupted; the tables hold all results so far\n{_ways_on(home)}"
         raise Interrupted(message) from None
     except StudyFailedError:
-        session.console.print(escape(_ways_on(folder.path)), soft_wrap=True)
+        session.console.print(escape(_ways_on(home)), soft_wrap=True)
         raise
     finally:
         ledger.close()
@@ -297,10 +338,12 @@ def _run(session: Session, images: Decoded, folder: StudyFolder, ledger: Ledger,
     _record_time(study)
 
 
-def _ways_on(path: Path) -> str:
+def _ways_on(home: Home) -> str:
     """The commands for a study that has not finished, on lines of their own and quoted for a shell."""
-    quoted = shlex.quote(str(path))
-    return f"  resume: python -m search.run --resume {quoted}\n  report: python -m search.report {quoted}"
+    return (
+        f"  resume: python -m search.run --resume {shlex.quote(home.address)}\n"
+        f"  report: python -m search.report {shlex.quote(str(home.path))}"
+    )
 
 
 def _observers(session: Session, folder: StudyFolder, ledger: Ledger, reporter: ProgressReporter) -> Observers:

@@ -70,7 +70,7 @@ class Search:
             seed=study.seed,
             sampler=arguments.sampler,
             pruner=arguments.pruner,
-            directions=tuple(map(_direction, arguments.objective_names)),
+            directions={name: _direction(name) for name in arguments.objective_names},
             objectives=self._objectives,
             costs=plan.costs,
             deadline=float("inf") if budget_s is None else time.monotonic() + budget_s,

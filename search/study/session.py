@@ -159,7 +159,8 @@ def _import_libraries() -> None:
         import_module(name)
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Print a line."""
     make_console().print(escape(text))
 
 
@@ -172,7 +173,7 @@ def _open(
         seed=arguments.seed,
         reading=reading,
         data_dir=arguments.data_dir,
-        say=_say,
+        say=say,
     )
 
 

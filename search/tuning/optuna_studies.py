@@ -75,9 +75,10 @@ class OptunaStudies:
             self._studies[group] = optuna.create_study(
                 storage=storage,
                 study_name="settings" if rules.space.shares_settings else f"level {group[0]}",
-                directions=list(rules.directions),
+                directions=list(rules.directions.values()),
                 load_if_exists=True,
             )
+            _name_metrics(self._studies[group], list(rules.directions))
             settings: dict[int, dict[str, RecordedTrial]] = {}
             for number, trial in recorded.items():
                 if rules.level(number) in group:
@@ -89,7 +90,9 @@ class OptunaStudies:
         """Give out a group's next setting, the index-th."""
         study = self._studies[group]
         study.sampler = self._sampler(group, index)
-        return Asked(group=group, index=index, optuna_trial=study.ask())
+        optuna_trial = study.ask()
+        optuna_trial.set_user_attr("trials", self._numbers(group, index))
+        return Asked(group=group, index=index, optuna_trial=optuna_trial)
 
     def configure(self, asked: Asked) -> dict[str, Configured]:
         """A setting at each level of its group; what it still lacks is drawn."""
@@ -111,6 +114,10 @@ class OptunaStudies:
         # The value of a pruned trial is the last that was reported.
         values = _mean_objectives(ended) or None
         self._studies[asked.group].tell(asked.index, values, state=state)
+
+    def _numbers(self, group: Group, index: int) -> dict[str, int]:
+        """The numbers of a setting's trials by level, for readers of Optuna's journal."""
+        return {level: self._rules.number(index, level) for level in group}
 
     def _sampler(self, group: Group, index: int) -> optuna.samplers.BaseSampler:
         """The sampler of one setting."""
@@ -144,7 +151,7 @@ class OptunaStudies:
         for index in range(n_here, max(n_firsts, 1 + max(settings, default=-1))):
             known = settings.get(index, {})
             if len(known) == len(group):
-                study.add_trial(self._frozen(group, known))
+                study.add_trial(self._frozen(group, index, known))
                 continue
             params = _params_of(group, known)
             for level, found in points.items():
@@ -165,10 +172,11 @@ class OptunaStudies:
                 asked = Asked(group=group, index=trial.number, optuna_trial=trial, told=True)
             else:
                 unfinished = optuna.Trial(study, trial._trial_id)
+                unfinished.set_user_attr("trials", self._numbers(group, trial.number))  # killed before it was
                 asked = Asked(group=group, index=trial.number, optuna_trial=unfinished, resumed=True)
             self.begun[group].append(replace(asked, recorded=settings.get(trial.number, {})))
 
-    def _frozen(self, group: Group, known: Recorded) -> optuna.trial.FrozenTrial:
+    def _frozen(self, group: Group, index: int, known: Recorded) -> optuna.trial.FrozenTrial:
         """A recorded setting as Optuna stores it."""
         fixed = optuna.trial.FixedTrial(_merged(_params_of(group, known)))
         state, error = _state_of(known), _error_of(group, known)
@@ -185,7 +193,7 @@ class OptunaStudies:
             distributions=fixed.distributions,
             values=values.get(state) or None,
             intermediate_values=reported,
-            user_attrs={} if error is None else {"error": error},
+            user_attrs={"trials": self._numbers(group, index)} | ({} if error is None else {"error": error}),
         )
 
 
@@ -235,6 +243,14 @@ class LevelSuggester:
     def _note(self, name: str, value: Any) -> Any:
         self.params[name] = value
         return value
+
+
+def _name_metrics(study: optuna.Study, names: list[str]) -> None:
+    """Name a new study's values, as its objectives are."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if study.metric_names is None:
+            study.set_metric_names(names)
 
 
 def _own_name(name: str, level: str) -> str:

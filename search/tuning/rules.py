@@ -43,7 +43,7 @@ class Rules:
         n_folds: that a trial is scored on.
         kept: settings that the comparison needs; the search stops none before it has as many.
         metric: one of `search.common.metrics.Metrics`, to be maximised; settings are stopped early by it.
-        directions: maximize or minimize, for each objective; the first objective is the metric.
+        directions: maximize or minimize, by objective; the first objective is the metric.
         objectives: of a finished configuration, from its pooled metrics and its mean balanced accuracy on further
             laboratories, if there are any.
         seed: of the study; what is suggested depends on it, the setting's number and earlier results alone.
@@ -60,7 +60,7 @@ class Rules:
     seed: int
     sampler: str
     pruner: Pruner
-    directions: tuple[Direction, ...]
+    directions: Mapping[str, Direction]
     objectives: Callable[[Configuration, Metrics, float | None], tuple[float, ...]]
     costs: Mapping[str, float] = field(default_factory=dict)
     deadline: float = math.inf

@@ -10,6 +10,7 @@ import pytest
 from archives import zipped
 from fsspec.implementations.memory import MemoryFileSystem
 from http_server import Site, serving
+from s3_server import s3_server
 
 from search.common.errors import InputError
 from search.data.remote import mirror
@@ -183,25 +184,13 @@ def test_archives_and_arrays_of_the_web_are_downloaded(tmp_path, said):
 
 @pytest.fixture
 def bucket(monkeypatch):
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    import boto3
-
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="lab")
-    for name, content in FILES.items():
-        client.put_object(Bucket="lab", Key=f"cells/{name}", Body=content)
-    client.put_object(Bucket="lab", Key="cells/", Body=b"")  # as consoles mark a folder
-    client.put_object(Bucket="lab", Key="cells2/1.png", Body=b"x")
-    yield client
-    client.close()
-    server.stop()
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    with s3_server(monkeypatch) as client:
+        client.create_bucket(Bucket="lab")
+        for name, content in FILES.items():
+            client.put_object(Bucket="lab", Key=f"cells/{name}", Body=content)
+        client.put_object(Bucket="lab", Key="cells/", Body=b"")  # as consoles mark a folder
+        client.put_object(Bucket="lab", Key="cells2/1.png", Body=b"x")
+        yield client
 
 
 def test_a_bucket_is_copied(bucket, tmp_path, said):

@@ -1,14 +1,18 @@
-"""`--log-to`: what TensorBoard and MLflow read back is what was told, once each."""
+"""`--log-to`: what TensorBoard, MLflow and W&B read back is what was told, once each."""
 
+import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from functools import partial
 from itertools import chain
+from pathlib import Path
 
 import pandas as pd
 import pytest
+import wandb_files
 from mlflow import MlflowClient
 from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
@@ -97,9 +101,41 @@ def read_mlflow(folder):
     return runs
 
 
-READ = {"tensorboard": read_tensorboard, "mlflow": read_mlflow}
+def read_wandb(folder):
+    """Runs by name; a run that was resumed has several files, whose steps may overlap."""
+    runs, ids = {}, {}
+    for path in sorted((folder / "wandb").glob("offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime):
+        summary, points = {}, {}
+        for record in wandb_files.records(path):
+            if record.WhichOneof("record_type") == "run":
+                run = record.run
+                assert run.project == run.run_group == folder.name
+            elif record.WhichOneof("record_type") == "history":
+                step = record.history.step.num
+                for name, value in wandb_files.values(record.history.item).items():
+                    assert points.setdefault(name, {}).setdefault(step, value) is value
+            elif record.WhichOneof("record_type") == "summary":
+                summary |= wandb_files.values(record.summary.update)
+            elif record.WhichOneof("record_type") == "exit":
+                code = record.exit.exit_code
+        state = summary.get("state")
+        assert code == (state in ("FAIL", None))
+        assert ids.setdefault(run.display_name, run.run_id) == run.run_id
+        before = runs.get(run.display_name, {"points": {}})["points"]
+        runs[run.display_name] = {
+            "state": state,
+            "phase": run.job_type,
+            "params": wandb_files.values(run.config.update),
+            "value": summary.get("value"),
+            "points": {name: before.get(name, {}) | steps for name, steps in points.items()},
+        }
+    return runs
+
+
+READ = {"tensorboard": read_tensorboard, "mlflow": read_mlflow, "wandb": read_wandb}
 TRIAL = {"tensorboard": "search/trial-7-placement-1+2", "mlflow": "trial 7, placement 1+2"}
-FOLD = {"tensorboard": "compare/1+2-tuned-fold-4", "mlflow": "compare 1+2 tuned, fold 4"}
+TRIAL["wandb"] = TRIAL["mlflow"]
+FOLD = {"tensorboard": "compare/1+2-tuned-fold-4"}
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +154,7 @@ def kind(request):
 @pytest.fixture
 def folder(kind, database, tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("WANDB_MODE", "offline")
     path = tmp_path / "where-blocks-belong"
     path.mkdir()
     if kind == "mlflow":
@@ -158,7 +195,7 @@ def test_what_was_told_is_read_back(kind, folder):
     assert (mine["phase"], mine["state"], mine["value"]) == ("search", "COMPLETE", 0.75)
     assert (its["phase"], its["state"], its["value"]) == ("search", "PRUNED", 0.25)
     as_text = {name: str(value) for name, value in PARAMS.items()}
-    assert mine["params"] == (as_text if kind == "mlflow" else PARAMS | {"pool": "None"})
+    assert mine["params"] == {"tensorboard": PARAMS | {"pool": "None"}, "mlflow": as_text, "wandb": PARAMS}[kind]
     rows = {3 * part + each.training.epoch: epoch_row(each) for part, each in epochs}
     expected = {
         name: {step: pytest.approx(row[name]) for step, row in rows.items()} for name in rows[1] if name != "epoch"
@@ -219,12 +256,13 @@ for name in ("PYTEST_CURRENT_TEST", "CI", "MLFLOW_TRACKING_URI", "MLFLOW_DISABLE
     os.environ.pop(name, None)  # MLflow reports nothing from tests
 asked = []
 network = ("socket.connect", "socket.getaddrinfo")
-sys.addaudithook(lambda event, what: asked.append(what) if event in network else None)
+here = lambda address: isinstance(address, str) or address[0] == "127.0.0.1"  # W&B's own process
+sys.addaudithook(lambda event, what: asked.append(what) if event in network and not here(what[1]) else None)
 from search.records.livelog import open_log
 from search.records.observers import Training
 from search.records.schema import Key
 training = Training(key=Key(phase="search", number=7), title="trial 7", params={"lr": 0.1}, n_train=1, epochs=1)
-for kind in ("tensorboard", "mlflow"):
+for kind in sys.argv[2:]:
     log = open_log(kind, Path(sys.argv[1]), "2026-01-01T00:00")
     log.epoch(training, 1, {"score": 0.5})
     log.end(training, "COMPLETE", 0.5)
@@ -233,10 +271,24 @@ print(asked)
 """
 
 
-def test_nothing_goes_to_a_network(tmp_path):
-    code = [sys.executable, "-c", OFFLINE, tmp_path]
-    done = subprocess.run(code, capture_output=True, text=True, timeout=PATIENCE_S)
-    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+def test_nothing_goes_to_a_network_or_to_the_console_or_into_the_working_directory(tmp_path):
+    """Somebody who has not logged in to W&B is not asked to, even at a terminal, and logs offline."""
+    folder, home, here = (tmp_path / name for name in ("study", "home", "here"))
+    for each in (folder, home, here):
+        each.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as proxy:  # W&B's own process would use it
+        address = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+        environment |= {"HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[2])}
+        environment |= dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "WANDB_BASE_URL"), address)
+        code = [sys.executable, "-c", OFFLINE, folder, *LOGS]
+        done = subprocess.run(code, capture_output=True, text=True, timeout=PATIENCE_S, cwd=here, env=environment)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
+        proxy.setblocking(False)
+        with pytest.raises(BlockingIOError):  # nobody has come
+            proxy.accept()
+    assert not list(here.iterdir())
+    assert list(read_wandb(folder)) == ["trial 7"]
 
 
 @pytest.mark.parametrize("kind", LOGS)
@@ -246,13 +298,14 @@ def test_a_missing_extra_is_named(kind, monkeypatch):
         Resources(log_to=kind)
 
 
-@pytest.mark.parametrize("value", ["wandb", "TensorBoard", "", "tensorboard,mlflow"])
+@pytest.mark.parametrize("value", ["comet", "TensorBoard", "", "tensorboard,mlflow"])
 def test_another_log_is_refused(value):
     with pytest.raises(InputError, match=f"--log-to {value}: .*tensorboard, mlflow"):
         Resources(log_to=value)
 
 
 @pytest.mark.ray
+@pytest.mark.parametrize("kind", ["tensorboard", "mlflow"])
 def test_a_log_has_what_the_tables_have_once_each(kind, request):
     """One study was undisturbed; the other was interrupted, and lost workers. Settings may be dropped."""
     study = request.getfixturevalue({"mlflow": "finished", "tensorboard": "interrupted"}[kind])
