@@ -1,6 +1,7 @@
 """What a study told of its duration is held against what it took."""
 
 import pytest
+
 from benchmarks.clock import told_of
 
 
