@@ -104,7 +104,7 @@ def test_choices_are_listed(name, value, allowed):
 
 
 def test_a_log_is_one_of_those_known():
-    assert "mlflow" in refused(Resources, log_to="wandb")
+    assert "mlflow" in refused(Resources, log_to="sacred")
 
 
 @pytest.mark.parametrize("metric", METRICS)

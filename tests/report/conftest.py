@@ -12,7 +12,7 @@ from search.report.__main__ import main
 def study(tmp_path_factory):
     """A finished study's folder with a control, its figures and its page."""
     folder = write_study(tmp_path_factory.mktemp("report") / "where-blocks-belong", n_trials=40, control=True)
-    main(folder)
+    main(str(folder))
     return folder
 
 

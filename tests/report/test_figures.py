@@ -163,7 +163,7 @@ def all_tables(results):
 
 
 def test_the_command_names_the_files_that_it_writes(searching, capsys):
-    main(searching)
+    main(str(searching))
     *figures, page = capsys.readouterr().out.splitlines()
     assert sorted(figures) == sorted(map(str, (searching / "figures").iterdir()))
     assert page == str(searching / "report.html")
