@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from search.common.commandline import exit_code
 from search.common.console import ProgressReporter
@@ -33,9 +34,11 @@ def main(record: Path, options: list[str]) -> int:
         note({"share": reporter.clock.share, "left": reporter.clock.left_s()})
         refresh(reporter, **options)
 
-    announce.estimate_s = estimating
-    ProgressReporter.refresh = refreshing  # type: ignore[method-assign]
-    return exit_code(app, options)
+    with (
+        patch.object(announce, "estimate_s", estimating),
+        patch.object(ProgressReporter, "refresh", refreshing),
+    ):
+        return exit_code(app, options)
 
 
 if __name__ == "__main__":
