@@ -56,11 +56,13 @@ def installed(built, tmp_path_factory):
     venv.create(environment)
     python = environment / "bin" / "python"
     (wheel,) = built.glob("*.whl")
-    run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", wheel)
+    # Without PYTHONPATH, where the checkout counts as an installation.
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    pip = (sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index")
+    run(*pip, wheel, env=variables)
     packages = sysconfig.get_path("purelib", vars={"base": str(environment), "platbase": str(environment)})
     # Added to the path as it is: its own .pth files, one of which finds an editable checkout, are not read.
     (Path(packages) / "libraries.pth").write_text("\n".join(site.getsitepackages()))
-    variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
     def module(*arguments):
         return run(python, "-m", *arguments, cwd=elsewhere, env=variables)

@@ -38,7 +38,7 @@ def head_node():
     ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
     with tempfile.TemporaryDirectory(prefix="wbc", ignore_cleanup_errors=True) as folder:
         environment = os.environ | {
-            "RAY_TMPDIR": folder, "PYTHONPATH": str(ROOT), "MPLBACKEND": "none",
+            "RAY_TMPDIR": folder, "RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(ROOT), "MPLBACKEND": "none",
             "PATH": f"{RAY.parent}{os.pathsep}{os.environ['PATH']}",
         }  # fmt: skip
         given = [RAY, "start", "--head", "--block", "--num-cpus=1", "--node-ip-address=127.0.0.1"]
