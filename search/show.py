@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from search.common.commandline import make_app, run_app
 from search.common.console import make_console
 from search.common.errors import InputError
-from search.records.mirror import local_copy
+from search.records.mirror.home import local_copy
 
 app = make_app("search.show")
 

@@ -4,7 +4,7 @@ from rich.markup import escape
 
 from search.common.commandline import make_app, run_app
 from search.common.console import make_console
-from search.records.mirror import local_copy
+from search.records.mirror.home import local_copy
 
 app = make_app("search.report")
 

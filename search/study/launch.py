@@ -25,7 +25,8 @@ from search.records.configfile import CONFIG_FILE, config_text
 from search.records.description import Plan
 from search.records.ledger import Ledger
 from search.records.livelog import LiveLog, open_log
-from search.records.mirror import Home, is_address, study_home
+from search.records.mirror.home import Home, study_home
+from search.records.mirror.store import is_address
 from search.records.observers import Observer, Observers
 from search.records.schema import Phase
 from search.records.studyfolder import StudyFolder, now

@@ -16,7 +16,7 @@ import pytest
 from s3_server import s3_server
 from tiny_study import PATIENCE_S
 
-from search.records.mirror import Store
+from search.records.mirror.store import Store
 
 ROOT = Path(__file__).parents[2]
 RAY = Path(sys.executable).with_name("ray")

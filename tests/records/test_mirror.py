@@ -16,8 +16,9 @@ from s3_server import s3_server
 from simulated_search import SimulatedSearch, assert_same, check_tables
 
 from search.common.errors import InputError, StudyFailedError
-from search.records import mirror
-from search.records.mirror import Store, fetch_study, local_copy, study_home
+from search.records.mirror import lock, upload
+from search.records.mirror.home import fetch_study, local_copy, study_home
+from search.records.mirror.store import Store
 from search.records.studyfolder import StudyFolder
 
 ADDRESS = "memory://lab/studies/cells"
@@ -27,8 +28,8 @@ SEARCH = {"sampler": "random", "n_trials": 9, "folds": 2}
 @pytest.fixture(autouse=True)
 def quick(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(mirror, "EVERY_S", 0.01)
-    monkeypatch.setattr(mirror, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(upload, "EVERY_S", 0.01)
+    monkeypatch.setattr(upload, "HEARTBEAT_S", 0.05)
 
 
 @pytest.fixture
@@ -102,20 +103,26 @@ def slowly(search):
 
 
 def test_a_killed_study_resumes_from_what_is_at_the_address(memory, moments, said, tmp_path, monkeypatch):
-    monkeypatch.setattr(mirror, "MOST_ENTRIES", 7)
+    monkeypatch.setattr(upload, "MOST_ENTRIES", 7)
     with searching(tmp_path, said) as search:
         undisturbed = slowly(search)
     entries = [index for index, moment in enumerate(moments) if any("/.log/" in path for path in moment)]
     assert len(entries) > 20
     for index in entries[:: len(entries) // 8]:
         put_back(memory, moments[index])
-        lock = json.loads(memory.cat_file("/lab/studies/cells/.lock"))
-        memory.pipe_file("/lab/studies/cells/.lock", json.dumps(lock | {"renewed": 0}).encode())
+        if memory.exists("/lab/studies/cells/.lock"):  # and not given back yet
+            lock = json.loads(memory.cat_file("/lab/studies/cells/.lock"))
+            memory.pipe_file("/lab/studies/cells/.lock", json.dumps(lock | {"renewed": 0}).encode())
         with searching(tmp_path, said, new=False) as search:
             search.run()
             check_tables(search)
             assert_same(search, undisturbed)
-        assert not [path for path in memory.store if "/checkpoints/" in path or path.endswith(".lock")]
+            # A trial that ended just before has left its own, which the end of the phase removes.
+            kept = {path.name for path in (search.folder.path / "checkpoints").glob("*.safetensors")}
+        there = [path.rpartition("/")[2] for path in memory.store if "/checkpoints/" in path]
+        assert {name.rpartition(".")[0] for name in there} == kept
+        assert len(there) == len(kept)
+        assert not [path for path in memory.store if path.endswith(".lock")]
 
 
 def contents(folder):
@@ -143,7 +150,7 @@ def test_a_bucket_has_all_that_the_folder_has(bucket, said, tmp_path):
 
 def test_a_second_process_is_refused_and_the_address_is_free_afterwards(bucket, said):
     address = "s3://lab/studies/cells"
-    holder = f"{address}: process {os.getpid()} on {mirror.this_machine()['host']}"
+    holder = f"{address}: process {os.getpid()} on {lock.this_machine()['host']}"
     with study_home(address, new=True, say=said.append):
         for new in (True, False):
             with pytest.raises(InputError, match=holder):
@@ -153,12 +160,12 @@ def test_a_second_process_is_refused_and_the_address_is_free_afterwards(bucket, 
     assert said == []
 
 
-@pytest.mark.parametrize("host", [mirror.this_machine()["host"], "elsewhere"])
+@pytest.mark.parametrize("host", [lock.this_machine()["host"], "elsewhere"])
 def test_a_lock_is_taken_over_from_a_process_that_has_died(memory, said, host):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    renewed = time.time() - (0 if host != "elsewhere" else 2 * mirror.STALE_S)
-    held = {**mirror.this_machine(), "host": host, "pid": ended.pid, "renewed": renewed, "session": "other"}
+    renewed = time.time() - (0 if host != "elsewhere" else 2 * lock.STALE_S)
+    held = {**lock.this_machine(), "host": host, "pid": ended.pid, "renewed": renewed, "session": "other"}
     memory.pipe_file("/lab/studies/cells/.lock", json.dumps(held).encode())
     with study_home(ADDRESS, new=True, say=said.append):
         (line,) = said
@@ -233,7 +240,9 @@ def test_a_lost_network_is_waited_for(memory, said, tmp_path, monkeypatch, arriv
     with searching(tmp_path, said) as search:
         left[0] = 3
         expected = contents(slowly(search).folder.path)
-    assert sum("the line is down" in line for line in said) == 1
+    assert (
+        1 <= sum("the line is down" in line for line in said) <= 3
+    )  # again where an answer was lost, and the next
     elsewhere = tmp_path / "elsewhere"
     fetch_study(Store(ADDRESS), elsewhere)
     assert contents(elsewhere)["journal.jsonl"] == expected["journal.jsonl"]
@@ -248,7 +257,7 @@ def test_a_network_that_does_not_come_back_ends_the_study(memory, said, tmp_path
             slowly(search)
             monkeypatch.setattr(MemoryFileSystem, "pipe_file", fail)
             monkeypatch.setattr(MemoryFileSystem, "put_file", fail)
-            monkeypatch.setattr(mirror, "GIVE_UP_S", 0.1)
+            monkeypatch.setattr(upload, "GIVE_UP_S", 0.1)
             search.folder.update(note="one more thing to upload")
             time.sleep(30)
 
