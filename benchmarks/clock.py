@@ -25,7 +25,7 @@ from search.common.errors import InputError, StudyFailedError
 
 app = make_app("benchmarks.clock")
 
-# Each takes about a minute or more on two cores; {0} and {1} are folders.
+# {0} and {1} are folders.
 STUDIES = (
     "--space residual_placement --trials 48 --folds 5 --compare-settings 1",
     "--space residual_placement --data {0} --transfer-data {1} --trials 32 --folds 4 --compare-settings 1",

@@ -12,6 +12,8 @@ from PIL import Image
 from search.common.errors import InputError
 from search.data.decode import pillow_rgb, read_rgb, resize_square
 from search.data.files import files_below
+from search.predict.output import table_of
+from search.predict.predictions import Predictions
 from search.training.trainedmodel import TrainedModel
 
 ImagePath = str | PathLike[str]
@@ -20,7 +22,7 @@ Images = ImagePath | Sequence[OneImage]
 
 
 def classify(model: TrainedModel, images: Images) -> pd.DataFrame:
-    """The predicted class of every image, and the probability of each class, see `Study.predict`."""
+    """Predictions as `search.predict` writes them, see `Study.predict`."""
     given = _listed(images)
     if not given:
         raise InputError("no images to classify")
@@ -29,14 +31,12 @@ def classify(model: TrainedModel, images: Images) -> pd.DataFrame:
         resize_square(_rgb(image, str(name)), model.config.input_px)
         for image, name in zip(given, names, strict=True)
     ]
-    probabilities = model.predict(np.stack(squares))
-    return pd.DataFrame(
-        {
-            "image": names,
-            "predicted": [model.classes[k] for k in probabilities.argmax(1)],
-            **{f"probability_{name}": probabilities[:, k] for k, name in enumerate(model.classes)},
-        }
+    probabilities, unlike = model.judge(np.stack(squares))
+    found = Predictions(
+        names=tuple(map(str, names)), classes=model.classes, probabilities=probabilities, unlike=unlike
     )
+    frame: pd.DataFrame = table_of(found).to_pandas()
+    return frame.assign(image=names)
 
 
 def _listed(images: Images) -> list[OneImage]:

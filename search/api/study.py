@@ -148,8 +148,8 @@ class Study:
             images: a file, a folder, or a sequence of files, of Pillow's images, or of arrays, uint8, (height,
                 width, 3). If the network prepares its images, give those of one laboratory.
         Returns:
-            A row for each image: image (the path, or the place in the sequence), predicted, and
-            probability_<class> of each class.
+            A row for each image: image (the path, or the place in the sequence), predicted, unlike_training (None
+            where it is not known), and probability_<class> of each class.
         Raises:
             InputError: an image cannot be read, or there is none; or no network, see `trained`.
         """

@@ -65,7 +65,8 @@ def make_app(module: str, config: Callable[..., None] | None = None) -> App:
     name = module.removeprefix("search.")
     app = _plain_app(name if name in COMMANDS else f"python -m {module}")
     app.config = config
-    app.help_epilogue = ""  # not that of the program
+    if name in COMMANDS:  # described alike, however it is run
+        app.help, app.help_epilogue = COMMANDS[name][1], ""
     return app
 
 

@@ -35,6 +35,12 @@ def check_format(path: Path) -> None:
 
 def write(path: Path, found: Predictions) -> None:
     """Write predictions, in the format of the file's suffix."""
+    table, save = table_of(found), FORMATS[path.suffix.lower()]
+    replace_file(path, lambda partial: save(table, partial))
+
+
+def table_of(found: Predictions) -> pa.Table:
+    """One row for each image; its columns are those of every file of predictions."""
     columns: dict[str, Any] = {
         "image": found.names,
         **({} if found.labels is None else {"label": found.labels}),
@@ -42,11 +48,8 @@ def write(path: Path, found: Predictions) -> None:
         UNLIKE.name: [None] * len(found.names) if found.unlike is None else found.unlike,
         **{f"probability_{name}": found.probabilities[:, k] for k, name in enumerate(found.classes)},
     }
-    table = pa.table(
-        columns, schema=pa.schema([UNLIKE if name == UNLIKE.name else field_of(name) for name in columns])
-    )
-    save = FORMATS[path.suffix.lower()]
-    replace_file(path, lambda partial: save(table, partial))
+    fields = [UNLIKE if name == UNLIKE.name else field_of(name) for name in columns]
+    return pa.table(columns, schema=pa.schema(fields))
 
 
 def _write_lines(table: pa.Table, path: Path) -> None:

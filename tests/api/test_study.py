@@ -120,7 +120,7 @@ def test_paths_pillows_images_and_arrays_are_classified_alike(study, pictures):
     files = sorted(pictures.glob("*.png"))
     of_folder = study.predict(pictures)
     assert list(of_folder["image"]) == [str(file) for file in files]
-    assert list(of_folder.columns) == ["image", "predicted", *PROBABILITIES]
+    assert list(of_folder.columns) == ["image", "predicted", "unlike_training", *PROBABILITIES]
     assert np.allclose(of_folder[PROBABILITIES].sum(axis=1), 1)
     most = of_folder[PROBABILITIES].to_numpy().argmax(axis=1)
     assert list(of_folder["predicted"]) == [CLASSES[k] for k in most]

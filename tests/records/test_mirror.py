@@ -240,9 +240,8 @@ def test_a_lost_network_is_waited_for(memory, said, tmp_path, monkeypatch, arriv
     with searching(tmp_path, said) as search:
         left[0] = 3
         expected = contents(slowly(search).folder.path)
-    assert (
-        1 <= sum("the line is down" in line for line in said) <= 3
-    )  # again where an answer was lost, and the next
+    # Where what was lost had arrived, the next attempt gets through, and the next entry meets the line down again.
+    assert 1 <= sum("the line is down" in line for line in said) <= (3 if arrives else 1)
     elsewhere = tmp_path / "elsewhere"
     fetch_study(Store(ADDRESS), elsewhere)
     assert contents(elsewhere)["journal.jsonl"] == expected["journal.jsonl"]

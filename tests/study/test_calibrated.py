@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from local_study import CPU, LocalStudy, draw
+from local_study import CPU, draw, local_studies
 
 from search.training.trainedmodel import TYPICAL, at_temperature, load_model
 
@@ -14,16 +14,9 @@ N_IMAGES = 150
 
 @pytest.fixture(scope="module")
 def make(tmp_path_factory):
-    made = []
-
-    def make(**options):
-        given = {"source": draw("own", CLASSES, N_IMAGES, 0), "target": draw("others", CLASSES, 30, 1), "folds": 2}
-        made.append(LocalStudy(tmp_path_factory.mktemp("study") / "own", **given | options))
-        return made[-1]
-
-    yield make
-    for study in made:
-        study.ledger.close()
+    data = {"source": draw("own", CLASSES, N_IMAGES, 0), "target": draw("others", CLASSES, 30, 1)}
+    with local_studies(tmp_path_factory, **data, folds=2) as make:
+        yield make
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from local_study import SPACE, LocalStudy, draw
+from local_study import SPACE, draw, local_studies
 
 from search.common.metrics import score
 from search.records.schema import KEY_COLUMNS
@@ -20,18 +20,9 @@ KNOWN = ("basophil", "neutrophil")
 
 @pytest.fixture(scope="module")
 def make(tmp_path_factory):
-    made = []
-
-    def make(**options):
-        given = {
-            "source": draw("own", CLASSES, 45, 0), "target": draw("others", ITS_CLASSES, 30, 1), "folds": 2,
-        }  # fmt: skip
-        made.append(LocalStudy(tmp_path_factory.mktemp("study") / "own", **given | options))
-        return made[-1]
-
-    yield make
-    for study in made:
-        study.ledger.close()
+    data = {"source": draw("own", CLASSES, 45, 0), "target": draw("others", ITS_CLASSES, 30, 1)}
+    with local_studies(tmp_path_factory, **data, folds=2) as make:
+        yield make
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import io
 import shutil
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import numpy as np
@@ -89,6 +89,20 @@ class LocalWorkers:
 
     def latencies(self, models, n_classes):
         return [1.0] * len(models)
+
+
+@contextmanager
+def local_studies(tmp_path_factory, **given):
+    """A function that makes studies, with other options where it is given some; they are closed at the end."""
+    made = []
+
+    def make(**options):
+        made.append(LocalStudy(tmp_path_factory.mktemp("study") / "own", **given | options))
+        return made[-1]
+
+    yield make
+    for study in made:
+        study.ledger.close()
 
 
 class LocalStudy:
