@@ -24,7 +24,7 @@ from benchmarks.replay import Grid, load
 from search.analysis.selection import kept_settings
 from search.common.commandline import make_app, run_app
 from search.common.console import make_console
-from search.tuning.racing import Block, Curve, Race
+from search.tuning.racing import Block, Curve, Race, Rivals
 
 Values = NDArray[np.float64]
 REFERENCE, COMPARED_FOLDS, ALPHA = "none", 10, 0.05
@@ -173,20 +173,21 @@ def crossed(study: Study, n: int, n_kept: int = 2, *, turns: bool = True) -> tup
     scores = world.scores(rng, n_folds, n_folds)[np.arange(n_levels), :, fold_of]
     order, shapes = rng.permutation(n_levels), rng.integers(n_folds, size=scores.shape)
     race = Race(pruner="race", n_blocks=n_levels, kept=n_kept, n_levels=n_levels)
-    decided: list[Curve] = []
+    decided = Rivals()
     trials: list[dict[str, object]] = []
     for setting in settings:
         values = scores[order, setting, None] + world.curves[order, setting, shapes[order, setting]]
         blocks = [Block(values=row.tolist(), n_epochs=len(row), finished=True) for row in values]
         whole = Curve(blocks=blocks, whole=True)
         stopped = race.stopped(whole, decided)
-        decided.append(stopped or whole)
-        for level, value in zip(order, decided[-1].finals, strict=False):
+        curve = stopped or whole
+        decided.put(len(decided), curve)
+        for level, value in zip(order, curve.finals, strict=False):
             row = {"number": len(trials), "level": str(level), "setting": setting, "value": value}
             trials.append({**row, "state": "PRUNED" if stopped else "COMPLETE"})
     kept = kept_settings(trials, n_kept)
     n_epochs = world.curves.shape[3]
-    return np.tile(kept, (n_levels, 1)), sum(curve.n_points for curve in decided) / n_epochs / n_levels
+    return np.tile(kept, (n_levels, 1)), sum(curve.n_points for curve in decided.curves) / n_epochs / n_levels
 
 
 def own_best(study: Study, n: int, n_kept: int = 2) -> tuple[NDArray[np.int64], float]:

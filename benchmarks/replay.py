@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from search.common.errors import InputError
 from search.space import Params
-from search.tuning.racing import Block, Curve, Race
+from search.tuning.racing import Block, Curve, Race, Rivals
 
 RECORDING = Path(__file__).parent / "recorded" / "pbc2172_grid.parquet"
 PARAMS_PREFIX = "params_"
@@ -177,7 +177,7 @@ class RaceReplay:
         Args:
             report: called with the number of blocks and the mean over them, after each.
         """
-        values, rivals = self._replay.question.values[candidate], list(self._raced.values())
+        values, rivals = self._replay.question.values[candidate], Rivals(self._raced.values())
         if not self._raced:
             self._replay.choose(candidate)
         whole = Curve(blocks=_blocks(values), whole=True)

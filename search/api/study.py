@@ -52,7 +52,7 @@ class Study:
     @property
     def epochs(self) -> pd.DataFrame:
         """Epochs of all trainings."""
-        return self.results.tables["epochs"]
+        return self.results.every_row("epochs")
 
     @property
     def folds(self) -> pd.DataFrame:
@@ -62,7 +62,7 @@ class Study:
     @property
     def predictions(self) -> pd.DataFrame:
         """Class and probabilities that every training gave every image it was scored on."""
-        return self.results.tables["predictions"]
+        return self.results.every_row("predictions")
 
     @property
     def comparison(self) -> pd.DataFrame:

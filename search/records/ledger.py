@@ -1,35 +1,39 @@
 """The ledger: the tables of a study, written while it runs.
 
 No other module writes results. Every entry goes first to an append-only journal, so that nothing finished is lost,
-and from there to Parquet files, which are replaced as a whole and so are never half written.
+and from there to Parquet files, each of which is replaced as a whole and so is never half written.
+
+The two tables that grow with every epoch and image are sealed part by part, see `search.records.parts`: what is
+sealed leaves the memory, and the journal starts again without it. So neither grows with the study.
 """
 
-import base64
-import io
-import json
-import os
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from search.common.errors import InputError, StudyFailedError
 from search.common.files import write_atomically
-from search.records.schema import KEY_COLUMNS, OLDER_SETTINGS, OPTIONAL, TABLES, Key, field_of, params_field
-
-if TYPE_CHECKING:  # a study prints its header without waiting for pandas
-    import pandas as pd
+from search.records.journal import Journal, replay
+from search.records.parts import Parts
+from search.records.rows import HeldRows, concatenated, matching, rows_from_records
+from search.records.schema import GROWING, KEY_COLUMNS, OPTIONAL, TABLES, Key, Phase
+from search.records.sealed import latest_sealed, read_sealed, remove_others, write_sealed
 
 FLUSH_EVERY_S = 3.0
-JOURNAL = "journal.jsonl"
+# Writing takes at most this share of the time: tables that take long are written less often.
+_WRITING_SHARE = 0.05
+# Writing a part of so many rows takes some tenths of a second.
+PART_ROWS = 131_072
 # Tables with rows of trainings that have not ended.
 _UNFINISHED = ("epochs", "folds", "predictions")
+# What tells trainings apart; the seed follows from it.
+_IDENTITY = [name for name in KEY_COLUMNS if name != "seed"]
 
 
 class Ledger:
@@ -40,21 +44,32 @@ class Ledger:
         cut_damage: truncate a damaged journal before its first damaged line, and keep a copy of it.
     Raises:
         StudyFailedError: the folder cannot be written to; gives the system's reason.
-        InputError: the journal is damaged; names the line.
+        InputError: the journal or a sealed file is damaged; names the line or the file.
     """
 
     def __init__(self, folder: Path, *, cut_damage: bool = False) -> None:
         self._folder = folder
-        self._chunks: dict[str, list[pa.Table]] = {name: [] for name in TABLES}
-        self._changed: set[str] = set(TABLES)
-        self._flushed_at = 0.0
+        self._held: dict[str, HeldRows] = {}
+        self._parts: dict[str, Parts] = {}
+        self._forgotten: list[tuple[Mapping[str, Any], Sequence[int]]] = []
+        self._changed = set(TABLES)
+        self._seal_at = PART_ROWS
+        self._flushed_at, self._flush_s = 0.0, 0.0
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="tables")
+        self._writing: Future[None] | None = None
         for left in folder.glob(".*.partial"):
             left.unlink()
-        self._replay(folder / JOURNAL, cut_damage)
-        try:
-            self._journal = (folder / JOURNAL).open("a", encoding="utf-8")
-        except OSError as error:
-            raise StudyFailedError(f"{folder}: {error.strerror}") from error
+        self._replay(cut_damage)
+        latest, is_lost = latest_sealed(folder), not self._n_entries
+        if latest and is_lost:
+            self._apply({"do": "start", "number": latest})
+        for table in GROWING:
+            self._parts[table] = self._parts.get(table) or Parts(folder, table)
+        self._journal = Journal(folder)
+        if latest and is_lost:
+            self._restart()
+        remove_others(folder, self._number)
+        self._take_back()
 
     def add(self, table: str, key: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]) -> None:
         """Add rows: `key` holds the values they share, `columns` the others, as lists of equal length."""
@@ -66,7 +81,7 @@ class Ledger:
         self.add(table, key, {name: [value] for name, value in row.items()})
 
     def replace(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Replace all rows of a table."""
+        """Replace all rows of a table that does not grow."""
         self._enter({"do": "replace", "table": table, "rows": [dict(row) for row in rows]})
 
     def forget(self, key: Key, beyond: tuple[int, int] = (0, 0)) -> None:
@@ -81,156 +96,250 @@ class Ledger:
         if key.fold is None:
             del parts["fold"], parts["repeat"]
         # A training's first entry is an epoch.
-        if _matches(self.read("epochs"), parts, beyond).true_count:
-            self._enter({"do": "forget", "key": parts, "beyond": beyond})
+        if self._has("epochs", parts, beyond):
+            self._forget(parts, beyond)
 
     def forget_all(self, **key: Any) -> None:
         """Remove all rows of trainings with these values, finished or not; None means null."""
-        if any(_matches(self.read(table), key, (0, 0)).true_count for table in _UNFINISHED):
-            self._enter({"do": "forget", "key": key, "beyond": (0, 0)})
+        if any(self._has(table, key) for table in _UNFINISHED):
+            self._forget(key, (0, 0))
 
-    def read(self, table: str) -> pa.Table:
-        """All rows of a table so far."""
-        whole = pa.concat_tables([_empty(table), *self._chunks[table]], promote_options="permissive")
-        whole = whole.select([name for name in _order(table, whole.column_names)]).combine_chunks()
-        self._chunks[table] = [whole]
-        return whole
+    def read(self, table: str, columns: Sequence[str] | None = None, **key: Any) -> pa.Table:
+        """The rows of a table so far.
+
+        Args:
+            columns: those wanted; None gives all.
+            key: values of the rows wanted; None means null.
+        Raises:
+            InputError: a sealed file is damaged; names it.
+        """
+        condition = matching(key)
+        sealed = self._parts[table].read(condition, columns) if table in self._parts else []
+        held = self._held[table].read().filter(condition)
+        if columns is None:
+            return concatenated(table, [*sealed, held])
+        return pa.concat_tables([*sealed, held.select(columns)], promote_options="permissive")
+
+    def sync(self) -> None:
+        """Wait until all that was entered is on the disk."""
+        self._journal.sync()
 
     def flush_if_due(self) -> None:
-        """Write what has changed to Parquet, at most every few seconds."""
-        if time.monotonic() - self._flushed_at >= FLUSH_EVERY_S:
-            self.flush()
+        """Have what has changed written to Parquet, at most every few seconds; nothing waits for it.
+
+        Raises:
+            StudyFailedError: an earlier write failed; gives the system's reason.
+        """
+        if self._writing is not None and not self._writing.done():
+            return
+        if time.monotonic() - self._flushed_at < max(FLUSH_EVERY_S, self._flush_s / _WRITING_SHARE):
+            return
+        self._wait()
+        if max(len(self._held[table]) for table in GROWING) >= self._seal_at:
+            self._seal()
+        self._write()
 
     def flush(self) -> None:
-        """Write what has changed to Parquet, each file replaced as a whole."""
-        for table in sorted(self._changed):
-            if table in OPTIONAL and not self.read(table).num_rows:
-                (self._folder / f"{table}.parquet").unlink(missing_ok=True)
-                continue
-            write_atomically(self._folder / f"{table}.parquet", self.read(table))
-        self._changed.clear()
-        self._flushed_at = time.monotonic()
+        """Write what has changed to Parquet, each file replaced as a whole.
+
+        Raises:
+            StudyFailedError: a file cannot be written; gives the system's reason.
+        """
+        self._wait()
+        self._write()
+        self._wait()
 
     def close(self) -> None:
         """Write what has changed, and close the journal."""
         try:
             self.flush()
+            self._journal.sync()
         finally:
-            with suppress(OSError):  # the error was raised when the line was written
-                self._journal.close()
+            self._writer.shutdown()
+            self._journal.close()
+
+    def _write(self) -> None:
+        """Start to write what has changed."""
+        self._flushed_at = time.monotonic()
+        self._widen()
+        changed, self._changed = self._changed, set()
+        rows = {table: self._held[table].read() for table in sorted(changed)}
+        self._writing = self._writer.submit(self._write_tables, rows)
+
+    def _wait(self) -> None:
+        """Wait until what was started is written, and raise what it raised."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _write_tables(self, rows: dict[str, pa.Table]) -> None:
+        started = time.monotonic()
+        try:
+            self._journal.sync()
+            while rows:
+                table = next(iter(rows))
+                self._write_table(table, rows[table])
+                del rows[table]
+        finally:
+            self._changed |= rows.keys()  # what failed is written with the next
+        self._flush_s = time.monotonic() - started
+
+    def _write_table(self, table: str, held: pa.Table) -> None:
+        file = self._folder / f"{table}.parquet"
+        if table in self._parts:
+            self._parts[table].publish(held)
+        elif table in OPTIONAL and not held.num_rows:
+            file.unlink(missing_ok=True)
+        else:
+            write_atomically(file, held)
+
+    def _seal(self) -> None:
+        """Seal the rows of trainings that have ended, if they are many."""
+        self._widen()
+        ended = {table: self._of_ended(self._held[table].read()) for table in GROWING}
+        if max(rows.true_count for rows in ended.values()) < PART_ROWS // 2:
+            self._seal_at += PART_ROWS // 2
+            return
+        for table, is_ended in ended.items():
+            rows = self._held[table].read()
+            rest = rows.filter(pc.invert(is_ended))
+            if is_ended.true_count:
+                self._parts[table].seal(rows.filter(is_ended), rest)
+                self._held[table].put(rest)
+        self._seal_at = PART_ROWS
+        self._restart()
+
+    def _of_ended(self, rows: pa.Table) -> pa.BooleanArray:
+        """Which rows are of trainings that have ended, as far as the tables of trials and folds tell."""
+        ended = set(self._held["trials"].read()["number"].to_pylist())
+        done = set(_identities(self._held["folds"].read()))
+        keys = rows.select(_IDENTITY).to_pandas()
+        groups = keys.groupby(_IDENTITY, dropna=False, sort=False).ngroup().to_numpy()
+        _, firsts, inverse = np.unique(groups, return_index=True, return_inverse=True)
+        found = [
+            number in ended if phase == Phase.SEARCH else (phase, number, *others) in done
+            for phase, number, *others in _identities(rows.take(firsts))
+        ]
+        return pa.array(np.array(found, dtype=bool)[inverse])
+
+    def _widen(self) -> None:
+        """Give all parts of a table the same columns: new ones appear with a data set of other classes."""
+        replaced: list[Path] = []
+        for table, parts in self._parts.items():
+            if parts.lack(self._held[table].read().schema):
+                self._wait()
+                columns = self._held[table].read().slice(0, 0)
+                replaced += parts.rewrite(parts.names, lambda part: concatenated(table, [part, columns]))  # noqa: B023
+                self._changed.add(table)
+        if replaced:
+            self._restart(replaced)
+
+    def _forget(self, key: Mapping[str, Any], beyond: tuple[int, int]) -> None:
+        self._enter({"do": "forget", "key": dict(key), "beyond": beyond})
+        self._take_back()
+
+    def _take_back(self) -> None:
+        """Remove what was forgotten from the sealed parts too."""
+        forgotten, self._forgotten = self._forgotten, []
+        replaced: list[Path] = []
+        for key, beyond in forgotten:
+            for table, parts in self._parts.items():
+                condition = matching(key, beyond, by_epoch=table == "epochs")
+                names = parts.holding(condition)
+                if names:
+                    self._wait()
+                    replaced += parts.rewrite(names, lambda part: part.filter(~condition))  # noqa: B023
+                    self._changed.add(table)
+        if replaced:
+            self._restart(replaced)
+
+    def _may_be_sealed(self, key: Mapping[str, Any]) -> bool:
+        """Whether a training with these values has ended: others have no sealed rows."""
+        if not any(parts.names for parts in self._parts.values()):
+            return False
+        of_trial = {name: value for name, value in key.items() if name not in ("repeat", "fold")}
+        return self._holds("folds", matching(key)) or self._holds("trials", matching(of_trial))
+
+    def _has(self, table: str, key: Mapping[str, Any], beyond: tuple[int, int] = (0, 0)) -> bool:
+        """Whether a table has rows with these values."""
+        condition = matching(key, beyond, by_epoch=table == "epochs")
+        if self._holds(table, condition):
+            return True
+        return table in self._parts and self._may_be_sealed(key) and bool(self._parts[table].holding(condition))
+
+    def _holds(self, table: str, condition: pc.Expression) -> bool:
+        return self._held[table].read().filter(condition).num_rows > 0
+
+    def _restart(self, replaced: Iterable[Path] = ()) -> None:
+        """Start the journal again from what is sealed.
+
+        Args:
+            replaced: files of parts that no longer are.
+        """
+        self._number += 1
+        others = {table: held.read() for table, held in self._held.items() if table not in GROWING}
+        write_sealed(self._folder, self._number, {table: own.names for table, own in self._parts.items()}, others)
+        rest = {table: self._held[table].read().to_pydict() for table in GROWING if len(self._held[table])}
+        self._journal.restart(
+            [
+                {"do": "start", "number": self._number},
+                *({"do": "add", "table": table, "key": {}, "columns": columns} for table, columns in rest.items()),
+            ]
+        )
+        for file in replaced:
+            file.unlink()
+        remove_others(self._folder, self._number)
 
     def _enter(self, entry: dict[str, Any]) -> None:
-        """Write an entry to the journal, through to the disk, and apply it."""
-        try:
-            self._journal.write(json.dumps(entry, default=str) + "\n")
-            self._journal.flush()
-            os.fsync(self._journal.fileno())
-        except OSError as error:
-            raise StudyFailedError(f"{self._folder / JOURNAL}: {error.strerror or error}") from error
+        """Write an entry to the journal, and apply it."""
+        self._journal.append(entry)
         self._apply(entry)
 
-    def _replay(self, path: Path, cut_damage: bool) -> None:
-        """Apply the journal's entries; a last line that was cut off is removed from the file."""
-        data = path.read_bytes() if path.exists() else b""
-        kept = 0
-        for number, line in enumerate(io.BytesIO(data), start=1):  # bytes.splitlines splits at more than \n
-            if not line.endswith(b"\n"):
-                break
-            try:
-                self._apply(json.loads(line))
-            except Exception as error:  # a damaged line may still be JSON, of anything
-                if not cut_damage:
-                    raise InputError(
-                        f"{path}: line {number} is damaged ({type(error).__name__}); --force resumes from "
-                        f"the lines before it, {100 * kept / len(data):.0f} % of the journal"
-                    ) from error
-                path.with_name(f"{path.name}.damaged").write_bytes(data)
-                break
-            kept += len(line)
-        if kept < len(data):
-            os.truncate(path, kept)
+    def _replay(self, cut_damage: bool) -> None:
+        """Apply the journal's entries; one by one if a line is damaged, which names it or cuts it off."""
+        try:
+            self._clear()
+            replay(self._folder, self._apply, cut_damage=False)
+            for held in self._held.values():
+                held.read()
+        except Exception:
+            self._clear()
+            replay(self._folder, self._apply_checked, cut_damage=cut_damage)
+            self._clear()
+            replay(self._folder, self._apply, cut_damage=False)
+
+    def _clear(self) -> None:
+        self._held = {name: HeldRows(name) for name in TABLES}
+        self._parts, self._forgotten, self._number, self._n_entries = {}, [], 0, 0
+
+    def _apply_checked(self, entry: Mapping[str, Any]) -> None:
+        self._apply(entry)
+        for held in self._held.values():
+            held.read()
 
     def _apply(self, entry: Mapping[str, Any]) -> None:
+        self._n_entries += 1
         if entry["do"] == "add":
-            self._chunks[entry["table"]].append(_chunk(entry["key"], entry["columns"]))
+            self._held[entry["table"]].add(entry["key"], entry["columns"])
             self._changed.add(entry["table"])
         elif entry["do"] == "replace":
             rows = entry["rows"]
-            names = dict.fromkeys(name for row in rows for name in row)
-            columns = {name: [row.get(name) for row in rows] for name in names}
-            self._chunks[entry["table"]] = [_chunk({}, columns)] if rows else []
+            self._held[entry["table"]].put(rows_from_records(rows))
             self._changed.add(entry["table"])
+        elif entry["do"] == "start":
+            self._number = entry["number"]
+            names, tables = read_sealed(self._folder, self._number)
+            self._parts = {table: Parts(self._folder, table, own) for table, own in names.items()}
+            for table, rows in tables.items():
+                self._held[table].put(rows)
         else:
+            key, beyond = entry["key"], entry["beyond"]
             for table in _UNFINISHED:
-                rows = self.read(table)
-                self._chunks[table] = [rows.filter(pc.invert(_matches(rows, entry["key"], entry["beyond"])))]
+                self._held[table].remove(matching(key, beyond, by_epoch=table == "epochs"))
+            self._forgotten.append((key, beyond))
             self._changed |= set(_UNFINISHED)
 
 
-def read_table(folder: Path, name: str) -> "pd.DataFrame":
-    """A table of a study's folder as it was last written.
-
-    Returns:
-        All columns of the table's schema, null where the study was written before there were such columns; no rows
-        if there is no file.
-    Raises:
-        InputError: the file is damaged; names it.
-    """
-    file = folder / f"{name}.parquet"
-    try:
-        table = pq.read_table(file) if file.exists() else _empty(name)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file}: cannot be read: {error}") from error
-    if "settings" in table.column_names:  # of an older study
-        numbers = [OLDER_SETTINGS.get(name) for name in table["settings"].to_pylist()]
-        table = table.append_column(field_of("setting"), pa.array(numbers, pa.int64())).drop_columns("settings")
-    for field in _empty(name).schema:
-        if field.name not in table.column_names:
-            table = table.append_column(field, pa.nulls(len(table), field.type))
-    frame: pd.DataFrame = table.to_pandas()
-    return frame
-
-
-def _matches(rows: pa.Table, key: Mapping[str, Any], beyond: Sequence[int]) -> pa.BooleanArray:
-    """Rows with this key that lie beyond a number of folds and epochs."""
-    folds, epochs = beyond
-    fold = pc.fill_null(rows["fold"], 0)
-    match = pc.greater_equal(fold, folds)
-    if "epoch" in rows.column_names:
-        match = pc.and_(match, pc.or_(pc.greater(fold, folds), pc.greater(rows["epoch"], epochs)))
-    for name, value in key.items():
-        column = rows[name]
-        same = column.is_null() if value is None else pc.fill_null(pc.equal(column, value), False)
-        match = pc.and_(match, same)
-    return match.combine_chunks()
-
-
-def _chunk(key: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]) -> pa.Table:
-    length = len(next(iter(columns.values())))
-    arrays, fields = [], []
-    for name, values in [*((name, [value] * length) for name, value in key.items()), *columns.items()]:
-        field = field_of(name)
-        if field is None:  # a parameter of the space, of whatever type
-            field = params_field(name, values)
-            values = [value if field.type != pa.string() or value is None else str(value) for value in values]
-        if pa.types.is_timestamp(field.type):
-            values = pa.array([None if value is None else str(value) for value in values], pa.string())
-            values = values.cast(field.type)
-        elif pa.types.is_binary(field.type):  # the journal is text
-            values = [base64.b64decode(value) for value in values]
-        arrays.append(pa.array(values, type=field.type))
-        fields.append(field)
-    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
-
-
-def _empty(table: str) -> pa.Table:
-    fields = [field_of(name) for name in (*KEY_COLUMNS, *TABLES[table])]
-    return pa.schema(fields).empty_table()
-
-
-def _order(table: str, names: Sequence[str]) -> list[str]:
-    """Key columns first, then parameters, the table's own columns, and probabilities."""
-    known = [*KEY_COLUMNS, *TABLES[table]]
-    parameters = sorted(name for name in names if name.startswith("params_"))
-    others = [name for name in names if name not in known and name not in parameters]
-    return [*KEY_COLUMNS, *parameters, *TABLES[table], *others]
+def _identities(rows: pa.Table) -> list[tuple[Any, ...]]:
+    """The key of each row but for its seed."""
+    return list(zip(*(rows[name].to_pylist() for name in _IDENTITY), strict=True))

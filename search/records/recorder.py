@@ -84,6 +84,7 @@ class Recorder:
         if step.score is not None:
             self._enter_fold(key, step.score, training.validation[step.fold])
         if step.checkpoint is not None:
+            self._ledger.sync()
             self._checkpoints.keep(training.key, step.checkpoint)
         spent_s = step.epoch.training.train_s + step.epoch.val_s
         self._reporter.clock.worked(key.phase, str(key.level), training.epoch_cost, spent_s)

@@ -9,9 +9,9 @@ import pandas as pd
 
 from search.common.errors import InputError
 from search.records.description import Description, parse_description
-from search.records.ledger import read_table
-from search.records.schema import Phase
+from search.records.schema import GROWING, Phase
 from search.records.studyfolder import StudyFolder
+from search.records.tables import read_table
 from search.space import PAPER_LEVELS
 from search.training.rebuild import UntrustedCodeError, from_json
 from search.training.trainedmodel import WEIGHTS, TrainedModel, load_model
@@ -19,14 +19,14 @@ from wbcmodels.network import EstimatorConfig
 
 
 class _TablesOnDisk(dict[str, pd.DataFrame]):
-    """The tables of a folder, each read when it is first asked for."""
+    """The tables of a folder, each read when it is first asked for; of those that grow, not the search's rows."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self._folder = folder
 
     def __missing__(self, name: str) -> pd.DataFrame:
-        self[name] = read_table(self._folder, name)
+        self[name] = read_table(self._folder, name, without=Phase.SEARCH if name in GROWING else None)
         return self[name]
 
 
@@ -37,7 +37,8 @@ class Results:
     Attributes:
         path: of the folder.
         tables: table name -> frame with all columns of `search.records.schema.TABLES`; no rows where the study has
-            not come that far, and null columns where it was written before there were such columns.
+            not come that far, and null columns where it was written before there were such columns. `epochs` and
+            `predictions` are without the search, whose rows can be millions: `every_row` has them.
         trusted: code that came with the study may run, to build its network.
     """
 
@@ -45,6 +46,10 @@ class Results:
     description: Description
     tables: Mapping[str, pd.DataFrame]
     trusted: bool = False
+
+    def every_row(self, table: str) -> pd.DataFrame:
+        """A table with the rows of the search."""
+        return read_table(self.path, table)
 
     @property
     def trials(self) -> pd.DataFrame:

@@ -238,6 +238,8 @@ TABLES: dict[str, tuple[str, ...]] = {
     ),
     "pareto": ("value", *METRIC_NAMES, "shift_balanced_accuracy", "n_parameters", "macs"),
 }
+# A row for every epoch, and for every image that is scored.
+GROWING = ("epochs", "predictions")
 # Not written without rows.
 OPTIONAL = ("cells", "shift", "pareto")
 

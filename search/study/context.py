@@ -201,7 +201,10 @@ class Study:
         everything = [_training(key, job, data, self._sizes) for key, job in entries]
         self._expect(everything)
         clock = self.reporter.clock
-        done = {_identity(row) for row in self.ledger.read("folds").select(_IDENTITY).to_pylist()}
+        phases = {key.phase for key, _ in entries}
+        phases |= {Phase(where.phase) for _, job in entries for where in job.task.elsewhere}
+        recorded = [self.ledger.read("folds", phase=phase) for phase in phases]
+        done = {_identity(row) for rows in recorded for row in rows.select(_IDENTITY).to_pylist()}
         trainings, jobs = [], []
         unscored: Counter[str] = Counter()
         for training, (key, job) in zip(everything, entries, strict=True):
@@ -286,8 +289,8 @@ class Study:
 
     def frame(self, table: str, phase: str) -> pd.DataFrame:
         """The rows of one phase in a table."""
-        whole: pd.DataFrame = self.ledger.read(table).to_pandas()
-        return whole[whole["phase"] == phase]
+        rows: pd.DataFrame = self.ledger.read(table, phase=phase).to_pandas()
+        return rows
 
     def trials(self) -> list[dict[str, Any]]:
         """The trials that have ended, with their parameters under `params`."""

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from functools import partial
 
 import pandas as pd
 import pyarrow as pa
@@ -19,7 +20,8 @@ MOST_PX = 128
 
 def keep_examples(study: Study, winner: str, setting: int) -> None:
     """Write the example images to the table `cells`; an image that can no longer be read is left out."""
-    predictions, rows = study.ledger.read("predictions"), []
+    read, rows = partial(study.ledger.read, "predictions", level=winner), []
+    predictions = pa.concat_tables([read(phase=Phase.COMPARE), read(phase=Phase.TEST)])
     numbers = pa.array(choose_examples(predictions.to_pandas(), winner, setting), pa.int64())
     for chosen in predictions.select([*KEY_COLUMNS, "image"]).take(numbers).to_pylist():
         try:

@@ -101,9 +101,8 @@ def discard_unfinished(folder: StudyFolder, ledger: Ledger) -> None:
     folder.optuna_journal.unlink(missing_ok=True)
     finished = set(ledger.read("trials")["number"].to_pylist())
     names = ["number", "level", "setting", "data"]
-    rows = ledger.read("epochs").select(["phase", *names]).to_pylist()
-    started = {tuple(row[name] for name in names) for row in rows if row["phase"] == Phase.SEARCH}
-    for number, level, setting, data in started:
+    started = ledger.read("epochs", names, phase=Phase.SEARCH).group_by(names).aggregate([])
+    for number, level, setting, data in zip(*started.to_pydict().values(), strict=True):
         if number not in finished:
             ledger.forget(Key(phase=Phase.SEARCH, number=number, level=level, setting=setting, data=data))
 

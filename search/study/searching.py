@@ -7,7 +7,7 @@ from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
-import pandas as pd
+import numpy as np
 
 from search.analysis.selection import collapses, kept_settings, pareto_front
 from search.common.errors import StudyFailedError
@@ -15,6 +15,7 @@ from search.common.files import replace_file
 from search.common.metrics import Metrics
 from search.data.splits import Split
 from search.records.arguments import SCORES, SHIFT_SCORE
+from search.records.ledger import Ledger
 from search.records.observers import Training
 from search.records.schema import KEY_COLUMNS, TABLES, Key, Phase
 from search.space import Configuration, Params
@@ -78,7 +79,7 @@ class Search:
         self.trials = Trials(
             self._rules,
             storage=journal_storage(study.folder.optuna_journal),
-            recorded=self._recorded(),
+            recorded=recorded_trials(study.ledger, study.metric, arguments.objective_names),
             resume=self._resume,
             on_end=self._on_end,
             on_reject=self._on_reject,
@@ -174,36 +175,13 @@ class Search:
         viewers = "open it in https://ui.perfetto.dev or chrome://tracing"
         self._study.reporter.note(f"an epoch of trial {number} is traced in {path.name}; {viewers}")
 
-    def _recorded(self) -> dict[int, RecordedTrial]:
-        """The trials that ended in earlier runs."""
-        epochs = dict(tuple(self._epochs().groupby("number")))
-        recorded = {}
-        for row in self._study.ledger.read("trials").to_pylist():
-            complete = row["state"] == State.COMPLETE
-            recorded[row["number"]] = RecordedTrial(
-                params=params_of(row),
-                state=State(row["state"]),
-                objectives=tuple(row[name] for name in self._study.arguments.objective_names) if complete else (),
-                values=self._values(epochs[row["number"]]) if row["number"] in epochs else [],
-                folds_done=row["folds_done"],
-                error=row["error"],
-            )
-        return recorded
-
     def _resume(self, number: int) -> tuple[list[list[float]], float]:
         """Rewind an unfinished trial to its checkpoint; returns its values so far and the seconds trained."""
         self._study.recorder.rewind(self._key(number))
-        rows = self._epochs()
-        rows = rows[rows["number"] == number]
-        self._resumed_epochs[number] = len(rows)
-        return self._values(rows), float(rows["train_s"].sum())
-
-    def _epochs(self) -> pd.DataFrame:
-        return self._study.frame("epochs", Phase.SEARCH).sort_values(["number", "fold", "epoch"])
-
-    def _values(self, epochs: pd.DataFrame) -> list[list[float]]:
-        """The searched metric after each epoch of each fold of a trial."""
-        return [fold[f"val_{self._study.metric}"].tolist() for _, fold in epochs.groupby("fold")]
+        train_s = self._study.ledger.read("epochs", ["train_s"], phase=Phase.SEARCH, number=number)["train_s"]
+        self._resumed_epochs[number] = len(train_s)
+        curves = curves_of(self._study.ledger, self._study.metric, number=number)
+        return curves.get(number, []), sum(train_s.to_pylist())
 
     def _on_reject(self, number: int, level: str, params: Params, error: str) -> None:
         study, key = self._study, self._key(number)
@@ -302,6 +280,46 @@ class Search:
             validation=tuple(split.val for split in splits),
             cost=self._cost(trial.configuration, trial.level),
         )
+
+
+def recorded_trials(ledger: Ledger, metric: str, objectives: Sequence[str]) -> dict[int, RecordedTrial]:
+    """The trials that have ended, by number.
+
+    Args:
+        objectives: their names.
+    """
+    curves = curves_of(ledger, metric)
+    recorded = {}
+    for row in ledger.read("trials").to_pylist():
+        is_complete = row["state"] == State.COMPLETE
+        recorded[row["number"]] = RecordedTrial(
+            params=params_of(row),
+            state=State(row["state"]),
+            objectives=tuple(row[name] for name in objectives) if is_complete else (),
+            values=curves.get(row["number"], []),
+            folds_done=row["folds_done"],
+            error=row["error"],
+        )
+    return recorded
+
+
+def curves_of(ledger: Ledger, metric: str, **key: int) -> dict[int, list[list[float]]]:
+    """The searched metric after each epoch of each fold of the search, by trial.
+
+    Args:
+        key: values of the rows wanted.
+    """
+    columns = ["number", "fold", "epoch", f"val_{metric}"]
+    rows = ledger.read("epochs", columns, phase=Phase.SEARCH, **key)
+    if not rows.num_rows:
+        return {}
+    number, fold, _, values = rows.sort_by([(name, "ascending") for name in columns[:3]]).columns
+    numbers, folds = number.to_numpy(), fold.to_numpy()
+    starts = np.flatnonzero(np.diff(numbers) | np.diff(folds)) + 1
+    curves: dict[int, list[list[float]]] = {}
+    for first, curve in zip([0, *starts], np.split(values.to_numpy(), starts), strict=True):
+        curves.setdefault(int(numbers[first]), []).append(curve.tolist())
+    return curves
 
 
 def in_turn(splits: Sequence[Split], place: int) -> tuple[Split, ...]:

@@ -11,8 +11,10 @@ with other initial weights, they lost nothing at 16 % of the epochs (300 random 
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import insort
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Protocol
 
 from search.records.arguments import Pruner
@@ -89,6 +91,29 @@ class Curve:
             seen = max(0, seen - len(block.values))
 
 
+class Rivals:
+    """The curves that a setting is held against, and the best whole ones first.
+
+    So what a decision costs does not grow with their number.
+    """
+
+    def __init__(self, curves: Iterable[Curve] = ()) -> None:
+        self.curves: list[Curve] = []
+        self.whole: list[Curve] = []
+        for curve in curves:
+            self.put(len(self.curves), curve)
+
+    def __len__(self) -> int:
+        return len(self.curves)
+
+    def put(self, index: int, curve: Curve) -> None:
+        """Add the curve of a setting, or put it in place of an earlier state."""
+        was_whole = index < len(self.curves) and self.curves[index].whole
+        self.curves[index : index + 1] = [curve]
+        if curve.whole and not was_whole:
+            insort(self.whole, curve, key=lambda rival: -sum(rival.finals))
+
+
 def curve_of(order: Sequence[tuple[str, int]], trials: Mapping[str, HasBlocks], *, whole: bool = False) -> Curve:
     """The curve of a setting.
 
@@ -126,13 +151,13 @@ class Race:
     kept: int
     n_levels: int
 
-    def stops(self, curve: Curve, rivals: Sequence[Curve]) -> bool:
+    def stops(self, curve: Curve, rivals: Rivals) -> bool:
         """Whether a setting stops at the end of its curve, which is not whole."""
         if self.pruner == "race":
-            return self._is_behind(curve, rivals)
-        return self.pruner == "asha" and self._is_out(curve, rivals)
+            return self._is_behind(curve, rivals.whole)
+        return self.pruner == "asha" and self._is_out(curve, rivals.curves)
 
-    def stopped(self, curve: Curve, rivals: Sequence[Curve], *, seen: int = 0) -> Curve | None:
+    def stopped(self, curve: Curve, rivals: Rivals, *, seen: int = 0) -> Curve | None:
         """The curve up to the first point at which the setting stops; None if there is none.
 
         Args:
@@ -146,12 +171,12 @@ class Race:
     def _is_early(self, curve: Curve) -> bool:
         return self.n_levels > 1 and len(curve.finals) < LEAST_BLOCKS
 
-    def _is_behind(self, curve: Curve, rivals: Sequence[Curve]) -> bool:
-        """Whether the worst of the best whole settings is ahead by more than the margin."""
-        whole = [rival for rival in rivals if rival.whole and _fit(curve, rival)]
-        if len(whole) < self.kept:
+    def _is_behind(self, curve: Curve, whole: Sequence[Curve]) -> bool:
+        """Whether the worst of the best whole settings, which come first, is ahead by more than the margin."""
+        best = list(islice((rival for rival in whole if _fit(curve, rival)), self.kept))
+        if len(best) < self.kept:
             return False
-        rival = sorted(whole, key=lambda rival: sum(rival.finals), reverse=True)[self.kept - 1]
+        rival = best[-1]
         done = sum(block.done for block in curve.blocks)
         if done == 0:  # of a training of unknown length
             return False
@@ -168,7 +193,10 @@ class Race:
         reached = [
             _at_rung(rival, n, epoch)
             for rival in rivals
-            if len(rival.blocks) >= n and _fit(curve, rival) and len(rival.blocks[n - 1].values) >= epoch
+            if rival is not curve
+            and len(rival.blocks) >= n
+            and _fit(curve, rival)
+            and len(rival.blocks[n - 1].values) >= epoch
         ]
         n_kept = max(self.kept, math.ceil((len(reached) + 1) / ETA))
         return sum(value > own for value in reached) >= n_kept

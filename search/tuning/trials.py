@@ -18,7 +18,7 @@ from search.space import Configuration, Params
 from search.training.types import Step
 from search.tuning.failures import Failure, Retries
 from search.tuning.optuna_studies import Asked, OptunaStudies
-from search.tuning.racing import Block, Curve, HasBlocks, curve_of
+from search.tuning.racing import Block, Curve, HasBlocks, Rivals, curve_of
 from search.tuning.rules import Group, RecordedTrial, Rules, State, Then
 
 FIRST_FAILURES = 3
@@ -132,8 +132,9 @@ class Trials:
         self._orders = {group: rules.blocks(group) for group in self._groups}
         self._races = {group: rules.race(group) for group in self._groups}
         self._settings: dict[Group, list[Setting]] = {group: [] for group in self._groups}
-        # Curves of the first settings of a group, as far as they are decided on; those of stopped ones end there.
-        self._decided: dict[Group, list[Curve]] = {group: [] for group in self._groups}
+        # What settings of a group are held against: where it has one level, all curves as they are; where it has
+        # several, those of its first settings, as far as they are decided on; those of stopped ones end there.
+        self._rivals: dict[Group, Rivals] = {group: Rivals() for group in self._groups}
         self._unfinished: list[Setting] = []
         self._again: list[int] = []
         self._retries = Retries()
@@ -316,6 +317,8 @@ class Trials:
         order = self._orders[setting.asked.group]
         trials: dict[str, HasBlocks] = {**setting.ended, **setting.pending}
         setting.curve = curve_of(order, trials, whole=setting.is_whole)
+        if len(setting.asked.group) == 1:
+            self._rivals[setting.asked.group].put(setting.asked.index, setting.curve)
         finals = setting.curve.finals
         for n in range(setting.reported + 1, len(finals) + 1 if setting.pending else 0):
             self._optuna.report(setting.asked, fmean(finals[:n]), n)
@@ -330,22 +333,21 @@ class Trials:
         turn.
         """
         group = setting.asked.group
-        race, settings, decided = self._races[group], self._settings[group], self._decided[group]
+        race, settings, rivals = self._races[group], self._settings[group], self._rivals[group]
         if len(group) == 1:
-            rivals = [other.curve for other in settings if other is not setting]
             is_running = bool(setting.pending and setting.curve.blocks) and not setting.dropped
             if is_running and race.stops(setting.curve, rivals):
                 self._drop(setting)
             return
-        for following in settings[len(decided) :]:
-            stopped = race.stopped(following.curve, decided, seen=following.seen)
+        for following in settings[len(rivals) :]:
+            stopped = race.stopped(following.curve, rivals, seen=following.seen)
             following.seen = following.curve.n_points
             if stopped is not None:
-                decided.append(stopped)
+                rivals.put(len(rivals), stopped)
                 if following.pending:  # else it is whole, and stays whole
                     self._drop(following)
             elif following.dropped or not following.pending:
-                decided.append(following.curve)
+                rivals.put(len(rivals), following.curve)
             else:
                 break
 

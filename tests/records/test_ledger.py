@@ -1,3 +1,4 @@
+import time
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -240,22 +241,28 @@ def test_flush_waits_its_interval(open_ledger, tmp_path, monkeypatch):
     now = 1000.0
     monkeypatch.setattr(search.records.ledger.time, "monotonic", lambda: now)
     ledger = open_ledger()
+    ledger.flush()
 
     def on_disk():
         return len(pd.read_parquet(tmp_path / "folds.parquet"))
 
+    def wait_for_rows(n):
+        for _ in range(1000):
+            if on_disk() == n:
+                return
+            time.sleep(0.01)  # another thread writes
+        raise AssertionError(f"{on_disk()} rows instead of {n}")
+
     def add(fold):
         ledger.add_row("folds", asdict(Key(phase="test", fold=fold)), {"n_train": 1})
 
-    ledger.flush_if_due()
-    assert on_disk() == 0
     add(0)
     now += FLUSH_EVERY_S - 0.01
     ledger.flush_if_due()
     assert on_disk() == 0
     now += 0.02
     ledger.flush_if_due()
-    assert on_disk() == 1
+    wait_for_rows(1)
     add(1)
     ledger.flush_if_due()
     assert on_disk() == 1

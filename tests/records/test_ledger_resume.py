@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from search.records.ledger import JOURNAL, Ledger
+from search.records.journal import JOURNAL
+from search.records.ledger import Ledger
 from search.records.schema import KEY_COLUMNS, OPTIONAL, TABLES, Key
 
 ALWAYS = tuple(name for name in TABLES if name not in OPTIONAL)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import fsspec
 import pytest
@@ -16,9 +17,11 @@ from s3_server import s3_server
 from simulated_search import SimulatedSearch, assert_same, check_tables
 
 from search.common.errors import InputError, StudyFailedError
+from search.records import ledger
 from search.records.mirror import lock, upload
 from search.records.mirror.home import fetch_study, local_copy, study_home
 from search.records.mirror.store import Store
+from search.records.schema import TABLES
 from search.records.studyfolder import StudyFolder
 
 ADDRESS = "memory://lab/studies/cells"
@@ -72,6 +75,7 @@ def moments(memory, monkeypatch):
 def put_back(memory, moment):
     """Leave the store as it was at a moment, and nothing on this machine."""
     memory.store.clear()
+    memory.pseudo_dirs[:] = [""]
     for path, content in moment.items():
         memory.pipe_file(path, content)
     shutil.rmtree(os.environ["XDG_CACHE_HOME"], ignore_errors=True)
@@ -98,14 +102,21 @@ def slowly(search):
     while (trial := search.ask()) is not None:
         while trial.number in search.running:
             search.advance(trial.number)
+            search.ledger.flush_if_due()
             time.sleep(0.02)
     return search
 
 
-def test_a_killed_study_resumes_from_what_is_at_the_address(memory, moments, said, tmp_path, monkeypatch):
+@pytest.mark.parametrize("part_rows", [ledger.PART_ROWS, 30])
+def test_a_killed_study_resumes_from_what_is_at_the_address(
+    memory, moments, said, tmp_path, monkeypatch, part_rows
+):
     monkeypatch.setattr(upload, "MOST_ENTRIES", 7)
+    monkeypatch.setattr(ledger, "PART_ROWS", part_rows)
+    monkeypatch.setattr(ledger, "FLUSH_EVERY_S", 0.05)
     with searching(tmp_path, said) as search:
-        undisturbed = slowly(search)
+        slowly(search)
+        undisturbed = SimpleNamespace(table={name: search.table(name) for name in TABLES}.get)
     entries = [index for index, moment in enumerate(moments) if any("/.log/" in path for path in moment)]
     assert len(entries) > 20
     for index in entries[:: len(entries) // 8]:

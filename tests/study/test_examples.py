@@ -9,8 +9,8 @@ import pytest
 from search.common.errors import InputError
 from search.data.decode import resize_square
 from search.data.sources import open_source
-from search.records.ledger import read_table
 from search.records.schema import KEY_COLUMNS, Key
+from search.records.tables import read_table
 from search.report.figures.example_images import read_pixels
 from search.study.examples import MOST_MISTAKES, MOST_PX, MOST_TEST_MISTAKES, choose_examples, keep_examples
 

@@ -29,7 +29,7 @@ from search.study.searching import Search
 from search.training.checkpoint import Checkpoint
 from search.training.types import EpochResult, EpochScore, FoldScore, Normalisation, Step
 from search.tuning.optuna_journal import journal_storage
-from search.tuning.racing import Block, Curve, Race
+from search.tuning.racing import Block, Curve, Race, Rivals
 from search.tuning.rules import Then
 from wbcmodels.config import ModelConfig
 
@@ -246,7 +246,7 @@ class SimulatedSearch:
             pruner=self.arguments.pruner, n_blocks=len(group) * self.folds, kept=self.arguments.compare_settings,
             n_levels=len(group),
         )  # fmt: skip
-        decided, found = [], []
+        decided, found = Rivals(), []
         for number, rows in enumerate(self.settings(group)):
             lr = {row["level"]: row["params"]["lr"] for row in rows}
             blocks = [
@@ -254,7 +254,7 @@ class SimulatedSearch:
                 for level, fold in self.search._rules.blocks(group)
             ]
             stopped = race.stopped(Curve(blocks=blocks, whole=True), decided)
-            decided.append(stopped or Curve(blocks=blocks, whole=True))
+            decided.put(number, stopped or Curve(blocks=blocks, whole=True))
             if stopped:
                 found.append(number)
         return found

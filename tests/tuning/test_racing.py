@@ -10,6 +10,7 @@ from search.tuning.racing import (
     Block,
     Curve,
     Race,
+    Rivals,
 )
 
 N_EPOCHS = (1, 2, 5, 14)
@@ -35,7 +36,7 @@ def race(pruner="race", kept=1, n_levels=1):
 
 def decisions(rules, values, rivals):
     """What is decided at every point but the last."""
-    return [rules.stops(part, list(rivals)) for part in whole(values).parts()][:-1]
+    return [rules.stops(part, Rivals(rivals)) for part in whole(values).parts()][:-1]
 
 
 def flat(value, n_epochs):
@@ -83,7 +84,7 @@ def test_the_margin_narrows_with_what_is_known_and_is_wide_for_the_first_of_seve
 def test_a_hopeless_setting_does_not_cost_three_trainings():
     rivals = [whole(flat(0.9, 5))]
     assert decisions(race(n_levels=8), flat(0.2, 5), rivals)[0]
-    assert race(n_levels=8).stopped(whole(flat(0.2, 5)), rivals).n_points == 1
+    assert race(n_levels=8).stopped(whole(flat(0.2, 5)), Rivals(rivals)).n_points == 1
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -102,7 +103,7 @@ def test_within_a_block_a_race_compares_means_over_the_epochs():
     rivals = [whole(flat(0.8, 10))]
     for first, last, stops in ((0.8, 0.6, False), (0.6, 0.8, True)):
         curve = Curve(blocks=[Block(values=[first] * 4 + [last], n_epochs=10)])
-        assert race().stops(curve, rivals) == stops
+        assert race().stops(curve, Rivals(rivals)) == stops
 
 
 @pytest.mark.parametrize("pruner", ["race", "asha"])
@@ -118,8 +119,8 @@ def test_settings_with_another_number_of_epochs_are_no_rivals(n_epochs, pruner):
 def test_a_failed_level_counts_as_nothing():
     rivals = [whole(flat(0.9, 5))]
     good = whole(flat(0.9, 5)).blocks
-    assert race(n_levels=3).stops(Curve(blocks=[*good[:2], FAILED]), rivals)
-    assert not race(n_levels=3).stops(Curve(blocks=good[:3]), rivals)
+    assert race(n_levels=3).stops(Curve(blocks=[*good[:2], FAILED]), Rivals(rivals))
+    assert not race(n_levels=3).stops(Curve(blocks=good[:3]), Rivals(rivals))
 
 
 @pytest.mark.parametrize("n_epochs", N_EPOCHS)
@@ -140,7 +141,7 @@ def test_asha_keeps_the_best_third_of_those_at_a_rung(n_rivals, kept):
     for n_better in range(n_rivals + 1):
         better = [Curve(blocks=whole(flat(0.9, 4)).blocks[:3])] * n_better
         worse = [Curve(blocks=whole(flat(0.1, 4)).blocks[:4])] * (n_rivals - n_better)
-        assert race("asha", kept, 3).stops(curve, better + worse) == (n_better >= n_kept)
+        assert race("asha", kept, 3).stops(curve, Rivals(better + worse)) == (n_better >= n_kept)
 
 
 @pytest.mark.parametrize("pruner", PRUNERS)
@@ -149,10 +150,10 @@ def test_it_does_not_matter_when_a_curve_is_looked_at(pruner, seed):
     rng = np.random.default_rng(seed)
     rivals, rules = [whole(scores(rng, 5)) for _ in range(3)], race(pruner, 1, 3)
     curve, seen, found = whole(scores(rng, 5)), 0, None
-    at_once = rules.stopped(curve, rivals)
+    at_once = rules.stopped(curve, Rivals(rivals))
     for part in curve.parts():
         if rng.random() < 0.3 or part.n_points == curve.n_points:
-            found = rules.stopped(part, rivals, seen=seen)
+            found = rules.stopped(part, Rivals(rivals), seen=seen)
             seen = part.n_points
         if found is not None:
             break

@@ -22,6 +22,7 @@ from simulated_search import (
     rates,
 )
 
+from search.records.journal import Journal
 from search.tuning.failures import Failure
 
 LOST = Failure("its worker was lost", retry=True)
@@ -36,14 +37,19 @@ class Killed(BaseException):
 @pytest.fixture
 def kill(monkeypatch):
     """Kills the process at its n-th write from now, once the bytes are in the file."""
-    left = [0]
+    left, append = [0], Journal.append
 
-    def fsync(descriptor):
+    def written(*_):
         left[0] -= 1
         if left[0] == 0:
             raise Killed
 
-    monkeypatch.setattr(os, "fsync", fsync)  # no power fails while tests run, so nothing is lost without it
+    def appended(self, entry):
+        append(self, entry)
+        written()
+
+    monkeypatch.setattr(Journal, "append", appended)
+    monkeypatch.setattr(os, "fsync", written)  # no power fails while tests run, so nothing is lost without it
     return lambda n: left.__setitem__(0, n)
 
 

@@ -12,15 +12,16 @@ from platformdirs import user_cache_path
 
 from search.common.errors import InputError
 from search.data.unpack import safe_path
-from search.records.ledger import JOURNAL
+from search.records.journal import JOURNAL
 from search.records.mirror.lock import LOCK, Lock
 from search.records.mirror.log import LOG, read_entry
 from search.records.mirror.snapshot import CHECKPOINTS, DESCRIPTION, JOURNALS
 from search.records.mirror.store import Store, is_address
 from search.records.mirror.upload import Mirror
+from search.records.sealed import SEALED
 
 # What commands that read a study do not need.
-UNREAD = (CHECKPOINTS, JOURNAL, "tensorboard", "wandb", "mlflow.db")
+UNREAD = (CHECKPOINTS, JOURNAL, SEALED, "tensorboard", "wandb", "mlflow.db")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,6 +69,11 @@ class Store:
         with suppress(FileNotFoundError):
             self._files.rm_file(f"{self._root}/{name}")
 
+    def remove_all(self, name: str) -> None:
+        """Remove an object, or a folder with all that is in it."""
+        with suppress(FileNotFoundError):
+            self._files.rm(f"{self._root}/{name}", recursive=True)
+
     @contextmanager
     def errors_told(self) -> Iterator[None]:
         """Turn whatever a storage raises into one line that names the address."""

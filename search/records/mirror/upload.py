@@ -15,6 +15,7 @@ from search.records.mirror.log import LOG, Entry, number_of
 from search.records.mirror.snapshot import (
     CHECKPOINTS,
     JOURNALS,
+    Place,
     Signature,
     file_signature,
     files_below,
@@ -43,7 +44,9 @@ class Mirror:
         self._store, self._lock, self._folder, self._note = store, lock, folder, note
         self._links = folder.parent / "links"
         self._number, self._n_entries = 0, 0
-        self._ends: dict[str, int] = {}
+        self._ends: dict[str, Place] = {}
+        self._sealed: set[str] = set()
+        self._in_parts: dict[str, bool] = {}
         self._last: tuple[str, list[str]] | None = None
         self._pending: Entry | None = None
         self._checkpoints: set[str] = set()
@@ -128,9 +131,9 @@ class Mirror:
 
     def _next(self) -> Entry | None:
         """The next entry of the log; None if nothing has changed."""
-        is_base = self._n_entries % MOST_ENTRIES == 0
-        snapshot = take_snapshot(self._folder, {} if is_base else self._ends, self._links)
-        checkpoints = sorted(snapshot.checkpoints)
+        starts = {} if self._n_entries % MOST_ENTRIES == 0 else self._ends
+        snapshot = take_snapshot(self._folder, starts, self._links, self._others)
+        checkpoints, is_base = sorted(snapshot.checkpoints), snapshot.is_base
         if not is_base and self._last == (snapshot.description, checkpoints) and not any(snapshot.texts.values()):
             return None
         earlier = self._store.names(LOG) if is_base else []
@@ -145,7 +148,7 @@ class Mirror:
         )
 
     def _write(self, entry: Entry) -> None:
-        """Upload an entry after the checkpoints that it names, and remove what it makes superfluous.
+        """Upload an entry after the files that it needs, and remove what it makes superfluous.
 
         Raises:
             LockLostError: another process has written under its number.
@@ -154,9 +157,14 @@ class Mirror:
         for name in checkpoints.keys() - self._checkpoints:
             self._store.upload(checkpoints[name], f"{CHECKPOINTS}/{name}")
             self._checkpoints.add(name)
+        for name, link in entry.snapshot.sealed.items():
+            if link is not None and (signature := file_signature(link)) is not None:
+                self._upload_file(link, name)
+                self._others[name] = signature
         if not self._store.create(entry.name, entry.content):
             raise LockLostError("another process has taken this study over")
         self._number, self._n_entries = number_of(entry.name), self._n_entries + 1
+        self._sealed = set(entry.snapshot.sealed)
         self._ends, self._last = entry.snapshot.ends, (entry.snapshot.description, sorted(checkpoints))
         if entry.outdated:  # a base: also what earlier runs have left
             self._checkpoints |= {name.rpartition("/")[2] for name in self._store.names(CHECKPOINTS)}
@@ -165,6 +173,15 @@ class Mirror:
         for name in self._checkpoints - checkpoints.keys():
             self._store.remove(f"{CHECKPOINTS}/{name}")
         self._checkpoints &= checkpoints.keys()
+
+    def _upload_file(self, path: Path, name: str) -> None:
+        """Upload a file; a table that is now a folder, or no longer one, takes the place of what it was there."""
+        table, _, part = name.partition("/")
+        if table.endswith(".parquet") and self._in_parts.get(table) != bool(part):
+            self._store.remove_all(table)
+            self._others = {known: own for known, own in self._others.items() if known.partition("/")[0] != table}
+            self._in_parts[table] = bool(part)
+        self._store.upload(path, name)
 
     def _upload_others(self, *, last: bool) -> None:
         """Upload files that have changed, and remove those that are gone.
@@ -177,12 +194,12 @@ class Mirror:
         for name, signature in found.items():
             if signature is not None and self._others.get(name) != signature:
                 try:
-                    self._store.upload(self._folder / name, name)
+                    self._upload_file(self._folder / name, name)
                 except FileNotFoundError:
                     if (self._folder / name).exists():
                         raise
                     continue  # it was removed meanwhile
                 self._others[name] = signature
-        for name in self._others.keys() - found.keys():
+        for name in self._others.keys() - found.keys() - self._sealed:  # which a resumed study needs
             self._store.remove(name)
             del self._others[name]
