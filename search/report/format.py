@@ -78,6 +78,8 @@ def times(value: float, reference: float) -> str:
     ratio = value / reference
     if abs(ratio - 1) < 0.005:
         return "the same as"
+    if ratio < 0.095:
+        return f"{ratio:.2g} times"
     return f"{ratio:.2f} times" if ratio < 2 else f"{ratio:.1f} times" if ratio < 10 else f"{ratio:.0f} times"
 
 

@@ -17,7 +17,8 @@ def test_a_large_number(value, written):
 
 
 @pytest.mark.parametrize(
-    ("value", "written"), [(1.001, "the same as"), (1.5, "1.50 times"), (4.9, "4.9 times"), (63, "63 times")]
+    ("value", "written"),
+    [(1.001, "the same as"), (1.5, "1.50 times"), (0.00257, "0.0026 times"), (4.9, "4.9 times"), (63, "63 times")],
 )
 def test_a_ratio(value, written):
     assert times(value, 1) == written

@@ -244,11 +244,15 @@ def _costs(results: Results, advice: Recommendation | None, row: pd.Series) -> C
     if saved < 0.005:
         return Costs(title="What it costs", big=None, text=None, costs=costs)
     text = f"fewer multiply-adds than {level_name(factor, str(rival))}, {why}"
-    return Costs(title="What it saves", big=f"{100 * saved:.0f} %", text=text, costs=costs)
+    return Costs(
+        title="What it saves", big=f"{100 * saved:.{0 if saved < 0.995 else 1}f} %", text=text, costs=costs
+    )
 
 
 def _ratio(value: float, rival: str | None, costs: pd.Series) -> str | None:
-    return None if rival is None or missing(costs[rival]) else f"{times(value, costs[rival])} {rival}"
+    if rival is None or missing(costs[rival]) or costs[rival] == 0:  # a system without a network has no parameters
+        return None
+    return f"{times(value, costs[rival])} {rival}"
 
 
 def _abroad(results: Results, level: str) -> Abroad | None:
