@@ -26,6 +26,8 @@ from search.tuning.trials import OpenTrial, Trials
 from search.tuning.worker import TrialTask, Worker
 
 MAX_FALSE_STARTS = 10
+# Tune keeps 5 to 9 MB for every hundred trials that it has run, until it ends. So it ends, and is started again.
+TURNS_PER_RUN = 2000
 
 # Read by Tune in this process while it runs.
 _SETTINGS = {
@@ -93,9 +95,11 @@ def run_search(
         {"cpu": cluster.cpus_per_trial, "gpu": cluster.gpus_per_trial},
     )
     driver = _Driver(trials, record, cluster)
-    _rerun_when_results_are_lost(driver, lambda: _fit(trainable, driver))
-    if driver.error is not None:
-        raise driver.error
+    while not driver.is_finished:
+        _rerun_when_results_are_lost(driver, lambda: _fit(trainable, driver))
+        if driver.error is not None:
+            raise driver.error
+        gc.collect()  # references to workers of the run that ended keep their slots
 
 
 def _fit(trainable: Any, driver: "_Driver") -> None:
@@ -216,6 +220,7 @@ class _Driver:
         self.begun: set[str] = set()  # Tune's ids of trials that a worker has begun
         self.false_starts = 0
         self.n_steps = 0
+        self.is_finished = False
         self.wants_trace = cluster.profile_trace
 
     @contextmanager
@@ -239,6 +244,7 @@ class _TrialSearcher(_DriverOnly, Searcher):
     def __init__(self, driver: _Driver) -> None:
         super().__init__()
         self._driver = driver
+        self._n_turns = 0
         self._running: dict[str, tuple[int, float]] = {}
         self._traced: int | None = None
 
@@ -247,9 +253,13 @@ class _TrialSearcher(_DriverOnly, Searcher):
         # Tune asks before resources are free; a trial chosen early would be chosen with fewer results known.
         if len(trials.open) >= trials.slots(driver.cluster.slots):
             return None
+        if self._n_turns >= TURNS_PER_RUN:
+            return None if trials.open else Searcher.FINISHED
         trial = trials.ask()
         if trial is None:
-            return None if trials.open else Searcher.FINISHED
+            driver.is_finished = not trials.open
+            return Searcher.FINISHED if driver.is_finished else None
+        self._n_turns += 1
         self._running[trial_id] = trial.number, time.monotonic()
         if self._traced not in trials.open:  # it may have ended too soon to be traced
             self._traced = trial.number
