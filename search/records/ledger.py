@@ -7,6 +7,7 @@ The two tables that grow with every epoch and image are sealed part by part, see
 sealed leaves the memory, and the journal starts again without it. So neither grows with the study.
 """
 
+import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -58,7 +59,7 @@ class Ledger:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="tables")
         self._writing: Future[None] | None = None
         for left in folder.glob(".*.partial"):
-            left.unlink()
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
         self._replay(cut_damage)
         latest, is_lost = latest_sealed(folder), not self._n_entries
         if latest and is_lost:

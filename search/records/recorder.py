@@ -79,7 +79,7 @@ class Recorder:
         key = training.row_key(step.fold)
         self._timing.add(step.epoch)
         row = epoch_row(step.epoch)
-        self._ledger.add_row("epochs", asdict(key), row)
+        self._ledger.add_row("epochs", vars(key), row)
         self._observers.epoch(training, step.fold, step.epoch)
         if step.score is not None:
             self._enter_fold(key, step.score, training.validation[step.fold])
@@ -108,14 +108,14 @@ class Recorder:
             self._enter_predictions(key, data, val, data.classes, score.probabilities)
         metrics = {} if score.metrics is None else asdict(score.metrics)
         row = {"n_train": score.n_train, "n_val": score.n_val, **metrics, "train_s": score.train_s}
-        self._ledger.add_row("folds", asdict(key), row)
+        self._ledger.add_row("folds", vars(key), row)
 
     def _enter_elsewhere(self, key: Key, n_train: int, classes: Sequence[str], score: ElsewhereScore) -> None:
         """Record a training's score on a further data set; its time is in the training's own row."""
         there = replace(key, phase=Phase(score.phase), way=score.way, data=score.data)
         self._enter_predictions(there, self._images[score.data], score.indices, classes, score.probabilities)
         row = {"n_train": n_train, "n_val": len(score.indices), **asdict(score.metrics)}
-        self._ledger.add_row("folds", asdict(there), row)
+        self._ledger.add_row("folds", vars(there), row)
 
     def _enter_predictions(
         self, key: Key, data: ImageSet, scored: Indices, classes: Sequence[str], probabilities: NDArray[np.float64]
@@ -134,7 +134,7 @@ class Recorder:
         }
         for k, name in enumerate(classes):
             columns[f"probability_{name}"] = probabilities[:, k].round(PROBABILITY_DIGITS).tolist()
-        self._ledger.add("predictions", asdict(key), columns)
+        self._ledger.add("predictions", vars(key), columns)
 
 
 def title_of(key: Key) -> str:

@@ -220,6 +220,8 @@ def test_random_rows_come_back_after_every_reopening(open_ledger, seed):
 def test_half_written_files_are_removed_at_the_start(open_ledger, filled):
     for name in ("trials.parquet", "study.json"):
         (filled / f".{name}.partial").write_bytes(b"ha")
+    (filled / ".predictions.parquet.partial").mkdir()
+    (filled / ".predictions.parquet.partial" / "00000.parquet").write_bytes(b"ha")
     (filled / ".other").write_bytes(b"")
     open_ledger()
     assert hidden(filled) == [".other"]
