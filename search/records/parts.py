@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from search.common.files import readable, replace_folder, write_atomically
@@ -119,7 +118,7 @@ class Parts:
         self, name: str, condition: pc.Expression | None = None, columns: Sequence[str] | None = None
     ) -> pa.Table:
         with readable(self._path / name):
-            return ds.dataset(self._path / name).to_table(filter=condition, columns=columns)
+            return pq.read_table(self._path / name, columns=columns, filters=condition, partitioning=None)
 
 
 def _write(tables: Mapping[str, pa.Table], folder: Path) -> None:

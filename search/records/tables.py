@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from search.common.files import readable
 from search.records.rows import empty, matching
@@ -41,4 +41,4 @@ def read_table(folder: Path, name: str, *, without: Phase | None = None) -> "pd.
 def _read(file: Path, without: Phase | None) -> pa.Table:
     """The rows of a file, or of a folder of parts."""
     condition = None if without is None else ~matching({"phase": without})
-    return ds.dataset(file).to_table(filter=condition)
+    return pq.read_table(file, filters=condition, partitioning=None)
