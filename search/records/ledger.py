@@ -28,7 +28,7 @@ from search.records.sealed import latest_sealed, read_sealed, remove_others, wri
 
 FLUSH_EVERY_S = 3.0
 # Writing takes at most this share of the time: tables that take long are written less often.
-_WRITING_SHARE = 0.05
+_WRITING_SHARE = 0.1
 # Writing a part of so many rows takes some tenths of a second.
 PART_ROWS = 131_072
 # Tables with rows of trainings that have not ended.
