@@ -29,7 +29,7 @@ from search.records.sealed import latest_sealed, read_sealed, remove_others, wri
 FLUSH_EVERY_S = 3.0
 # Writing takes at most this share of the time: tables that take long are written less often.
 _WRITING_SHARE = 0.1
-# Writing a part of so many rows takes some tenths of a second.
+# Writing a part of so many rows takes about a tenth of a second.
 PART_ROWS = 131_072
 # Tables with rows of trainings that have not ended.
 _UNFINISHED = ("epochs", "folds", "predictions")
@@ -59,7 +59,10 @@ class Ledger:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="tables")
         self._writing: Future[None] | None = None
         for left in folder.glob(".*.partial"):
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+            if left.is_dir():
+                shutil.rmtree(left)
+            else:
+                left.unlink()
         self._replay(cut_damage)
         latest, is_lost = latest_sealed(folder), not self._n_entries
         if latest and is_lost:
@@ -225,15 +228,10 @@ class Ledger:
 
     def _widen(self) -> None:
         """Give all parts of a table the same columns: new ones appear with a data set of other classes."""
-        replaced: list[Path] = []
-        for table, parts in self._parts.items():
-            if parts.lack(self._held[table].read().schema):
-                self._wait()
-                columns = self._held[table].read().slice(0, 0)
-                replaced += parts.rewrite(parts.names, lambda part: concatenated(table, [part, columns]))  # noqa: B023
-                self._changed.add(table)
-        if replaced:
-            self._restart(replaced)
+        self._wait()
+        self._replace_parts(
+            {table: parts.widen(self._held[table].read().slice(0, 0)) for table, parts in self._parts.items()}
+        )
 
     def _forget(self, key: Mapping[str, Any], beyond: tuple[int, int]) -> None:
         self._enter({"do": "forget", "key": dict(key), "beyond": beyond})
@@ -242,17 +240,16 @@ class Ledger:
     def _take_back(self) -> None:
         """Remove what was forgotten from the sealed parts too."""
         forgotten, self._forgotten = self._forgotten, []
-        replaced: list[Path] = []
+        self._wait()
         for key, beyond in forgotten:
-            for table, parts in self._parts.items():
-                condition = matching(key, beyond, by_epoch=table == "epochs")
-                names = parts.holding(condition)
-                if names:
-                    self._wait()
-                    replaced += parts.rewrite(names, lambda part: part.filter(~condition))  # noqa: B023
-                    self._changed.add(table)
-        if replaced:
-            self._restart(replaced)
+            conditions = {table: matching(key, beyond, by_epoch=table == "epochs") for table in GROWING}
+            self._replace_parts({table: parts.remove(conditions[table]) for table, parts in self._parts.items()})
+
+    def _replace_parts(self, replaced: Mapping[str, Sequence[Path]]) -> None:
+        """Put on record that parts, by table, are written anew, and remove the old ones."""
+        self._changed |= {table for table, files in replaced.items() if files}
+        if any(replaced.values()):
+            self._restart([file for files in replaced.values() for file in files])
 
     def _may_be_sealed(self, key: Mapping[str, Any]) -> bool:
         """Whether a training with these values has ended: others have no sealed rows."""

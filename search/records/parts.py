@@ -62,10 +62,6 @@ class Parts:
         """Names of the parts in which a row meets a condition."""
         return [name for name in self.names if self._read(name, condition, ["phase"]).num_rows]
 
-    def lack(self, schema: pa.Schema) -> bool:
-        """Whether there are parts, and a column is missing in them."""
-        return self._columns is not None and not set(schema.names) <= set(self._columns.column_names)
-
     def publish(self, rest: pa.Table) -> None:
         """Write the rows that are not sealed.
 
@@ -97,16 +93,31 @@ class Parts:
         self._number += 1
         self._columns = rows.slice(0, 0)
 
-    def rewrite(self, names: Sequence[str], change: Callable[[pa.Table], pa.Table]) -> list[Path]:
-        """Write parts anew under other names. The rest is overwritten, and must be published again.
+    def widen(self, columns: pa.Table) -> list[Path]:
+        """Give all parts the columns of a table without rows, where they lack any.
 
         Returns:
-            The files they replace, to be removed when it is on record that they are replaced.
+            See `remove`.
+        """
+        if self._columns is None or set(columns.column_names) <= set(self._columns.column_names):
+            return []
+        return self._rewrite(self.names, lambda rows: concatenated(self._table, [rows, columns]))
+
+    def remove(self, condition: pc.Expression) -> list[Path]:
+        """Remove the rows that meet a condition: parts that hold any are written anew under other names.
+
+        The rest is overwritten, and must be published again.
+
+        Returns:
+            The files that are replaced, to be removed when it is on record that they are.
         Raises:
             StudyFailedError: a file cannot be written; gives the system's reason.
         """
+        return self._rewrite(self.holding(condition), lambda rows: rows.filter(~condition))
+
+    def _rewrite(self, names: Sequence[str], change: Callable[[pa.Table], pa.Table]) -> list[Path]:
         replaced = [self._path / name for name in names]
-        for name in list(names):
+        for name in tuple(names):
             rows = change(self._read(name))
             write_atomically(self._rest, rows, partials=self._study)
             self.names[self.names.index(name)] = self._rest.name

@@ -39,7 +39,7 @@ class HeldRows:
 
     def put(self, rows: pa.Table | None) -> None:
         """Put rows, or none, in place of all."""
-        self._rows, self._added, self._n_added = concatenated(self.table, [rows] if rows else []), [], 0
+        self._rows, self._added, self._n_added = concatenated(self.table, [] if rows is None else [rows]), [], 0
 
     def read(self) -> pa.Table:
         """All rows.
@@ -66,30 +66,19 @@ def _rows_of(added: Sequence[tuple[Values, Columns]]) -> list[pa.Table]:
     """
     names = [*added[0][0], *added[0][1]]
     if any(field_of(name) is None for name in names):
-        return [rows_from(key, columns) for key, columns in added]
+        return [_table(_with_key(key, columns)) for key, columns in added]
     merged: dict[str, list[Any]] = {name: [] for name in names}
     for key, columns in added:
-        lengths = {len(values) for values in columns.values()}
-        if len(lengths) > 1:
+        if len({len(values) for values in columns.values()}) > 1:
             raise ValueError("columns of different lengths")
-        for name, value in key.items():
-            merged[name] += [value] * max(lengths)
-        for name, values in columns.items():
+        for name, values in _with_key(key, columns).items():
             merged[name] += values
     return [_table(merged)]
 
 
-def rows_from(key: Values, columns: Columns) -> pa.Table:
-    """Rows from values as the journal holds them.
-
-    Args:
-        key: values that all rows share.
-        columns: the others, as lists of equal length.
-    Raises:
-        ValueError, TypeError: they do not fit the columns' types, or each other.
-    """
+def _with_key(key: Values, columns: Columns) -> Columns:
     length = len(next(iter(columns.values())))
-    return _table({**{name: [value] * length for name, value in key.items()}, **columns})
+    return {**{name: [value] * length for name, value in key.items()}, **columns}
 
 
 def rows_from_records(records: Sequence[Values]) -> pa.Table | None:

@@ -136,6 +136,31 @@ def test_a_killed_study_resumes_from_what_is_at_the_address(
         assert not [path for path in memory.store if path.endswith(".lock")]
 
 
+def test_a_resumed_study_is_at_the_address_at_every_moment(memory, moments, said, tmp_path, monkeypatch):
+    monkeypatch.setattr(upload, "HEARTBEAT_S", 60)  # in memory, unlike in a bucket, it would see half an upload
+    monkeypatch.setattr(ledger, "PART_ROWS", 30)
+    monkeypatch.setattr(ledger, "FLUSH_EVERY_S", 0.0)
+    with searching(tmp_path, said) as search:
+        slowly(search)
+    before = len(moments)
+    assert any("/epochs.parquet/" in path for path in memory.store)
+    shutil.rmtree(os.environ["XDG_CACHE_HOME"])
+    memory.pipe_file("/lab/studies/cells/epochs.parquet/00099.parquet", b"of a run that died")
+    with searching(tmp_path, said, new=False) as search:
+        rows = {name: len(search.ledger.read(name)) for name in TABLES}
+    parts = {path.name for path in (search.folder.path / "epochs.parquet").iterdir()}
+    assert {path.rpartition("/")[2] for path in memory.store if "/epochs.parquet/" in path} == parts
+    assert len(moments) > before
+    for number, moment in enumerate(moments[before:]):
+        put_back(memory, moment)
+        folder = tmp_path / f"fetched-{number}"
+        folder.mkdir()
+        fetch_study(Store(ADDRESS), folder)
+        fetched = ledger.Ledger(folder)
+        assert {name: len(fetched.read(name)) for name in TABLES} == rows
+        fetched.close()
+
+
 def contents(folder):
     files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}

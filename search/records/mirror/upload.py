@@ -22,6 +22,7 @@ from search.records.mirror.snapshot import (
     take_snapshot,
 )
 from search.records.mirror.store import Store
+from search.records.sealed import SEALED
 
 EVERY_S = 2.0
 HEARTBEAT_S = 30.0
@@ -46,7 +47,8 @@ class Mirror:
         self._number, self._n_entries = 0, 0
         self._ends: dict[str, Place] = {}
         self._sealed: set[str] = set()
-        self._in_parts: dict[str, bool] = {}
+        self._checked: set[tuple[str, bool]] = set()
+        self._left: set[str] | None = None
         self._last: tuple[str, list[str]] | None = None
         self._pending: Entry | None = None
         self._checkpoints: set[str] = set()
@@ -59,7 +61,7 @@ class Mirror:
             thread.start()
 
     def follow(self, note: Callable[[str], None]) -> None:
-        """Upload from now on: the folder holds a study, whose journals are only appended to."""
+        """Upload from now on: the folder holds a study."""
         self._note, self._reached_at = note, time.monotonic()
         self._following.set()
 
@@ -175,12 +177,16 @@ class Mirror:
         self._checkpoints &= checkpoints.keys()
 
     def _upload_file(self, path: Path, name: str) -> None:
-        """Upload a file; a table that is now a folder, or no longer one, takes the place of what it was there."""
+        """Upload a file; a table that is now a folder, or no longer one, takes the place of what it was there.
+
+        Nothing that the log needs is removed: a table that it knows in parts is a folder here too.
+        """
         table, _, part = name.partition("/")
-        if table.endswith(".parquet") and self._in_parts.get(table) != bool(part):
-            self._store.remove_all(table)
-            self._others = {known: own for known, own in self._others.items() if known.partition("/")[0] != table}
-            self._in_parts[table] = bool(part)
+        if table.endswith(".parquet") and (table, bool(part)) not in self._checked:
+            is_file = self._store.names(table) in ([], [table])
+            if is_file == bool(part):
+                self._store.remove_all(table)
+            self._checked.add((table, bool(part)))
         self._store.upload(path, name)
 
     def _upload_others(self, *, last: bool) -> None:
@@ -200,6 +206,11 @@ class Mirror:
                         raise
                     continue  # it was removed meanwhile
                 self._others[name] = signature
-        for name in self._others.keys() - found.keys() - self._sealed:  # which a resumed study needs
+        if self._left is None:  # of a run that died before the log named them
+            self._left = {name for name in self._store.names() if name.partition("/")[0].endswith(".parquet")}
+            self._left |= set(self._store.names(SEALED))
+        # A resumed study needs what is sealed.
+        for name in (self._others.keys() | self._left) - found.keys() - self._sealed:
             self._store.remove(name)
-            del self._others[name]
+            self._others.pop(name, None)
+        self._left = set()
