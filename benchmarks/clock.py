@@ -28,14 +28,14 @@ app = make_app("benchmarks.clock")
 # {0} and {1} are folders.
 STUDIES = (
     "--space residual_placement --trials 48 --folds 5 --compare-settings 1",
-    "--space residual_placement --data {0} --transfer-data {1} --trials 32 --folds 4 --compare-settings 1",
-    "--space residual_placement --data {1} --trials 64 --folds 3",
+    "--space residual_placement --data {0} --transfer-data {1} --trials 16 --folds 3 --compare-settings 1",
+    "--space residual_placement --data {1} --trials 32 --folds 3",
     "--space residual_placement --data {0} --trials 24 --folds 3 --pruner none --compare-settings 1",
     "--space ablation --folds 6 --repeats 2 --compare-settings 1",
-    "--space ablation --data {0} --transfer-data {1} --folds 5",
-    "--space ablation --data {1} --transfer-data {0} --trials 24 --folds 4 --until-settled 3 --compare-settings 1",
+    "--space ablation --data {0} --transfer-data {1} --folds 3",
+    "--space ablation --data {1} --transfer-data {0} --trials 16 --folds 3 --until-settled 3 --compare-settings 1",
     "--space wbcsnet2 --trials 24 --folds 8",
-    "--space wbcsnet2 --data {0} --transfer-data {1} --trials 16 --folds 10",
+    "--space wbcsnet2 --data {0} --transfer-data {1} --trials 12 --folds 4",
     "--space shift --data {1} --trials 12 --folds 4",
 )
 SHARES = (0.2, 0.5)

@@ -173,7 +173,7 @@ def plan_only(arguments: Arguments, resources: Resources, output: str, name: str
     if not is_address(study):
         study = str(Path(study).absolute())
         _refuse_existing(Path(study))
-    with open_session(arguments, resources) as session:
+    with open_session(arguments, resources, dashboard=False) as session:
         print_plan(session, study)
         target = session.target
         _check_folds(session.plan, session.source.listing, None if target is None else target.listing)

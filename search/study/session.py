@@ -79,12 +79,15 @@ def open_session(
     resources: Resources,
     resumed: Mapping[str, Any] | None = None,
     name: str = "study",
+    *,
+    dashboard: bool = True,
 ) -> Iterator[Session]:
     """Open the data, start or join Ray, and plan; leave Ray at the end.
 
     Args:
         resumed: description of the study that is resumed, which keeps its profile.
         name: of the study, in Ray's dashboard.
+        dashboard: start it with a local Ray.
     Raises:
         InputError: bad data, space, sampler or resources.
     """
@@ -124,6 +127,7 @@ def open_session(
         timeout_s=resources.trial_timeout_s,
         profile_trace=resources.profile_trace,
         study=name,
+        dashboard=dashboard,
     ) as cluster:
         carry_code(space.configure.__module__)
         request = _request(arguments, source, target, profile, gpu=cluster.gpus > 0)

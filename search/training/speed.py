@@ -20,9 +20,9 @@ from search.training.step import forward
 from search.training.types import Normalisation
 from wbcmodels.network import EstimatorConfig, Model, build_network
 
-PROBE_BATCHES, WARM_UP_BATCHES = 8, 3
+PROBE_BATCHES, WARM_UP_BATCHES = 5, 2
 # Cost of an image, see `search.training.cost.image_cost`, beyond which fewer batches are enough.
-DEAR = 2e8
+DEAR = 6e7
 LATENCY_TURNS, LATENCY_LEARNED, LATENCY_TOLERANCE = 60, 30, 0.1
 Pass = Callable[[], object]
 NORMALISATION = Normalisation(mean=(128.0, 128.0, 128.0), std=(64.0, 64.0, 64.0))

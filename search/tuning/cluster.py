@@ -70,6 +70,7 @@ def ray_cluster(
     timeout_s: float | None,
     profile_trace: bool,
     study: str,
+    dashboard: bool = True,
 ) -> Iterator[Cluster]:
     """Start a local Ray, or join the one at an address, and leave it at the end.
 
@@ -77,6 +78,7 @@ def ray_cluster(
         gpus_per_trial: None takes a quarter of a GPU where Ray finds one; "auto" takes a whole one, until the best
             share is measured. Apple's GPU is used only if a share is asked for.
         study: its name in Ray's dashboard.
+        dashboard: start it with a local Ray, which takes a second.
     Raises:
         InputError: a training asks for more than the cluster has.
         StudyFailedError: Ray does not start, or there is none at the address.
@@ -94,7 +96,7 @@ def ray_cluster(
             address=address or "local",  # else RAY_ADDRESS would decide
             # Ray does not see Apple's GPU; None leaves the counting to it.
             num_gpus=1 if address is None and gpus_per_trial and _is_apple_silicon() else None,
-            include_dashboard=None if address else True,
+            include_dashboard=None if address else dashboard,
             dashboard_host="127.0.0.1",
             namespace=study,  # shown with each of its actors
             job_config=JobConfig(metadata={"job_name": study}),  # shown in the table of jobs
