@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from search.analysis.verdict import Verdict, verdict
 from search.analysis.words import signed
 from search.api.classify import Images, classify
 from search.records.description import Description
+from search.records.mirror.home import local_copy
 from search.records.results import Results, read_results
 from search.report.format import metric_name, missing
 from search.report.leaderboard import leaderboard
@@ -207,13 +208,14 @@ def _points(fractions: pd.Series) -> pd.Series:
 
 
 def open(folder: str | PathLike[str], *, trust: bool = False) -> Study:
-    """Open a study's folder, whether the study is finished or not.
+    """Open a study, whether the study is finished or not.
 
     Each table is read when it is first used. Open the folder again to see what a running study has added.
 
     Args:
+        folder: of the study, or its address; of that, what is there now is copied to this machine first.
         trust: Python code that came with the study may run, if its network is defined by such code.
     Raises:
         InputError: there is no study in it, or its description is damaged; names the file.
     """
-    return Study(read_results(Path(folder), trusted=trust))
+    return Study(read_results(local_copy(fspath(folder)), trusted=trust))

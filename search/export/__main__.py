@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from search.common.commandline import make_app, run_app
 from search.common.console import make_console, print_header
+from search.records.mirror.home import local_copy
 
 if TYPE_CHECKING:
     from search.export.export import Exported
@@ -13,13 +14,11 @@ app = make_app("search.export")
 
 
 @app.default
-def main(
-    study: Path, /, *, to: Literal["onnx", "torch", "safetensors"], output: Path, trust: bool = False
-) -> None:
+def main(study: str, /, *, to: Literal["onnx", "torch", "safetensors"], output: Path, trust: bool = False) -> None:
     """Write a study's network to one file that works without the study, check it, and write its model card.
 
     Args:
-        study: Folder of a study.
+        study: Folder of a study, or its address.
         to: onnx takes images of any size and needs no torch; torch is a program of torch.export; safetensors holds
             the weights and how to build the network.
         output: File to write, which must not exist: .onnx, .pt2 or .safetensors. The model card is beside it, .md.
@@ -27,7 +26,7 @@ def main(
     """
     from search.export.export import export  # with torch, for which --help need not wait
 
-    exported = export(study, to, output, trusted=trust)
+    exported = export(local_copy(study), to, output, trusted=trust)
     print_header(make_console(), str(exported.file), list(_facts(exported)))
 
 

@@ -9,13 +9,14 @@ from search.common.commandline import make_app, run_app
 from search.common.console import make_console
 from search.data.reading import Reading, parse_class_names
 from search.predict.output import check_format, write
+from search.records.mirror.home import local_copy
 
 app = make_app("search.predict")
 
 
 @app.default
 def main(
-    study: Path,
+    study: str,
     images: list[Path] | None = None,
     /,
     *,
@@ -32,7 +33,7 @@ def main(
     """Print or write the predicted class of every image, and the probability of each class.
 
     Args:
-        study: Folder of a study.
+        study: Folder of a study, or its address.
         images: Image files, or folders of them; none where --labels is a folder.
         output: File to write, .csv, .parquet, .jsonl or .ndjson; by default a table is printed.
         sort: Order of the images: as given, or by doubt, the least certain first.
@@ -53,7 +54,7 @@ def main(
     from search.predict.terminal import counts_table, predictions_table, print_notes, print_scores
 
     console = make_console()
-    model = load(study / "model", trusted=trust)
+    model = load(local_copy(study) / "model", trusted=trust)
     if labels is None:
         asked = given_images(images or [])
     else:

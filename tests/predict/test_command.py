@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -245,3 +246,18 @@ def test_a_study_that_does_not_know_its_images_says_so_once_and_marks_none(make,
 def test_a_network_that_saw_drawn_cells_alone_says_so(make, prints, data, warned):
     make(data=data)
     assert ("drawn cells" in prints("cells")) == warned
+
+
+def test_a_study_at_an_address_predicts_as_its_folder_does(make, monkeypatch, capsys):
+    folder = make()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    (folder / "study" / "study.json").write_text("{}")
+    memory = fsspec.filesystem("memory")
+    memory.put(str(folder / "study"), "/lab/study", recursive=True)
+    outputs = []
+    for study in ("study", "memory://lab/study"):
+        file = f"{len(outputs)}.csv"
+        assert exit_code(app, [study, "cells", "--output", file]) == 0, capsys.readouterr()
+        outputs.append(Path(file).read_text())
+    assert outputs[0] == outputs[1]
+    assert outputs[0].count("\n") == 3
