@@ -216,7 +216,8 @@ class Ledger:
     def _of_ended(self, rows: pa.Table) -> pa.BooleanArray:
         """Which rows are of trainings that have ended, as far as the tables of trials and folds tell."""
         ended = set(self._held["trials"].read()["number"].to_pylist())
-        done = set(_identities(self._held["folds"].read()))
+        # A trial ends as a whole, so its folds do not matter; a long search has many.
+        done = set(_identities(self._held["folds"].read().filter(pc.field("phase") != Phase.SEARCH)))
         keys = rows.select(_IDENTITY).to_pandas()
         groups = keys.groupby(_IDENTITY, dropna=False, sort=False).ngroup().to_numpy()
         _, firsts, inverse = np.unique(groups, return_index=True, return_inverse=True)

@@ -26,7 +26,7 @@ from search.records.timing import Timing
 from search.space import CONTROL_LEVEL, Configuration, Params, Space
 from search.study.elsewhere import elsewhere
 from search.study.plan import UNTOUCHED_PASSES
-from search.training.cost import FROZEN_SHARE, scoring_cost, training_cost
+from search.training.cost import frozen_cost, scoring_cost, training_cost
 from search.training.types import Elsewhere, FoldScore, Images, Task
 from search.tuning.cluster import Cluster
 from search.tuning.pool import Job, Workers, share
@@ -328,7 +328,8 @@ def _training(key: Key, job: Job, data: ImageSet, sizes: Mapping[str, int]) -> T
         sizes: images of each data set.
     """
     task, configuration = job.task, job.task.configuration
-    cost = training_cost(configuration, len(data.classes), len(task.train), len(task.val))
+    cost_of = frozen_cost if task.way == "frozen" else training_cost
+    cost = cost_of(configuration, len(data.classes), len(task.train), len(task.val))
     passes = sum((UNTOUCHED_PASSES if where.adapt else 1) * sizes[where.data] for where in task.elsewhere)
     cost += scoring_cost(configuration, len(data.classes), passes)
     return Training(
@@ -338,5 +339,5 @@ def _training(key: Key, job: Job, data: ImageSet, sizes: Mapping[str, int]) -> T
         n_train=len(task.train),
         epochs=configuration.training.epochs,
         validation=(task.val,),
-        cost=cost * FROZEN_SHARE if task.way == "frozen" else cost,
+        cost=cost,
     )

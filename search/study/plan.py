@@ -6,8 +6,9 @@ same command plans the same study every time.
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Literal
 
 from search.common.clock import Clock
@@ -25,7 +26,7 @@ from search.space import (
     TrainingConfig,
     sample,
 )
-from search.training.cost import FROZEN_SHARE, image_cost, scoring_cost, training_cost
+from search.training.cost import frozen_cost, image_cost, scoring_cost, training_cost
 from wbcmodels.config import PAPER_WBCSNET, PAPER_WBCSNET2, ModelConfig
 from wbcmodels.network import EstimatorConfig
 
@@ -162,13 +163,11 @@ def _plan(space: Space, profile: Profile, request: Request) -> Plan:
         splits: int,
         elsewhere: int = 0,
         likely: float = 1.0,
+        cost_of: Callable[[Configuration, int, float, float], float] = training_cost,
     ) -> PlannedPhase:
         most = {
             level: splits
-            * (
-                training_cost(c, n_classes, n * (folds - 1) / folds, n / folds)
-                + scoring_cost(c, n_classes, elsewhere)
-            )
+            * (cost_of(c, n_classes, n * (folds - 1) / folds, n / folds) + scoring_cost(c, n_classes, elsewhere))
             for level, c in networks.items()
         }
         return PlannedPhase(
@@ -220,16 +219,11 @@ def _plan(space: Space, profile: Profile, request: Request) -> Plan:
     if request.n_target:
         networks = {level: for_transfer(configuration, profile) for level, configuration in tested.items()}
         splits = request.folds * request.repeats
-        scratch = cross_validated(Phase.TRANSFER, networks, request.n_target, request.folds, splits, likely=usual)
-        ways = 2 + FROZEN_SHARE
-        transfer = replace(
-            scratch,
-            trainings=3 * scratch.trainings,
-            epochs=3 * scratch.epochs,
-            cost=ways * scratch.cost,
-            most={level: ways * cost for level, cost in scratch.most.items()},
-        )
-        phases.append(transfer)
+        ways = [
+            cross_validated(Phase.TRANSFER, networks, n_target, folds, splits, likely=usual, cost_of=cost_of)
+            for cost_of in (training_cost, frozen_cost, training_cost)  # from scratch, frozen, fine-tuned
+        ]
+        phases.append(reduce(_sum, ways))
     return Plan(
         profile_name=request.profile_name,
         profile=profile,
@@ -271,7 +265,7 @@ def _sum(a: PlannedPhase, b: PlannedPhase) -> PlannedPhase:
         trainings=a.trainings + b.trainings,
         epochs=a.epochs + b.epochs,
         cost=a.cost + b.cost,
-        most={**a.most, **b.most},
+        most={level: a.most.get(level, 0.0) + b.most.get(level, 0.0) for level in {**a.most, **b.most}},
     )
 
 

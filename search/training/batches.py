@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from search.imaging import Augmentation
+from search.imaging import N_ORIENTATIONS, Augmentation
 from search.training.augment import augment
 from search.training.device import Device
 from search.training.types import Normalisation
@@ -57,17 +57,24 @@ def flips_and_quarter_turns(images_NHWC: Tensor, generator: torch.Generator) -> 
     Returns:
         A new tensor of the same shape.
     """
-    orientation = torch.randint(8, (len(images_NHWC),), generator=generator)
+    orientations = draw_orientations(len(images_NHWC), generator)
     turned = torch.empty_like(images_NHWC)
-    for k in range(8):
-        chosen = (orientation == k).nonzero().flatten().to(images_NHWC.device)
-        if len(chosen) == 0:
-            continue
-        part = images_NHWC[chosen]
-        if k >= 4:
-            part = part.flip(2)
-        turned[chosen] = torch.rot90(part, k % 4, dims=(1, 2))
+    for orientation in range(N_ORIENTATIONS):
+        chosen = (orientations == orientation).nonzero().flatten().to(images_NHWC.device)
+        if len(chosen):
+            turned[chosen] = in_orientation(images_NHWC[chosen], orientation)
     return turned
+
+
+def draw_orientations(n_images: int, generator: torch.Generator) -> Tensor:
+    """Draw an orientation for each image, int64 below N_ORIENTATIONS, (n_images,), on the CPU."""
+    return torch.randint(N_ORIENTATIONS, (n_images,), generator=generator)
+
+
+def in_orientation(images_NHWC: Tensor, orientation: int) -> Tensor:
+    """Images (N, side, side, C), all turned and flipped to one of the orientations of a square."""
+    flipped = images_NHWC.flip(2) if orientation >= N_ORIENTATIONS // 2 else images_NHWC
+    return torch.rot90(flipped, orientation % 4, dims=(1, 2))
 
 
 def measure(images_NHWC: Tensor, indices: Tensor) -> Normalisation:

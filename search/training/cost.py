@@ -1,5 +1,8 @@
 """The cost of trainings, in multiply-accumulates of forward passes, known before anything is trained."""
 
+from dataclasses import replace
+
+from search.imaging import N_ORIENTATIONS
 from search.space import Configuration
 from wbcmodels.network import model_size
 
@@ -8,23 +11,37 @@ from wbcmodels.network import model_size
 MACS_PER_PARAMETER = 14
 # Validation does no backward pass and no update.
 VALIDATION_SHARE = 0.3
-# A network with frozen features does neither, except for its small head.
+# A network with frozen features does neither, except for its small head, and its features are computed once in
+# each orientation.
 FROZEN_SHARE = 0.33
 
 
 def image_cost(configuration: Configuration, n_classes: int) -> float:
     """Cost of training on one image, in MACs of a forward pass."""
-    size = model_size(configuration.model, n_classes)
-    whole = size.macs + MACS_PER_PARAMETER * size.n_parameters
+    whole = _whole_cost(configuration, n_classes)
     return whole * FROZEN_SHARE if configuration.training.trained == "head" else whole
 
 
 def training_cost(configuration: Configuration, n_classes: int, n_train: float, n_val: float) -> float:
     """Cost of one training with a validation after every epoch, in MACs of a forward pass."""
-    per_image = image_cost(configuration, n_classes)
-    return configuration.training.epochs * per_image * (n_train + VALIDATION_SHARE * n_val)
+    epochs, head_only = configuration.training.epochs, configuration.training.trained == "head"
+    trained = (
+        image_cost(configuration, n_classes) * (min(epochs, N_ORIENTATIONS) if head_only else epochs) * n_train
+    )
+    return trained + epochs * scoring_cost(configuration, n_classes, n_val)
+
+
+def frozen_cost(configuration: Configuration, n_classes: int, n_train: float, n_val: float) -> float:
+    """Cost of a training of the configuration with frozen features."""
+    head_only = replace(configuration, training=replace(configuration.training, trained="head"))
+    return training_cost(head_only, n_classes, n_train, n_val)
 
 
 def scoring_cost(configuration: Configuration, n_classes: int, n_images: float) -> float:
     """Cost of scoring images once, in MACs of a forward pass."""
-    return VALIDATION_SHARE * image_cost(configuration, n_classes) * n_images
+    return VALIDATION_SHARE * _whole_cost(configuration, n_classes) * n_images
+
+
+def _whole_cost(configuration: Configuration, n_classes: int) -> float:
+    size = model_size(configuration.model, n_classes)
+    return size.macs + MACS_PER_PARAMETER * size.n_parameters

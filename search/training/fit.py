@@ -13,9 +13,11 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
 from search.common.seeds import derive_seed
+from search.imaging import N_ORIENTATIONS, Augmentation
 from search.space import Schedule, TrainingConfig
 from search.training.batches import normalise, prepared
 from search.training.device import Device, in_double
+from search.training.frozen import frozen_features
 from search.training.optimizers import Optimizer
 from search.training.sgd import HalvedLinear
 from search.training.step import DivergedError, forward, training_step
@@ -53,7 +55,8 @@ def fit(
         seed: determines batch order, augmentation and dropout.
         epochs_done: number of epochs that model and optimizer have behind them; the rest follows as if training
             had never been interrupted.
-        frozen: only the head is trained: what comes before it computes as in evaluation, but for dropout.
+        frozen: only the head is trained: what comes before it computes as in evaluation, but for dropout. Where
+            that takes fewer passes, it computes once, in the first of these epochs.
         average: of the model's weights, updated after every step.
     Raises:
         DivergedError: a loss is not finite; the parameters are not updated with it.
@@ -64,7 +67,13 @@ def fit(
     class_weights = _class_weights(labels[indices], n_classes) if config.class_weighting == "balanced" else None
 
     loss = partial(F.cross_entropy, weight=class_weights, label_smoothing=config.label_smoothing)
-    step = training_step(model, optimizer, loss, device, config, average)
+
+    started, features = time.perf_counter(), None
+    if frozen and average is None and config.augmentation == Augmentation() and config.epochs > N_ORIENTATIONS:
+        features = frozen_features(model, images_NHWC, indices, normalisation, device)
+    features_s = time.perf_counter() - started
+    trained = model if features is None else features.tail
+    step = training_step(trained, optimizer, loss, device, config, average)
 
     for epoch in range(epochs_done + 1, config.epochs + 1):
         started, data_s = time.perf_counter(), 0.0
@@ -77,7 +86,10 @@ def fit(
         first_step = (epoch - 1) * n_batches
         step.begin(epoch)
         in_order = indices[order].tensor_split(n_batches)
-        batches = prepared(images_NHWC, in_order, normalisation, generator, device, config.augmentation)
+        if features is None:
+            batches = prepared(images_NHWC, in_order, normalisation, generator, device, config.augmentation)
+        else:
+            batches = features.drawn(in_order, generator)
         for number in range(first_step, first_step + n_batches):
             asked = time.perf_counter()
             batch, images = next(batches)
@@ -89,9 +101,10 @@ def fit(
             lr=config.lr * learning_rate_share(config.schedule, first_step, n_steps),
             train_loss=loss_sum / len(indices),
             train_accuracy=n_correct / len(indices),
-            train_s=time.perf_counter() - started,
+            train_s=time.perf_counter() - started + features_s,
             data_s=data_s,
         )
+        features_s = 0.0
 
 
 def learning_rate_share(schedule: Schedule, step: int, n_steps: int) -> float:

@@ -41,7 +41,7 @@ def training_speed(configuration: Configuration, n_classes: int, device: Device)
         freeze_features(network)
     model = on_device(network, device, halve=is_plain_sgd(config))
     # The speed does not depend on the learning rate, and a high one may diverge on noise.
-    slow_learner = replace(config, lr=1e-6)
+    slow_learner = replace(config, lr=1e-6, epochs=1)
     rates = []
     share = min(1.0, DEAR / image_cost(configuration, n_classes))
     for n_batches in (math.ceil(share * WARM_UP_BATCHES), math.ceil(share * PROBE_BATCHES)):
