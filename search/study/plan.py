@@ -38,7 +38,7 @@ PAPER_TRAINING = TrainingConfig(epochs=40, lr=0.001, schedule="constant")
 # The winner scores the target as it is, adapts to it, and scores it again.
 UNTOUCHED_PASSES = 3
 QUICK_COST_PER_S = 1.7e11
-QUICK_S = {"synthetic": 245.0, "own": 2900.0}
+QUICK_S = {"synthetic": 250.0, "own": 2900.0}
 SAMPLES = 40
 # The level of the network that is tested and transferred, before it is known.
 WINNER = "winner"
