@@ -93,6 +93,12 @@ def test_trials_are_rounded_up_to_a_multiple_of_the_levels(name, n_trials):
     assert n_trials <= plan.n_trials < n_trials + n_levels
 
 
+def test_drawn_cells_are_not_trained_in_the_smallest_networks():
+    # The planned cost lies just below the budget; with the next smaller profile the levels score lower.
+    plan = make_plan(PLACEMENT, request(n_images=400, n_target=250))
+    assert plan.profile == PLACEMENT.quick[-2]
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_plan_does_what_was_requested(seed):
     asked = random_request(seed)
