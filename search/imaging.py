@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
-# Of a square: quarter turns of an image and of its mirror image. Every training image is seen in all of them.
+# Of a square: quarter turns of an image and of its mirror image. Training draws one of them for each image.
 N_ORIENTATIONS = 8
 Stain = Literal["kept", "white", "reinhard", "macenko"]
 Background = Literal["kept", "white"]

@@ -54,7 +54,7 @@ def main(
     from search.predict.terminal import counts_table, predictions_table, print_notes, print_scores
 
     console = make_console()
-    model = load(local_copy(study) / "model", trusted=trust)
+    model = load(local_copy(study, only="model/") / "model", trusted=trust)
     if labels is None:
         asked = given_images(images or [])
     else:

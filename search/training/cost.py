@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from search.imaging import N_ORIENTATIONS
-from search.space import Configuration
+from search.imaging import N_ORIENTATIONS, Augmentation
+from search.space import Configuration, TrainingConfig
 from wbcmodels.network import model_size
 
 # A training step reads and updates every parameter. Fitted to the time per image of six placements at 24 to
@@ -11,8 +11,7 @@ from wbcmodels.network import model_size
 MACS_PER_PARAMETER = 14
 # Validation does no backward pass and no update.
 VALIDATION_SHARE = 0.3
-# A network with frozen features does neither, except for its small head, and its features are computed once in
-# each orientation.
+# A network with frozen features does neither, except for its small head.
 FROZEN_SHARE = 0.33
 
 
@@ -24,11 +23,20 @@ def image_cost(configuration: Configuration, n_classes: int) -> float:
 
 def training_cost(configuration: Configuration, n_classes: int, n_train: float, n_val: float) -> float:
     """Cost of one training with a validation after every epoch, in MACs of a forward pass."""
-    epochs, head_only = configuration.training.epochs, configuration.training.trained == "head"
-    trained = (
-        image_cost(configuration, n_classes) * (min(epochs, N_ORIENTATIONS) if head_only else epochs) * n_train
-    )
-    return trained + epochs * scoring_cost(configuration, n_classes, n_val)
+    training = configuration.training
+    passes = frozen_passes(training) if training.trained == "head" else training.epochs
+    trained = passes * image_cost(configuration, n_classes) * n_train
+    return trained + training.epochs * scoring_cost(configuration, n_classes, n_val)
+
+
+def frozen_passes(training: TrainingConfig) -> int:
+    """Passes over the training images with frozen features.
+
+    They are computed once in each orientation where that takes fewer passes than one an epoch, images change in
+    nothing else, and no average of all weights is kept.
+    """
+    repeats = training.augmentation == Augmentation() and training.ema_decay is None
+    return min(training.epochs, N_ORIENTATIONS) if repeats else training.epochs
 
 
 def frozen_cost(configuration: Configuration, n_classes: int, n_train: float, n_val: float) -> float:

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
 from search.common.seeds import derive_seed
-from search.imaging import N_ORIENTATIONS, Augmentation
 from search.space import Schedule, TrainingConfig
 from search.training.batches import normalise, prepared
+from search.training.cost import frozen_passes
 from search.training.device import Device, in_double
 from search.training.frozen import frozen_features
 from search.training.optimizers import Optimizer
@@ -69,7 +69,7 @@ def fit(
     loss = partial(F.cross_entropy, weight=class_weights, label_smoothing=config.label_smoothing)
 
     started, features = time.perf_counter(), None
-    if frozen and average is None and config.augmentation == Augmentation() and config.epochs > N_ORIENTATIONS:
+    if frozen and frozen_passes(config) < config.epochs:
         features = frozen_features(model, images_NHWC, indices, normalisation, device)
     features_s = time.perf_counter() - started
     trained = model if features is None else features.tail

@@ -1,7 +1,7 @@
 """Training of a head alone: what comes before it never changes, so its outputs are computed once.
 
-A network sees every image in eight orientations. With more epochs than that, it takes fewer passes to compute the
-features of all of them beforehand than those of each batch again.
+A network sees every image in one of eight orientations. With more epochs than that, it takes fewer passes to
+compute the features of all of them beforehand; for when that is done, see `search.training.cost.frozen_passes`.
 """
 
 from collections.abc import Iterator

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import fsspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -176,3 +177,14 @@ def test_a_study_is_shown_without_torch_and_ray(folder):
     code = "import search, sys; search.open(sys.argv[1])._repr_html_(); print({'ray', 'torch'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, timeout=600)
     assert (done.returncode, done.stdout.strip()) == (0, "set()"), done.stderr
+
+
+def test_a_study_at_an_address_opens_as_its_folder_does(folder, study, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    memory = fsspec.filesystem("memory")
+    memory.store.clear()
+    memory.put(str(folder), "/lab/studies/cells", recursive=True)
+    copied = search.open("memory://lab/studies/cells")
+    assert copied.path != study.path
+    for name in TABLES:
+        pd.testing.assert_frame_equal(getattr(copied, name), getattr(study, name))

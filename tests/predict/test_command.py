@@ -253,6 +253,7 @@ def test_a_study_at_an_address_predicts_as_its_folder_does(make, monkeypatch, ca
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     (folder / "study" / "study.json").write_text("{}")
     memory = fsspec.filesystem("memory")
+    memory.store.clear()
     memory.put(str(folder / "study"), "/lab/study", recursive=True)
     outputs = []
     for study in ("study", "memory://lab/study"):
@@ -261,3 +262,7 @@ def test_a_study_at_an_address_predicts_as_its_folder_does(make, monkeypatch, ca
         outputs.append(Path(file).read_text())
     assert outputs[0] == outputs[1]
     assert outputs[0].count("\n") == 3
+    assert {path.name for path in (folder / "cache").rglob("*") if path.is_file()} == {
+        "config.json",
+        "weights.safetensors",
+    }

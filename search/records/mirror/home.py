@@ -120,8 +120,11 @@ def fetch_study(store: Store, path: Path) -> None:
             (path / name).write_bytes(text.encode())
 
 
-def local_copy(study: str) -> Path:
+def local_copy(study: str, only: str = "") -> Path:
     """The folder of a study; of one at an address, a copy as it is now of what commands read.
+
+    Args:
+        only: the files whose names begin like this are copied, such as "model/".
 
     Raises:
         InputError: no access to the address, or no study there.
@@ -135,7 +138,7 @@ def local_copy(study: str) -> Path:
         if DESCRIPTION not in names:
             raise InputError(f"{store.address}: no study there")
         shutil.rmtree(copy, ignore_errors=True)
-        _download(store, names, copy)
+        _download(store, [name for name in names if name.startswith(only)], copy)
     return copy
 
 
