@@ -21,8 +21,7 @@ from rich.table import Table
 
 from search.common.commandline import make_app, run_app
 from search.common.console import make_console
-from search.imaging import Augmentation
-from search.space import TrainingConfig
+from search.space import Augmentation, TrainingConfig
 from search.training.batches import prepared
 from search.training.device import prepare_worker
 from search.training.fit import on_device

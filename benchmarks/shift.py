@@ -32,9 +32,8 @@ from search.common.files import replace_file
 from search.data.imageset import ImageSet
 from search.data.reading import Reading, parse_class_names
 from search.data.sources import open_source
-from search.imaging import StainStyle
 from search.records.arguments import one_of
-from search.space import Configuration, FixedSuggester, Profile
+from search.space import Configuration, FixedSuggester, Profile, StainStyle
 from search.training.augment import stain_style
 from spaces.shift import SHIFTS, SPACE
 from wbcmodels.efficientnet_lite import EfficientNetLite0

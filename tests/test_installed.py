@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from search.common.installation import ROOT, SPACES, code_files
-from search.spacefile import load_space
+from search.space.load import load_space
 
 # It needs a minute, and Ray for the plan of a study.
 pytestmark = [pytest.mark.slow, pytest.mark.ray]

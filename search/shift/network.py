@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from search.common.errors import InputError
 from search.records.results import read_results
 from search.space import Configuration, FixedSuggester, Preparation, Profile, Space, TrainingConfig
-from search.spacefile import load_space
+from search.space.load import load_space
 from search.training.cost import image_cost
 from search.training.rebuild import from_json, source_of
 from search.training.trainedmodel import CONFIG

@@ -22,7 +22,7 @@ from search.data.splits import stratified_folds
 from search.shift.laboratories import Laboratory, Pool
 from search.shift.network import TrainedKind
 from search.space import Preparation
-from search.spacefile import import_file
+from search.space.load import import_file
 from search.training.types import Images, Task
 
 if TYPE_CHECKING:  # the command starts, and refuses bad input, before torch is imported

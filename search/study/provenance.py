@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from search.common.installation import ROOT, code_files
-from search.spacefile import space_file
+from search.space.load import space_file
 
 # The libraries that can change results; the others only carry them.
 LIBRARIES = ("torch", "optuna", "scikit-learn", "numpy")

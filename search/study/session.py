@@ -26,7 +26,7 @@ from search.data.splits import stratified_folds
 from search.records.arguments import Arguments, Resources
 from search.records.description import Plan
 from search.space import Profile, Space
-from search.spacefile import load_space
+from search.space.load import load_space
 from search.study.elsewhere import elsewhere
 from search.study.elsewhere import notes as class_notes
 from search.study.networks import check_networks

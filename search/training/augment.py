@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from search.imaging import Augmentation, StainStyle
+from search.space import Augmentation, StainStyle
 
 # Optical densities (red, green, blue) of haematoxylin, eosin and what is left: Ruifrok & Johnston, Quantification
 # of histochemical staining by color deconvolution (2001), normalised to unit length as there.

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from search.imaging import N_ORIENTATIONS, Augmentation
+from search.space import N_ORIENTATIONS, Augmentation
 from search.training.augment import augment
 from search.training.device import Device
 from search.training.types import Normalisation

@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 
-from search.imaging import N_ORIENTATIONS, Augmentation
-from search.space import Configuration, TrainingConfig
+from search.space import N_ORIENTATIONS, Augmentation, Configuration, TrainingConfig
 from wbcmodels.network import model_size
 
 # A training step reads and updates every parameter. Fitted to the time per image of six placements at 24 to

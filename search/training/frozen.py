@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from search.imaging import N_ORIENTATIONS
+from search.space import N_ORIENTATIONS
 from search.training.batches import draw_orientations, in_orientation, normalise
 from search.training.device import Device
 from search.training.step import forward

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from search.imaging import Preparation
+from search.space import Preparation
 from search.training.augment import resampled
 from search.training.nuclei import background, densities, nuclei, surroundings
 from search.training.types import Images

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from search.common.errors import InputError
-from search.spacefile import import_file, is_space_module
+from search.space.load import import_file, is_space_module
 from wbcmodels.network import Model
 
 OUR_PACKAGE = "wbcmodels"

@@ -14,7 +14,7 @@ from safetensors.numpy import load, save
 
 from search.common.errors import InputError
 from search.common.files import replace_file, write_text
-from search.imaging import Preparation
+from search.space import Preparation
 from search.training.rebuild import SOURCE, from_json, source_of, to_json
 from search.training.types import Normalisation
 from search.training.typical import Typical, Views, views_of
@@ -67,7 +67,7 @@ class TrainedModel:
     def predict(self, pixels_NHWC: NDArray[np.uint8], device: "Device | None" = None) -> NDArray[np.float64]:
         """Class probabilities, (N, n_classes), of images (N, input_px, input_px, 3).
 
-        The images are prepared together, see `search.imaging.Preparation`: give those of one laboratory.
+        The images are prepared together, see `search.space.Preparation`: give those of one laboratory.
 
         Args:
             device: of a network; None: the CPU, in bfloat16 if it has such instructions.

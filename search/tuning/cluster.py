@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from search.common.errors import InputError, StudyFailedError
-from search.spacefile import is_space_module
+from search.space.load import is_space_module
 
 # Read by Ray when it is imported or starts. For Tune's settings, see `search.tuning.tune`.
 _SETTINGS = {

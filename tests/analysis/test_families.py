@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from search.analysis.families import Kind, all_pairs, interactions, main_family
-from search.spacefile import load_space
+from search.space.load import load_space
 
 SPACES = {name: load_space(name)[1] for name in ("residual_placement", "ablation")}
 

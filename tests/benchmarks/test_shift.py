@@ -9,7 +9,7 @@ from PIL import Image
 from benchmarks.shift import configuration, half_width, load, rows_of, summary
 from benchmarks.shift_trainings import LEAST_IMAGES, Laboratory, Training, macro_recall, run
 from search.common.errors import InputError
-from search.imaging import StainStyle
+from search.space import StainStyle
 from search.training.device import Device
 from spaces.shift import SHIFTS
 

@@ -20,8 +20,8 @@ from search.export import export
 from search.export.__main__ import app
 from search.export.check import FLOAT32
 from search.export.formats import SUFFIXES, to_torch, unpack
-from search.imaging import Preparation
-from search.spacefile import import_file
+from search.space import Preparation
+from search.space.load import import_file
 from search.training.trainedmodel import load_model
 from wbcmodels.traditional.config import Traditional
 

@@ -15,7 +15,7 @@ from torch import nn
 from search.data.decode import resize_square
 from search.export.check import FLOAT32
 from search.export.formats import OPSET, to_onnx, to_safetensors, to_torch, unpack
-from search.imaging import Preparation
+from search.space import Preparation
 from search.training.trainedmodel import load_model, save_model
 from wbcmodels.classics import Classic
 from wbcmodels.config import PLACEMENTS

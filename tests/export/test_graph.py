@@ -8,7 +8,7 @@ from random_model import photos, trained
 from search.data.decode import resize_square
 from search.export.check import FLOAT32
 from search.export.graph import Classifier, PhotoClassifier, resized_squares, whitened
-from search.imaging import Preparation
+from search.space import Preparation
 from search.training.prepare import prepare
 
 SIZES = [(1, 1), (7, 5), (16, 16), (17, 16), (24, 90), (33, 32), (64, 64), (150, 149), (211, 97)]

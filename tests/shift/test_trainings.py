@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 from safetensors.torch import save as save_weights
 
-from search.imaging import StainStyle
 from search.shift.laboratories import open_laboratories, pool
 from search.shift.network import TrainedKind, from_study
 from search.shift.trainings import plan_trainings
-from search.space import QUICK_PROFILES, Augmentation, Configuration, Preparation, TrainingConfig
+from search.space import QUICK_PROFILES, Augmentation, Configuration, Preparation, StainStyle, TrainingConfig
 from search.training.prepare import prepare
 from search.training.trainedmodel import TrainedModel, save_model
 from search.training.types import Normalisation

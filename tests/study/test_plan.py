@@ -14,7 +14,7 @@ from search.space import (
     TrainingConfig,
     sample,
 )
-from search.spacefile import load_space
+from search.space.load import load_space
 from search.study.plan import (
     PAPER_LEVELS,
     QUICK_COST_PER_S,

@@ -4,8 +4,7 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from search.imaging import Augmentation, StainStyle
-from search.space import TrainingConfig
+from search.space import Augmentation, StainStyle, TrainingConfig
 from search.training.augment import HED, augment, density, resampled, stain_style, value
 from search.training.batches import measure
 from search.training.device import Device

@@ -7,8 +7,7 @@ from safetensors.torch import load
 from torch import nn
 
 import search.training.fit
-from search.imaging import N_ORIENTATIONS, Augmentation
-from search.space import Configuration, TrainingConfig
+from search.space import N_ORIENTATIONS, Augmentation, Configuration, TrainingConfig
 from search.training import frozen
 from search.training.batches import flips_and_quarter_turns
 from search.training.checkpoint import Checkpoint

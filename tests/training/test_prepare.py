@@ -7,8 +7,7 @@ import pytest
 import torch
 from torchstain.torch.normalizers.macenko import TorchMacenkoNormalizer
 
-from search.imaging import Background, Preparation, Scale, Stain
-from search.space import Configuration, TrainingConfig
+from search.space import Background, Configuration, Preparation, Scale, Stain, TrainingConfig
 from search.training.device import Device
 from search.training.folds import run_task
 from search.training.nuclei import nuclei

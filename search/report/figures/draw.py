@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from search.analysis.verdict import Verdict
 from search.data.decode import resize_square
-from search.imaging import Preparation
 from search.records.results import Results, first_repeat
 from search.records.schema import Phase
 from search.report.figures.confusion import draw_confusion, draw_reliability
@@ -32,6 +31,7 @@ from search.report.figures.parameters import draw_importance, draw_parallel
 from search.report.figures.saving import METADATA, save, writing
 from search.report.figures.transfer import draw_transfer
 from search.report.format import setting_name
+from search.space import Preparation
 from search.training.featuremaps import class_activation, feature_maps, stages
 from wbcmodels.network import EstimatorConfig
 

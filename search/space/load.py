@@ -9,7 +9,9 @@ from types import ModuleType
 from search.common.commandline import did_you_mean
 from search.common.errors import InputError
 from search.common.installation import SPACES
-from search.space import CONTROL_LEVEL, PAPER_LEVELS, Configuration, FixedSuggester, Space, sample
+from search.space.configuration import Configuration
+from search.space.space import CONTROL_LEVEL, PAPER_LEVELS, Space, sample
+from search.space.suggest import FixedSuggester
 
 _MODULE_PREFIX = "wbc_search_space_"
 

@@ -1,7 +1,4 @@
-"""What is done to images before and while a network is trained on them: parts of a configuration.
-
-A space imports these types from `search.space`.
-"""
+"""What is done to images before and while a network is trained on them."""
 
 import math
 from dataclasses import dataclass, fields
