@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from search.analysis.measures import MEASURES, Floats
-from search.common.metrics import SMALLEST_PROBABILITY, calibration_error
-from search.training.trainedmodel import at_temperature
+from search.common.metrics import SMALLEST_PROBABILITY, at_temperature, calibration_error
 
 # A few images that are all classified correctly would ask for a temperature of 0.
 LEAST, MOST = 0.25, 10.0

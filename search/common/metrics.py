@@ -184,6 +184,15 @@ def _brier(of_true_class: NDArray[np.float64], probabilities_NK: NDArray[np.floa
     return float(squares.mean() / 2)
 
 
+def at_temperature(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    """The probabilities, (N, n_classes), that the same logits have after division by a temperature."""
+    if temperature == 1.0:
+        return probabilities
+    logs = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny)) / temperature
+    powers = np.exp(logs - logs.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
 def calibration_bin(confidence: NDArray[np.float64]) -> NDArray[np.int64]:
     """The bin of each confidence, of CALIBRATION_BINS equal ones that hold their upper edge."""
     return np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(np.int64) - 1, 0, CALIBRATION_BINS - 1)

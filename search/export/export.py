@@ -20,7 +20,6 @@ from search.records.studyfolder import StudyFolder
 from search.report.card import licence_of, model_card
 from search.training.rebuild import UntrustedCodeError
 from search.training.trainedmodel import TrainedModel, load_model
-from wbcmodels.network import EstimatorConfig
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
@@ -94,7 +93,7 @@ def _check_arguments(kind: Kind, output: Path, card: Path) -> None:
 
 def _check_model(folder: Path, model: TrainedModel, kind: Kind) -> None:
     """Refuse what no graph can compute."""
-    if isinstance(model.config, EstimatorConfig):
+    if not model.is_network:
         raise InputError(
             f"{folder}: {type(model.config).__name__} classifies measured features; only networks can be exported"
         )

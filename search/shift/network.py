@@ -14,7 +14,6 @@ from search.space.load import load_space
 from search.training.cost import image_cost
 from search.training.rebuild import from_json, source_of
 from search.training.trainedmodel import CONFIG
-from wbcmodels.network import EstimatorConfig
 
 ProfileName = Literal["quick", "paper"]
 # Five trainings of five folds within seven minutes on two cores of a Sapphire Rapids, see
@@ -45,7 +44,7 @@ class TrainedKind:
         the largest, but at most `most_epochs`.
         """
         training = self.configuration.training
-        if isinstance(self.configuration.model, EstimatorConfig):  # which is fitted at once
+        if self.configuration.is_fitted_at_once:
             return self.configuration
         epochs = round(training.epochs * n_largest / n_images)
         most = max(self.most_epochs, training.epochs)

@@ -100,19 +100,23 @@ class Configuration:
         """Check what describes the model."""
         kind = type(self.model)
         parameters = getattr(kind, "__dataclass_params__", None)
-        fitted_at_once = isinstance(self.model, EstimatorConfig)
-        builds = fitted_at_once or callable(getattr(self.model, "build", None))
+        builds = self.is_fitted_at_once or callable(getattr(self.model, "build", None))
         if parameters is None or not parameters.frozen or not builds:
             raise TypeError(
                 f"model must be a frozen dataclass with a method build(n_classes, seed), not {kind.__name__}"
             )
-        if fitted_at_once and self.training.epochs != 1:
+        if self.is_fitted_at_once and self.training.epochs != 1:
             raise ValueError(f"{kind.__name__} is fitted at once: epochs must be 1, not {self.training.epochs}")
-        if fitted_at_once and self.preparation != Preparation():
+        if self.is_fitted_at_once and self.preparation != Preparation():
             raise ValueError(f"{kind.__name__} measures images as they are: leave its preparation out")
         if not isinstance(getattr(self.model, "input_px", None), int):
             raise TypeError(f"{kind.__name__}.input_px must be a whole number of px")
         hash(self.model)
+
+    @property
+    def is_fitted_at_once(self) -> bool:
+        """Whether it is a classifier of measured features, and not a network, which is trained in steps."""
+        return isinstance(self.model, EstimatorConfig)
 
     def fields(self) -> dict[str, Any]:
         """All fields of network, training, augmentation and preparation, by name."""

@@ -28,7 +28,6 @@ from search.space import (
 )
 from search.training.cost import frozen_cost, image_cost, scoring_cost, training_cost
 from wbcmodels.config import PAPER_WBCSNET, PAPER_WBCSNET2, ModelConfig
-from wbcmodels.network import EstimatorConfig
 
 # The paper gives SGD, 40 epochs, mini-batches of 32 and an initial learning rate of 0.001; MATLAB's `sgdm` keeps
 # that rate by default.
@@ -118,7 +117,7 @@ def level_configuration(space: Space, level: str, profile: Profile, params: dict
 
 def for_transfer(configuration: Configuration, profile: Profile) -> Configuration:
     """The configuration with the number of epochs for the target."""
-    if isinstance(configuration.model, EstimatorConfig):  # which is fitted at once
+    if configuration.is_fitted_at_once:
         return configuration
     return replace(configuration, training=replace(configuration.training, epochs=profile.transfer_epochs))
 

@@ -25,14 +25,13 @@ from search.study.untouched import untouched_rows
 from search.training.trainedmodel import TrainedModel, amend, read_weights, save_model
 from search.training.types import FoldScore, Way
 from search.tuning.pool import share
-from wbcmodels.network import EstimatorConfig
 
 WAYS: tuple[Way, ...] = ("scratch", "frozen", "fine_tuned")
 
 
 def ways(configuration: Configuration) -> tuple[Way, ...]:
     """Ways to the target: a classifier of measured features has no weights to start from."""
-    return ("scratch",) if isinstance(configuration.model, EstimatorConfig) else WAYS
+    return ("scratch",) if configuration.is_fitted_at_once else WAYS
 
 
 def test(study: Study, winner: Candidate) -> None:

@@ -14,6 +14,7 @@ from safetensors.numpy import load, save
 
 from search.common.errors import InputError
 from search.common.files import replace_file, write_text
+from search.common.metrics import at_temperature
 from search.space import Preparation
 from search.training.rebuild import SOURCE, from_json, source_of, to_json
 from search.training.types import Normalisation
@@ -49,6 +50,11 @@ class TrainedModel:
     temperature: float = 1.0
     typical: Typical | None = None
     data: str | None = None
+
+    @property
+    def is_network(self) -> bool:
+        """Whether it is a network, and not a classifier of measured features."""
+        return not isinstance(self.config, EstimatorConfig)
 
     def build(self) -> "nn.Module":
         """Build the network on the CPU and load its weights.
@@ -124,15 +130,6 @@ class TrainedModel:
             fit_again(self.config, self.weights)
         else:
             self.build()
-
-
-def at_temperature(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """The probabilities, (N, n_classes), that the same logits have after division by a temperature."""
-    if temperature == 1.0:
-        return probabilities
-    logs = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny)) / temperature
-    powers = np.exp(logs - logs.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def save_model(folder: Path, model: TrainedModel, about: dict[str, Any]) -> None:

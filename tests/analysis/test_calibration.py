@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from search.analysis.calibration import LEAST, MOST, calibrate, fit_temperature
-from search.common.metrics import calibration_error
-from search.training.trainedmodel import at_temperature
+from search.common.metrics import at_temperature, calibration_error
 
 N, K = 4000, 4
 

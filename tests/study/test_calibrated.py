@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from local_study import CPU, draw, local_studies
 
-from search.training.trainedmodel import TYPICAL, at_temperature, load_model
+from search.common.metrics import at_temperature
+from search.training.trainedmodel import TYPICAL, load_model
 
 CLASSES = ("basophil", "eosinophil", "neutrophil")
 N_IMAGES = 150

@@ -33,7 +33,6 @@ from search.report.figures.transfer import draw_transfer
 from search.report.format import setting_name
 from search.space import Preparation
 from search.training.featuremaps import class_activation, feature_maps, stages
-from wbcmodels.network import EstimatorConfig
 
 _OF_COMPARISON = ("effects", "other_effects", "interactions", "scores", "costs")
 _OF_WINNER = ("curves", "confusion", "reliability", "mistakes")
@@ -121,7 +120,7 @@ def _of_network(results: Results) -> Iterator[tuple[str, Figure | None]]:
     """Figures of the winner's network, on images of the test set; none where its weights are missing."""
     if results.model is None:
         return
-    if isinstance(results.model.config, EstimatorConfig) or not stages(results.model.build()):
+    if not results.model.is_network or not stages(results.model.build()):
         yield from dict.fromkeys(("features", "attention")).items()
         return
     cells = results.tables["cells"]
