@@ -53,7 +53,7 @@ def test_channels_that_tell_the_images_apart_are_chosen():
     maps[:, 1] = 9  # strong, and the same in all
     for channel, scale in ((4, 1.0), (0, 3.0), (5, 2.0)):
         maps[:, channel] = scale * np.arange(4)[:, None, None]
-    assert telling_channels(maps) == [0, 4, 5]
+    assert telling_channels(maps) == [0, 5]
     assert len(telling_channels(maps[:1])) == MAPS_PER_STAGE
 
 

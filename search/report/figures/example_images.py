@@ -15,13 +15,13 @@ from PIL import Image
 
 from search.common.errors import InputError
 from search.records.schema import KEY_COLUMNS
-from search.report.figures.style import WIDTH_INCHES, in_lines, new_figure, styled
+from search.report.figures.style import PHONE_INCHES, WIDTH_INCHES, in_lines, new_figure, styled
 
 LARGEST_PX = 4096
-SHEET_COLUMNS = 6
-ATTENTION_COLUMNS = 5
-MAPS_PER_STAGE = 3
+MISTAKE_COLUMNS, SEGMENTED_COLUMNS, ATTENTION_COLUMNS = 6, 3, 3
+MAPS_PER_STAGE = 2
 MOST_SEGMENTED = 18
+LINE_INCHES = 0.13  # of text of 7 pt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +110,7 @@ def draw_mistakes(mistakes: Sequence[Example], n_mistakes: int) -> Figure | None
     """
     if not mistakes:
         return None
-    figure = _sheet([(example.title, example.pixels) for example in mistakes], row_inches=1.75)
+    figure = _sheet([(example.title, example.pixels) for example in mistakes], MISTAKE_COLUMNS, WIDTH_INCHES)
     some = f"the {len(mistakes)} most confident of {n_mistakes} mistakes"
     shown = some if n_mistakes > len(mistakes) else "all mistakes"
     figure.suptitle(f"True class → predicted class, with probabilities:\n{shown} on the comparison's folds")
@@ -129,16 +129,17 @@ def draw_segmentation(drawn: Mapping[str, Sequence[NDArray[np.uint8]]]) -> Figur
     shown = [(level, image) for level, images in drawn.items() for image in images[:MOST_SEGMENTED]]
     if not shown:
         return None
-    figure = _sheet([(level if len(drawn) > 1 else "", image) for level, image in shown], row_inches=1.15)
-    figure.suptitle("Outlines of the nucleus (green) and of the cell (yellow), as they are measured")
+    titled = [(level if len(drawn) > 1 else "", image) for level, image in shown]
+    figure = _sheet(titled, SEGMENTED_COLUMNS, PHONE_INCHES)
+    _head(figure, "Outlines of the nucleus (green) and of the cell (yellow), as they are measured")
     return figure
 
 
-def _sheet(titled: Sequence[tuple[str, NDArray[np.uint8]]], row_inches: float) -> Figure:
+def _sheet(titled: Sequence[tuple[str, NDArray[np.uint8]]], n_columns: int, width_inches: float) -> Figure:
     """Images in rows, each under its title."""
-    n_rows = math.ceil(len(titled) / SHEET_COLUMNS)
-    figure = new_figure(0.7 + row_inches * n_rows)
-    grid = figure.subplots(n_rows, SHEET_COLUMNS, squeeze=False)
+    n_rows, title_lines = math.ceil(len(titled) / n_columns), max(_n_lines(title) for title, _ in titled)
+    figure = new_figure(0.6 + (width_inches / n_columns + LINE_INCHES * title_lines) * n_rows, width_inches)
+    grid = figure.subplots(n_rows, n_columns, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
     for axes, (title, image) in zip(grid.flat, titled, strict=False):
@@ -160,20 +161,23 @@ def draw_features(examples: Sequence[Example], maps: Mapping[str, NDArray[np.flo
     if not examples:
         return None
     n_columns = 1 + MAPS_PER_STAGE * len(maps)
-    figure = new_figure(0.6 + (WIDTH_INCHES - 1) / n_columns * len(examples))
+    figure = new_figure(1.0 + (PHONE_INCHES / n_columns + LINE_INCHES) * len(examples), PHONE_INCHES)
     grid = figure.subplots(len(examples), n_columns, squeeze=False)
     for axes, example in zip(grid[:, 0], examples, strict=True):
         _show(axes, example.pixels)
-        axes.set_ylabel(example.label, fontsize=8, rotation=0, ha="right", va="center")
+        # Over the whole row, not over its first image alone, whose column a long name would widen.
+        over_row = axes.text(0, 1.05, example.label, fontsize=7, va="bottom", transform=axes.transAxes)
+        over_row.set_in_layout(False)
     columns = [(stage, channel) for stage, of_stage in maps.items() for channel in telling_channels(of_stage)]
     for column, (stage, channel) in zip(grid.T[1:], columns, strict=True):
         of_channel = maps[stage][:, channel]
         strongest = of_channel.max() or 1.0
         for axes, of_example in zip(column, of_channel, strict=True):
             _show(axes, of_example, cmap="cividis", vmin=0, vmax=strongest, interpolation="nearest")
-        title = f"{stage.replace('stage', 'stage ')}\n{of_channel.shape[-1]} px, no. {channel}"
-        column[0].set_title(title, fontsize=6.5)
-    figure.suptitle("Feature maps after each stage: brighter is stronger, on one scale per column")
+        title = f"{stage.replace('stage', 'stage ')}\n{of_channel.shape[-1]} px\nno. {channel}"
+        column[0].set_title(title, fontsize=6.5, pad=14)  # above the name of the row
+    figure.set_layout_engine("constrained", h_pad=0.75 * LINE_INCHES)  # on both sides of the text
+    _head(figure, "Feature maps after each stage: brighter is stronger, on one scale per column")
     return figure
 
 
@@ -204,7 +208,8 @@ def draw_attention(examples: Sequence[Example], activation: NDArray[np.float32])
         for group in ([e for e in both if e[0].is_correct], [e for e in both if not e[0].is_correct])
         for start in range(0, len(group), ATTENTION_COLUMNS)
     ]
-    figure = new_figure(0.5 + len(chosen) * 2.9)
+    row_inches = 2 * PHONE_INCHES / ATTENTION_COLUMNS + LINE_INCHES * max(_n_lines(e.title) for e in examples)
+    figure = new_figure(0.6 + len(chosen) * row_inches, PHONE_INCHES)
     grid = figure.subplots(2 * len(chosen), ATTENTION_COLUMNS, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
@@ -219,8 +224,17 @@ def draw_attention(examples: Sequence[Example], activation: NDArray[np.float32])
                 heat, cmap="inferno", vmin=0, vmax=1, alpha=0.55, extent=(-0.5, side, side, -0.5),
                 interpolation="bilinear",
             )  # fmt: skip
-    figure.suptitle("Where the winner looks (Grad-CAM of the last stage), in test images it was not trained on")
+    _head(figure, "Where the winner looks (Grad-CAM of the last stage), in test images it was not trained on")
     return figure
+
+
+def _head(figure: Figure, title: str) -> None:
+    """Set the title of a narrow figure."""
+    figure.suptitle(in_lines(title, 52), fontsize=9)
+
+
+def _n_lines(title: str) -> int:
+    return len(title.splitlines())
 
 
 def _show(axes: Axes, image: NDArray[Any], **look: Any) -> None:

@@ -40,6 +40,7 @@ COLOURS = (BLUE, "#E69F00", GREEN, VERMILLION, "#56B4E9", "#CC79A7", BLACK)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 SETTING_MARKERS = ("|", "+", "x", ".", "1", "2", "3", "4")
 WIDTH_INCHES = 7.2  # a page's text, from margin to margin
+PHONE_INCHES = 3.7  # a phone's screen: small images need no more, and on a page they stand side by side
 
 
 def looks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -51,8 +52,8 @@ def looks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 def in_lines(name: str, columns: int = 22) -> str:
-    """A name in lines of at most so many characters, where it has spaces or hyphens."""
-    return textwrap.fill(name, columns, break_long_words=False)
+    """A name in lines of at most so many characters, broken at spaces and hyphens where it has any."""
+    return textwrap.fill(name, columns)
 
 
 def new_figure(height_inches: float, width_inches: float = WIDTH_INCHES) -> Figure:
