@@ -3,11 +3,11 @@
 import subprocess
 import sys
 
-import fsspec
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from addresses import in_memory
 from PIL import Image
 from tiny_study import table
 from written_study import CLASSES, KINDS, write_study
@@ -180,11 +180,7 @@ def test_a_study_is_shown_without_torch_and_ray(folder):
 
 
 def test_a_study_at_an_address_opens_as_its_folder_does(folder, study, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    memory = fsspec.filesystem("memory")
-    memory.store.clear()
-    memory.put(str(folder), "/lab/studies/cells", recursive=True)
-    copied = search.open("memory://lab/studies/cells")
+    copied = search.open(in_memory(folder, monkeypatch, tmp_path))
     assert copied.path != study.path
     for name in TABLES:
         pd.testing.assert_frame_equal(getattr(copied, name), getattr(study, name))

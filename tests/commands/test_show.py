@@ -4,14 +4,18 @@ import io
 import re
 
 import pytest
+from addresses import in_memory
 from rich.console import Console
 from written_study import KINDS, write_study
 
 from search.analysis.verdict import verdict
 from search.analysis.words import p_text
+from search.common.commandline import exit_code
 from search.common.errors import InputError
+from search.compare import app as compare
 from search.records.results import read_results
 from search.report.terminal import print_results
+from search.show import app as show
 
 
 def shown(folder, width=200):
@@ -65,3 +69,16 @@ def test_what_describes_no_study_is_named(tmp_path, description):
     (tmp_path / "study.json").write_text(description)
     with pytest.raises(InputError, match=r"study\.json"):
         shown(tmp_path)
+
+
+def test_a_study_at_an_address_is_shown_and_compared_as_its_folder_is(study, tmp_path, monkeypatch, capsys):
+    address = in_memory(study, monkeypatch, tmp_path / "cache")
+    other = write_study(tmp_path / "other", stop=("transfer", 0), n_trials=6)
+    for app, others in ((show, []), (compare, [str(other)])):
+        texts = []
+        for place in (str(study), address):
+            assert exit_code(app, [place, *others]) == 0
+            texts.append(capsys.readouterr().out)
+        of_folder, of_address = (re.sub(r"\S*/study\b", "STUDY", text) for text in texts)
+        assert of_folder == of_address
+        assert len(of_folder) > 500

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from addresses import in_memory
 from huggingface_hub import ModelCard
 from PIL import Image
 from random_model import FAMILY, photos, trained
@@ -89,6 +90,18 @@ def test_the_code_in_a_card_runs(study, images, tmp_path, run, monkeypatch, kind
         assert np.array_equal(load_model(Path("cells/model")).predict(square[None], FLOAT32)[0], expected)
     else:
         assert said.getvalue().split()[0] == model.classes[expected.argmax()]
+
+
+def test_a_study_at_an_address_is_exported_as_its_folder_is(study, images, tmp_path, run, monkeypatch):
+    folder = study(trained(), images)
+    files = []
+    for number, place in enumerate((folder, in_memory(folder, monkeypatch, tmp_path / "cache"))):
+        (tmp_path / str(number)).mkdir()
+        files.append(tmp_path / str(number) / "cells.safetensors")
+        code, said = run(place, "--to", "safetensors", "--output", files[-1])
+        assert code == 0, said.err
+    for of_folder, of_address in (files, [file.with_suffix(".md") for file in files]):
+        assert of_folder.read_bytes() == of_address.read_bytes()
 
 
 def test_drawn_cells_stand_in_for_images_that_are_gone(study, tmp_path, run):

@@ -7,10 +7,10 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import pandas as pd
 import pytest
+from addresses import in_memory
 from PIL import Image
 from safetensors.torch import save as save_weights
 
@@ -250,13 +250,10 @@ def test_a_network_that_saw_drawn_cells_alone_says_so(make, prints, data, warned
 
 def test_a_study_at_an_address_predicts_as_its_folder_does(make, monkeypatch, capsys):
     folder = make()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     (folder / "study" / "study.json").write_text("{}")
-    memory = fsspec.filesystem("memory")
-    memory.store.clear()
-    memory.put(str(folder / "study"), "/lab/study", recursive=True)
+    address = in_memory(folder / "study", monkeypatch, folder / "cache")
     outputs = []
-    for study in ("study", "memory://lab/study"):
+    for study in ("study", address):
         file = f"{len(outputs)}.csv"
         assert exit_code(app, [study, "cells", "--output", file]) == 0, capsys.readouterr()
         outputs.append(Path(file).read_text())
