@@ -36,7 +36,7 @@ from search.study.session import open_session
 from search.training.types import Step
 from search.tuning.pool import probed_speeds
 from search.tuning.rules import Then
-from search.tuning.trials import OpenTrial
+from search.tuning.settings import OpenTrial
 from wbcmodels.config import ModelConfig
 
 SIDE, N_IMAGES, CLASSES, SLOTS = 12, 60, ("a", "b", "c"), 2

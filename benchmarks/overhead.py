@@ -39,7 +39,8 @@ from search.study.searching import curves_of, recorded_trials, trial_row
 from search.training.types import EpochResult, EpochScore, FoldScore, Normalisation, Step
 from search.tuning.optuna_journal import journal_storage
 from search.tuning.rules import Rules, Then
-from search.tuning.trials import EndedTrial, OpenTrial, Trials
+from search.tuning.settings import EndedTrial, OpenTrial
+from search.tuning.trials import Trials
 from wbcmodels.config import PLACEMENTS, ModelConfig
 
 CLASSES = ("basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil")

@@ -1,8 +1,8 @@
-"""The launch of a study, new or resumed: decode its images, and run its phases in a folder."""
+"""The launch of a study, new or resumed: its phases are run in a folder or at an address."""
 
 import shlex
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from search.audit.quick import quick_findings
 from search.audit.terminal import print_reading
 from search.common.commandline import Interrupted, command_given
-from search.common.console import ProgressReporter, reading_progress
+from search.common.console import ProgressReporter
 from search.common.errors import InputError, StudyFailedError
 from search.common.files import write_text
 from search.common.seeds import derive_seed
 from search.data.given import comparison_folds, locked_test_set
-from search.data.imageset import ImageSet, Listing, Source
+from search.data.imageset import Listing
 from search.data.splits import stratified_folds
 from search.records.arguments import Arguments, Resources, study_name
 from search.records.configfile import CONFIG_FILE, config_text
@@ -32,6 +31,7 @@ from search.records.schema import Phase
 from search.records.studyfolder import StudyFolder, now
 from search.records.timing import added, described
 from search.study.announce import print_estimate, print_networks, print_plan
+from search.study.decoding import StudyImages, decode_images
 from search.study.plan import clock_of, input_sides, search_partition, widths
 from search.study.provenance import provenance, provenance_changes
 from search.study.resume import (
@@ -189,70 +189,15 @@ def _refuse_existing(path: Path) -> None:
         raise InputError(f"{path}: already exists; choose another --name, or --resume it")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Decoded:
-    """The images of a study, see `search.study.context.Study`."""
-
-    source: ImageSet
-    target: ImageSet | None
-    shifts: tuple[ImageSet, ...]
-    reports: tuple[ImageSet, ...]
-
-    @property
-    def roles(self) -> Iterator[tuple[ImageSet, str]]:
-        """Every data set with its role in the study."""
-        yield self.source, "source"
-        if self.target is not None:
-            yield self.target, "target"
-        yield from ((data, "shift") for data in self.shifts)
-        yield from ((data, "report") for data in self.reports)
-
-    def renamed(self, rename: Callable[[ImageSet, str], ImageSet]) -> "Decoded":
-        """The same with other names, which depend on the images and their role."""
-        return Decoded(
-            source=rename(self.source, "source"),
-            target=None if self.target is None else rename(self.target, "target"),
-            shifts=tuple(rename(data, "shift") for data in self.shifts),
-            reports=tuple(rename(data, "report") for data in self.reports),
-        )
-
-
-def _prepare(session: Session) -> Decoded:
+def _prepare(session: Session) -> StudyImages:
     """Decode all images while the probe runs, and print its estimate."""
     import_module("search.study.study")  # takes seconds with Ray Tune, for which the header did not wait
-    sides = input_sides(session.space, session.plan.profile)
-    skip_bad = session.arguments.skip_bad
-    opened = [*filter(None, (session.source, session.target)), *session.shifts, *session.reports]
-    with reading_progress(session.console, sum(len(source.listing.names) for source in opened)) as on_read:
-
-        def decode(opened: Source) -> ImageSet:
-            return opened.decode(sides, skip_bad=skip_bad, on_read=on_read)
-
-        source = decode(session.source)
-        target, taken = None, {source.source}
-        if session.target is not None:
-            target = _named_apart(decode(session.target), "target", taken)
-        shifts, reports = (
-            tuple(_named_apart(decode(laboratory), role, taken) for laboratory in laboratories)
-            for role, laboratories in (("shift", session.shifts), ("report", session.reports))
-        )
-    for images in filter(None, (source, target)):
-        for line in quick_findings(images):
-            session.console.print(f"[yellow]note[/yellow]  {escape(f'{images.source}: {line}')}")
+    images = decode_images(session)
     print_estimate(session)
-    return Decoded(source=source, target=target, shifts=shifts, reports=reports)
+    return images
 
 
-def _named_apart(images: ImageSet, role: str, taken: set[str]) -> ImageSet:
-    """The images under a name of their own: tables and workers tell data sets apart by name."""
-    name, number = images.source, 1
-    while name in taken:
-        name, number = f"{images.source}-{role}{'' if number == 1 else number}", number + 1
-    taken.add(name)
-    return images if name == images.source else replace(images, source=name)
-
-
-def describe(session: Session, decoded: Decoded) -> dict[str, object]:
+def describe(session: Session, decoded: StudyImages) -> dict[str, object]:
     """The contents of `study.json` when a study starts."""
     return {
         "arguments": session.arguments.recorded(),
@@ -290,7 +235,7 @@ def _check_folds(plan: Plan, source: Listing, target: Listing | None) -> None:
 
 
 def _run(
-    session: Session, images: Decoded, folder: StudyFolder, ledger: Ledger, home: Home, command: str | None
+    session: Session, images: StudyImages, folder: StudyFolder, ledger: Ledger, home: Home, command: str | None
 ) -> None:
     from search.study.context import Study
     from search.study.study import run_study, small_classes

@@ -25,7 +25,8 @@ from search.training.cost import scoring_cost, training_cost
 from search.training.types import Step
 from search.tuning.optuna_journal import journal_storage
 from search.tuning.rules import Direction, RecordedTrial, Rules, State, Then
-from search.tuning.trials import EndedTrial, OpenTrial, Trials
+from search.tuning.settings import EndedTrial, OpenTrial
+from search.tuning.trials import Trials
 from search.tuning.tune import run_search
 from wbcmodels.network import model_size
 

@@ -22,7 +22,8 @@ from search.training.types import Elsewhere, Images, Step
 from search.tuning.cluster import Cluster
 from search.tuning.failures import Failure, lost_worker
 from search.tuning.rules import Then
-from search.tuning.trials import OpenTrial, Trials
+from search.tuning.settings import OpenTrial
+from search.tuning.trials import Trials
 from search.tuning.worker import TrialTask, Worker
 
 MAX_FALSE_STARTS = 10
