@@ -23,7 +23,6 @@ from search.training.sgd import SGD
 from search.training.step import TrainingStep
 from search.training.types import Normalisation
 from wbcmodels.config import ModelConfig
-from wbcmodels.family import build
 
 N_CLASSES = 5
 LR = 1e-6  # a higher one may diverge on noise, and the speed does not depend on it
@@ -120,7 +119,7 @@ def side_by_side_rate(shape: Shape, n: int) -> float:
 
 def stacked_rate(shape: Shape, device: Device, n: int) -> float:
     """Total rate of n trainings of one architecture in one process, stacked along a leading dimension of n."""
-    models = [build(shape.model, N_CLASSES, seed).to(device.device).train() for seed in range(n)]
+    models = [shape.model.build(N_CLASSES, seed).to(device.device).train() for seed in range(n)]
     params, buffers = stack_module_state(models)
     # Batch norm under vmap accepts no mixed precision, so everything is in one precision here.
     precision = torch.bfloat16 if device.bf16 else torch.float32
@@ -151,7 +150,7 @@ def stacked_rate(shape: Shape, device: Device, n: int) -> float:
 def _training(shape: Shape, device: Device):  # type: ignore[no-untyped-def]  # a network, its epochs, the images
     pixels, labels = (tensor.to(device.device) for tensor in _cells(shape))
     config = TrainingConfig(epochs=3, lr=LR, batch_size=shape.batch_size)
-    model = on_device(build(shape.model, N_CLASSES, seed=0), device)
+    model = on_device(shape.model.build(N_CLASSES, seed=0), device)
     epochs = fit(
         model,
         SGD(model, config),

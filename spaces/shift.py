@@ -23,7 +23,8 @@ from search.space import (
     Suggester,
     TrainingConfig,
 )
-from wbcmodels.config import ModelConfig, Norm
+from wbcmodels.config import ModelConfig
+from wbcmodels.stages import Norm
 
 GEOMETRY: dict[str, Any] = {"zoom": 0.25, "rotation_deg": 30.0, "blur_px": 1.0}
 LIGHT: dict[str, Any] = {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.03, "hed": 0.05}

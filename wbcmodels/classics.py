@@ -14,10 +14,8 @@ NETWORKS = (
 )
 PUBLISHED_DROPOUT = {name: 0.5 for name in NETWORKS[:5]} | {"googlenet": 0.2}
 
-# From SMALL_PX on, random networks are as published for 224 px. Below, all but vgg halve the side once less often,
-# and below TINY_PX twice less, so that the last map has at least 3x3 pixels.
+# From SMALL_PX on, random networks are as published for 224 px; below, they are adapted.
 SMALL_PX = 112
-TINY_PX = 40
 LEAST_PX = 32
 LEAST_PX_PUBLISHED = {"alexnet": 63}
 
@@ -107,7 +105,14 @@ class Classic:
         from wbcmodels.classic_networks import build
 
         with seeded(seed):
-            return build(self, n_classes)
+            return build(
+                self.name,
+                n_classes,
+                input_px=self.input_px,
+                dropout=self.dropout_used,
+                as_published=self.as_published,
+                pretrained=self.weights is not None,
+            )
 
     def initialise(self, network: "nn.Module") -> None:
         """Load the pretrained weights, if any, into all but the last layer of a network from `build`.
@@ -116,6 +121,7 @@ class Classic:
             ValueError: the file is missing (says what to download, and where to put it), is damaged or holds the
                 weights of another network.
         """
-        from wbcmodels.classic_networks import initialise
+        from wbcmodels.classic_networks import load_pretrained
 
-        initialise(self, network)
+        if self.weights is not None:
+            load_pretrained(network, self.name, None if self.weights == IMAGENET else self.weights)

@@ -5,25 +5,21 @@ Source: Almotairi & Shahin, "White Blood Cells Recognition System Based on Deep 
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 from wbcmodels.checks import check_choice, check_probability, check_whole_number
+from wbcmodels.cost import size
 from wbcmodels.network import Size
+from wbcmodels.stages import Norm, ResidualRelu, Shortcut, Stage
 
 if TYPE_CHECKING:
     from wbcmodels.family import WBCsNet
-
-Norm = Literal["batch", "group", "instance", "none"]
-Shortcut = Literal["identity", "projection"]
-ResidualRelu = Literal["after", "before"]
 
 PLACEMENTS = ("none", "1", "2", "3", "1+2", "1+3", "2+3", "1+2+3")
 STAGES = (1, 2, 3)
 KERNELS = (5, 5, 3)
 FULL_CHANNELS = (64, 256, 512)
 POOLED = (True, True, False)
-FC1_UNITS = 512
-GROUP_NORM_GROUPS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,52 +60,40 @@ class ModelConfig:
         check_whole_number("input_px", self.input_px, at_least=2 ** sum(POOLED))
 
     def build(self, n_classes: int, seed: int) -> "WBCsNet":
-        """Build the network, see `wbcmodels.family.build`."""
+        """Build the network with random weights, see `wbcmodels.family.build`."""
         from wbcmodels.family import build  # with torch
 
-        return build(self, n_classes, seed)
+        return build(self.stages(), self.dropout, n_classes, seed)
 
     def size(self, n_classes: int) -> Size:
         """Parameters and multiply-accumulates, by formula."""
-        from wbcmodels.cost import size  # which needs this module
-
-        return size(self, n_classes)
+        return size(self.stages(), n_classes)
 
     @property
     def residual_stages(self) -> tuple[int, ...]:
         """Stages with a residual block, ascending."""
         return () if self.placement == "none" else tuple(int(stage) for stage in self.placement.split("+"))
 
-    def geometry(self) -> tuple["StageGeometry", ...]:
-        """Sizes of the three stages, first to last."""
-        stages: list[StageGeometry] = []
+    def stages(self) -> tuple[Stage, ...]:
+        """The three stages, first to last."""
+        stages: list[Stage] = []
         in_channels, in_px = 3, self.input_px
-        for stage, kernel, full_channels, pooled in zip(STAGES, KERNELS, FULL_CHANNELS, POOLED, strict=True):
-            geometry = StageGeometry(
+        for number, kernel, full_channels, pooled in zip(STAGES, KERNELS, FULL_CHANNELS, POOLED, strict=True):
+            stage = Stage(
                 in_channels=in_channels,
                 out_channels=max(8, 8 * round(full_channels * self.width / 8)),
                 kernel=kernel,
-                residual=stage in self.residual_stages,
+                residual=number in self.residual_stages,
                 pooled=pooled,
                 in_px=in_px,
                 out_px=in_px // 2 if pooled else in_px,
+                norm=self.norm,
+                shortcut=self.shortcut,
+                residual_relu=self.residual_relu,
             )
-            stages.append(geometry)
-            in_channels, in_px = geometry.out_channels, geometry.out_px
+            stages.append(stage)
+            in_channels, in_px = stage.out_channels, stage.out_px
         return tuple(stages)
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageGeometry:
-    """Sizes of one stage; `in_px` is the side of its input and convolutions, `out_px` the side after pooling."""
-
-    in_channels: int
-    out_channels: int
-    kernel: int
-    residual: bool
-    pooled: bool
-    in_px: int
-    out_px: int
 
 
 # The paper's two networks. The crops of its first data set have 70 x 70 px.

@@ -63,7 +63,7 @@ class EfficientNetLite0:
         from wbcmodels.efficientnet_lite_network import EfficientNetLite0Network
 
         with seeded(seed):
-            return EfficientNetLite0Network(self, n_classes)
+            return EfficientNetLite0Network(n_classes, dropout=self.dropout, drop_path=self.drop_path)
 
     def initialise(self, network: "nn.Module") -> None:
         """Load the weights from ImageNet, if `pretrained`, into all but the last layer of a network from `build`.

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wbcmodels.building import optional_module
-from wbcmodels.efficientnet_lite import EfficientNetLite0
 from wbcmodels.pretrained import check_digest, read_weights
 
 # Repeats, kernel, stride of the first, expansion, channels.
@@ -88,7 +87,7 @@ class EfficientNetLite0Network(nn.Module):
     head = "fc"
     stages = ("blocks.0", "blocks.2", "blocks.4", "blocks.10", "blocks.15")  # the last of each side
 
-    def __init__(self, config: EfficientNetLite0, n_classes: int) -> None:
+    def __init__(self, n_classes: int, *, dropout: float, drop_path: float) -> None:
         super().__init__()
         self.conv_stem = SameConv(3, STEM_CHANNELS, 3, 2)
         self.bn0 = _batch_norm(STEM_CHANNELS)
@@ -98,12 +97,12 @@ class EfficientNetLite0Network(nn.Module):
         for repeats, kernel, first_stride, expansion, channels in BLOCKS:
             for repeat in range(repeats):
                 stride = first_stride if repeat == 0 else 1
-                drop_path = config.drop_path * len(self.blocks) / n_blocks
-                self.blocks.append(Block(in_channels, channels, kernel, stride, expansion, drop_path))
+                of_block = drop_path * len(self.blocks) / n_blocks
+                self.blocks.append(Block(in_channels, channels, kernel, stride, expansion, of_block))
                 in_channels = channels
         self.conv_head = SameConv(in_channels, HEAD_CHANNELS, 1)
         self.bn1 = _batch_norm(HEAD_CHANNELS)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(HEAD_CHANNELS, n_classes)
         _initialise(self)
 

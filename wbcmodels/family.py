@@ -1,11 +1,14 @@
-"""The networks of the family as torch modules, built from a ModelConfig."""
+"""The networks of the family as torch modules."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from wbcmodels.config import FC1_UNITS, GROUP_NORM_GROUPS, ModelConfig, Norm, StageGeometry
+from wbcmodels.stages import FC1_UNITS, Norm, Stage
+
+GROUP_NORM_GROUPS = 8
 
 
 class ConvUnit(nn.Module):
@@ -25,10 +28,10 @@ class ConvUnit(nn.Module):
 class PlainStage(nn.Module):
     """One convolution and ReLU, then the stage's max-pool, if any."""
 
-    def __init__(self, geometry: StageGeometry, config: ModelConfig) -> None:
+    def __init__(self, stage: Stage) -> None:
         super().__init__()
-        self.unit = ConvUnit(geometry.in_channels, geometry.out_channels, geometry.kernel, config.norm)
-        self.pool = nn.MaxPool2d(2) if geometry.pooled else nn.Identity()
+        self.unit = ConvUnit(stage.in_channels, stage.out_channels, stage.kernel, stage.norm)
+        self.pool = nn.MaxPool2d(2) if stage.pooled else nn.Identity()
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, out_channels, out_px, out_px)."""
@@ -38,16 +41,16 @@ class PlainStage(nn.Module):
 class ResidualStage(nn.Module):
     """Three convolutions, a shortcut added to the last before the ReLU, then the stage's max-pool, if any."""
 
-    def __init__(self, geometry: StageGeometry, config: ModelConfig) -> None:
+    def __init__(self, stage: Stage) -> None:
         super().__init__()
-        channels, kernel = geometry.out_channels, geometry.kernel
-        self.unit1 = ConvUnit(geometry.in_channels, channels, kernel, config.norm)
-        self.unit2 = ConvUnit(channels, channels, kernel, config.norm)
-        self.unit3 = ConvUnit(channels, channels, kernel, config.norm)
-        projected = config.shortcut == "projection"
-        self.projection = ConvUnit(geometry.in_channels, channels, 1, config.norm) if projected else None
-        self.relu_before_addition = config.residual_relu == "before"
-        self.pool = nn.MaxPool2d(2) if geometry.pooled else nn.Identity()
+        channels, kernel = stage.out_channels, stage.kernel
+        self.unit1 = ConvUnit(stage.in_channels, channels, kernel, stage.norm)
+        self.unit2 = ConvUnit(channels, channels, kernel, stage.norm)
+        self.unit3 = ConvUnit(channels, channels, kernel, stage.norm)
+        projected = stage.shortcut == "projection"
+        self.projection = ConvUnit(stage.in_channels, channels, 1, stage.norm) if projected else None
+        self.relu_before_addition = stage.residual_relu == "before"
+        self.pool = nn.MaxPool2d(2) if stage.pooled else nn.Identity()
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, out_channels, out_px, out_px)."""
@@ -70,14 +73,13 @@ class WBCsNet(nn.Module):
     large_linear = "fc1"
     cuda_graphs = True
 
-    def __init__(self, config: ModelConfig, n_classes: int) -> None:
+    def __init__(self, stages: Sequence[Stage], dropout: float, n_classes: int) -> None:
         super().__init__()
-        geometry = config.geometry()
         self.stage1, self.stage2, self.stage3 = (
-            (ResidualStage if stage.residual else PlainStage)(stage, config) for stage in geometry
+            (ResidualStage if stage.residual else PlainStage)(stage) for stage in stages
         )
-        self.fc1 = nn.Linear(geometry[-1].out_channels * geometry[-1].out_px ** 2, FC1_UNITS)
-        self.dropout = nn.Dropout(config.dropout)
+        self.fc1 = nn.Linear(stages[-1].n_outputs, FC1_UNITS)
+        self.dropout = nn.Dropout(dropout)
         self.fc2 = nn.Linear(FC1_UNITS, n_classes)
 
     def features(self, images_NCHW: Tensor) -> Tensor:
@@ -92,18 +94,19 @@ class WBCsNet(nn.Module):
         return self.fc2(self.dropout(self.features(images_NCHW)))
 
 
-def build(config: ModelConfig, n_classes: int, seed: int) -> WBCsNet:
+def build(stages: Sequence[Stage], dropout: float, n_classes: int, seed: int) -> WBCsNet:
     """Build a network with He initialisation.
 
     With torch's default initialisation, networks without batch norm hardly learn more than the majority class.
 
     Args:
-        config: the network.
+        stages: its three stages.
+        dropout: probability after FC1.
         seed: determines the weights; torch's global generator is neither read nor advanced.
     Source: He et al. 2015, "Delving Deep into Rectifiers", fan-in mode.
     """
     with torch.random.fork_rng(devices=[]):
-        model = WBCsNet(config, n_classes)
+        model = WBCsNet(stages, dropout, n_classes)
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):

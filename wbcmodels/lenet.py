@@ -46,4 +46,4 @@ class LeNet5:
         from wbcmodels.lenet_network import LeNet5Network
 
         with seeded(seed):
-            return LeNet5Network(self, n_classes)
+            return LeNet5Network(n_classes, colour=self.colour, input_px=self.input_px)

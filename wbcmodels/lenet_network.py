@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wbcmodels.lenet import LeNet5
-
 # Table I: the maps of S2 that each of the 16 maps of C3 is connected to.
 C3_INPUTS = (
     *((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (0, 4, 5), (0, 1, 5)),
@@ -87,11 +85,11 @@ class LeNet5Network(nn.Module):
     head = "output"
     stages = ("c1", "s2", "c3", "s4")
 
-    def __init__(self, config: LeNet5, n_classes: int) -> None:
+    def __init__(self, n_classes: int, *, colour: bool, input_px: int) -> None:
         super().__init__()
-        last_px = config.input_px // 4 - 3
-        self.grey = nn.Identity() if config.colour else Grey()
-        self.c1 = _squashed(nn.Conv2d(3 if config.colour else 1, 6, KERNEL))
+        last_px = input_px // 4 - 3
+        self.grey = nn.Identity() if colour else Grey()
+        self.c1 = _squashed(nn.Conv2d(3 if colour else 1, 6, KERNEL))
         self.s2 = _squashed(Subsampling(6))
         self.c3 = _squashed(TableConvolution(6, C3_INPUTS))
         self.s4 = _squashed(Subsampling(16))

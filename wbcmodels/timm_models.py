@@ -43,6 +43,11 @@ class Timm:
                 raise ValueError(f"weights must be None where pretrained is True, not {self.weights!r}")
 
     @property
+    def is_pretrained(self) -> bool:
+        """Whether it starts from weights, timm's or those of a file."""
+        return self.pretrained or self.weights is not None
+
+    @property
     def normalisation(self) -> tuple[tuple[float, float, float], tuple[float, float, float]] | None:
         """Mean and standard deviation of red, green and blue, 0 to 255, that pretrained weights expect.
 
@@ -51,7 +56,7 @@ class Timm:
         """
         from wbcmodels.timm_network import normalisation
 
-        return normalisation(self)
+        return normalisation(self.name) if self.is_pretrained else None
 
     def build(self, n_classes: int, seed: int) -> "nn.Module":
         """Build the network with random weights: images (N, 3, input_px, input_px) -> logits (N, n_classes).
@@ -67,7 +72,7 @@ class Timm:
         from wbcmodels.timm_network import TimmNetwork
 
         with seeded(seed):
-            return TimmNetwork(self, n_classes)
+            return TimmNetwork(self.name, self.input_px, n_classes)
 
     def initialise(self, network: "nn.Module") -> None:
         """Load the pretrained weights, if any, into all but the last layer of a network from `build`.
@@ -76,6 +81,7 @@ class Timm:
             ValueError: the file is missing (says what to download, and where to put it), is damaged or holds the
                 weights of another network.
         """
-        from wbcmodels.timm_network import initialise
+        from wbcmodels.timm_network import load_pretrained
 
-        initialise(self, network)
+        if self.is_pretrained:
+            load_pretrained(network, self.name, self.input_px, self.weights)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from wbcmodels.building import optional_module
 from wbcmodels.pretrained import load_all_but_head, read_weights
-from wbcmodels.timm_models import Timm
 
 MOST_STAGES = 5
 SAFE_FILES = {
@@ -29,39 +28,32 @@ class TimmNetwork(nn.Module):
             the network has no such maps.
     """
 
-    def __init__(self, config: Timm, n_classes: int) -> None:
+    def __init__(self, name: str, input_px: int, n_classes: int) -> None:
         super().__init__()
-        known = _pretrained_cfg(config.name)
-        self.network = _create(config, num_classes=n_classes)
+        known = _pretrained_cfg(name)
+        self.network = _create(name, input_px, num_classes=n_classes)
         modules = dict(self.network.named_modules())
         if not isinstance(known.classifier, str) or not isinstance(modules.get(known.classifier), nn.Linear):
-            raise ValueError(f"name must be a network with one linear layer at its end, not {config.name!r}")
+            raise ValueError(f"name must be a network with one linear layer at its end, not {name!r}")
         self.head = f"network.{known.classifier}"
-        self.stages = tuple(f"network.{name}" for name in _maps(self.network, config)[-MOST_STAGES:])
+        self.stages = tuple(f"network.{module}" for module in _maps(self.network, name, input_px)[-MOST_STAGES:])
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
         """Normalised images (N, 3, input_px, input_px) -> logits (N, n_classes)."""
         return self.network(images_NCHW)
 
 
-def normalisation(config: Timm) -> tuple[tuple[float, float, float], tuple[float, float, float]] | None:
+def normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Mean and standard deviation of red, green and blue, 0 to 255, that pretrained weights expect."""
-    if not config.pretrained and config.weights is None:
-        return None
-    known = _pretrained_cfg(config.name)
+    known = _pretrained_cfg(name)
     (red, green, blue), (red_std, green_std, blue_std) = known.mean, known.std
     return (255 * red, 255 * green, 255 * blue), (255 * red_std, 255 * green_std, 255 * blue_std)
 
 
-def initialise(config: Timm, network: nn.Module) -> None:
-    """Load the pretrained weights of `config`, if any."""
-    if config.pretrained:
-        path = _cached_file(config.name)
-    elif config.weights is not None:
-        path = Path(config.weights)
-    else:
-        return
-    state, known = read_weights(path), _pretrained_cfg(config.name)
+def load_pretrained(network: nn.Module, name: str, input_px: int, file: str | None) -> None:
+    """Load weights from a file, or timm's from the Hugging Face cache, into all but the last layer."""
+    path = _cached_file(name) if file is None else Path(file)
+    state, known = read_weights(path), _pretrained_cfg(name)
     # timm itself converts the names in the file and the positions of another image size. A head of the file's
     # classes makes it insist on every name.
     head = state.get(f"{known.classifier}.weight")
@@ -69,12 +61,16 @@ def initialise(config: Timm, network: nn.Module) -> None:
     try:
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             donor = _create(
-                config, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=overlay["num_classes"]
+                name,
+                input_px,
+                pretrained=True,
+                pretrained_cfg_overlay=overlay,
+                num_classes=overlay["num_classes"],
             )
     except (RuntimeError, KeyError) as error:
         reason = shorten(str(error), 300, placeholder=" …")  # the error lists every name
-        raise ValueError(f"the weights file {path} is not of {config.name}: {reason}") from error
-    load_all_but_head(network, {f"network.{name}": value for name, value in donor.state_dict().items()}, path)
+        raise ValueError(f"the weights file {path} is not of {name}: {reason}") from error
+    load_all_but_head(network, {f"network.{key}": value for key, value in donor.state_dict().items()}, path)
 
 
 def _timm() -> Any:
@@ -92,37 +88,37 @@ def _pretrained_cfg(name: str) -> Any:
     return timm.get_pretrained_cfg(name)
 
 
-def _create(config: Timm, **options: Any) -> nn.Module:
-    create = partial(_timm().create_model, config.name, **({"pretrained": False} | options))
-    known = _pretrained_cfg(config.name)
-    if not known.fixed_input_size or known.input_size[-1] == config.input_px:
+def _create(name: str, input_px: int, **options: Any) -> nn.Module:
+    create = partial(_timm().create_model, name, **({"pretrained": False} | options))
+    known = _pretrained_cfg(name)
+    if not known.fixed_input_size or known.input_size[-1] == input_px:
         return create()
     try:
-        return create(img_size=config.input_px)
+        return create(img_size=input_px)
     except (TypeError, AssertionError) as error:
-        raise ValueError(f"input_px of {config.name} cannot be {config.input_px}: {error}") from error
+        raise ValueError(f"input_px of {name} cannot be {input_px}: {error}") from error
 
 
-def _maps(network: nn.Module, config: Timm) -> list[str]:
+def _maps(network: nn.Module, name: str, input_px: int) -> list[str]:
     """Names of the submodules whose outputs are maps, found by a pass of an empty image."""
     channels = {
         info["module"]: info["num_chs"] for info in getattr(network, "feature_info", []) if "module" in info
     }
     maps: list[str] = []
 
-    def note(name: str, _module: nn.Module, _inputs: object, output: object) -> None:
-        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[1] == channels[name]:
-            maps.append(name)
+    def note(module: str, _module: nn.Module, _inputs: object, output: object) -> None:
+        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[1] == channels[module]:
+            maps.append(module)
 
     modules = dict(network.named_modules())
-    hooks = [modules[name].register_forward_hook(partial(note, name)) for name in channels.keys() & modules.keys()]
+    hooks = [modules[key].register_forward_hook(partial(note, key)) for key in channels.keys() & modules.keys()]
     device = next(network.parameters()).device
     network.eval()
     try:
         with torch.no_grad():
-            network(torch.zeros(1, 3, config.input_px, config.input_px, device=device))
+            network(torch.zeros(1, 3, input_px, input_px, device=device))
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"input_px of {config.name} cannot be {config.input_px}: {error}") from error
+        raise ValueError(f"input_px of {name} cannot be {input_px}: {error}") from error
     finally:
         network.train()
         for hook in hooks:

@@ -13,7 +13,6 @@ from search.training.device import prepare_worker
 from search.training.fit import evaluate, fit, on_device
 from search.training.sgd import SGD
 from wbcmodels.config import ModelConfig
-from wbcmodels.family import build
 
 
 def run(workload: Workload) -> None:
@@ -35,7 +34,7 @@ def train(workload: Workload, trial: int) -> None:
     )
     training = TrainingConfig(epochs=workload.epochs, lr=point.lr, batch_size=workload.batch_size)
     normalisation = measure(pixels, train)
-    model = on_device(build(config, workload.n_classes, seed=trial), device)
+    model = on_device(config.build(workload.n_classes, seed=trial), device)
     optimizer = SGD(model, training)
     for epoch in fit(
         model,

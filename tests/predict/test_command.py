@@ -20,7 +20,6 @@ from search.training.trainedmodel import TrainedModel, load_model, save_model
 from search.training.types import Normalisation
 from search.training.typical import fit_typical, views_of
 from wbcmodels.config import ModelConfig
-from wbcmodels.family import build
 
 CLASSES = ("basophil", "monocyte", "neutrophil")
 SIDE = 12
@@ -39,7 +38,7 @@ def make(tmp_path, monkeypatch):
 
     def make(classes=CLASSES, n_images=2, **changes):
         config = ModelConfig(placement="none", width=0.125, input_px=SIDE)
-        weights = save_weights(build(config, len(classes), seed=0).state_dict())
+        weights = save_weights(config.build(len(classes), seed=0).state_dict())
         normalisation = Normalisation(mean=(120, 120, 120), std=(40, 40, 40))
         model = TrainedModel(config=config, normalisation=normalisation, classes=classes, weights=weights)
         save_model(tmp_path / "study" / "model", replace(model, **changes), {"level": "none"})

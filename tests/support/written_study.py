@@ -37,7 +37,6 @@ from search.training.trainedmodel import TrainedModel, save_model
 from search.training.types import Normalisation
 from spaces.residual_placement import SPACE
 from wbcmodels.config import PLACEMENTS, ModelConfig
-from wbcmodels.family import build
 from wbcmodels.network import model_size
 
 CLASSES = ("basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil")
@@ -333,7 +332,7 @@ class MadeUp:
             config=self.winner.model,
             normalisation=Normalisation(mean=(200.0, 180.0, 200.0), std=(30.0, 40.0, 20.0)),
             classes=self.source.classes,
-            weights=save(build(self.winner.model, len(self.source.classes), seed=0).state_dict()),
+            weights=save(self.winner.model.build(len(self.source.classes), seed=0).state_dict()),
         )
         save_model(self.folder / "model", model, {"level": self.winner.level})
         own = [row for row in self.rows["predictions"] if row["level"] == self.winner.level]

@@ -30,7 +30,6 @@ from search.training.folds import (
 from search.training.sgd import SGD
 from search.training.types import Images, Task
 from wbcmodels.config import PAPER_WBCSNET, PAPER_WBCSNET2, ModelConfig
-from wbcmodels.family import build
 from wbcmodels.network import model_size
 
 CPU = Device(torch.device("cpu"), bf16=False)
@@ -355,7 +354,7 @@ def test_a_pickle_is_refused_and_not_executed(tmp_path, write):
 def network(seed=0, n_classes=N_CLASSES, **changes):
     """A network and its optimizer after one step."""
     config = configuration(**changes)
-    model = on_device(build(config.model, n_classes, seed), CPU)
+    model = on_device(config.model.build(n_classes, seed), CPU)
     optimizer = SGD(model, config.training)
     model(torch.randn(4, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(seed))).sum().backward()
     optimizer.step()
@@ -375,7 +374,7 @@ def test_a_restored_network_is_the_same_in_the_same_memory_order():
 
 def test_a_frozen_network_has_momentum_only_for_its_head():
     config = configuration()
-    model = build(config.model, N_CLASSES, 0)
+    model = config.model.build(N_CLASSES, 0)
     freeze_features(model)
     optimizer = SGD(model, config.training)
     model(torch.zeros(2, 3, SIDE, SIDE)).sum().backward()

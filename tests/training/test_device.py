@@ -93,7 +93,6 @@ from search.training.fit import on_device
 from search.training.sgd import SGD
 from search.training.step import TrainingStep
 from wbcmodels.config import ModelConfig
-from wbcmodels.family import build
 
 torch.set_num_threads(1)
 
@@ -107,7 +106,7 @@ def page_faults():
 
 faults, accepted = page_faults(), keep_freed_memory()
 device = choose_device(gpu=False)
-model = on_device(build(ModelConfig(width=0.125, input_px=12), 5, 0), device)
+model = on_device(ModelConfig(width=0.125, input_px=12).build(5, 0), device)
 step = TrainingStep(model, SGD(model, TrainingConfig(epochs=1, lr=0.1)), torch.nn.functional.cross_entropy, device)
 step(torch.randn(4, 3, 12, 12), torch.arange(4), 0.1)
 print(json.dumps({

@@ -7,7 +7,6 @@ from search.training.evaluated import evaluate_with_features
 from search.training.fit import EVALUATION_BATCH, evaluate
 from search.training.types import Normalisation
 from wbcmodels.config import ModelConfig
-from wbcmodels.family import build
 
 CPU = Device(torch.device("cpu"), bf16=False)
 PLAIN = Normalisation(mean=(120.0, 120.0, 120.0), std=(50.0, 50.0, 50.0))
@@ -18,7 +17,7 @@ SOME = torch.arange(len(IMAGES)).flip(0)
 
 
 def test_features_are_what_the_probabilities_are_made_from():
-    network = build(ModelConfig(placement="1", width=0.125, input_px=16), 3, seed=0)
+    network = ModelConfig(placement="1", width=0.125, input_px=16).build(3, seed=0)
     probabilities, features = evaluate_with_features(network, IMAGES, SOME, PLAIN, CPU)
     with torch.no_grad():
         again = torch.softmax(network.fc2(torch.from_numpy(features)).double(), dim=1).numpy()

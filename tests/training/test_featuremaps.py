@@ -10,13 +10,12 @@ from search.training.featuremaps import class_activation, feature_maps
 from search.training.trainedmodel import TrainedModel
 from search.training.types import Normalisation
 from wbcmodels.config import ModelConfig
-from wbcmodels.family import build
 
 
 def trained(placement):
     config = ModelConfig(placement=placement, norm="batch", dropout=0.3, input_px=20, width=0.125)
     normalisation = Normalisation(mean=(120.0, 100.0, 140.0), std=(50.0, 40.0, 60.0))
-    weights = save(build(config, 3, seed=1).state_dict())
+    weights = save(config.build(3, seed=1).state_dict())
     return TrainedModel(config=config, normalisation=normalisation, classes=("a", "b", "c"), weights=weights)
 
 

@@ -26,7 +26,6 @@ from search.training.sgd import SGD
 from search.training.step import DivergedError
 from search.training.types import Normalisation
 from wbcmodels.config import PLACEMENTS, ModelConfig
-from wbcmodels.family import build
 
 GOLDEN = Path(__file__).parent / "golden" / "first_losses.json"
 CPU = Device(torch.device("cpu"), bf16=False)
@@ -49,7 +48,7 @@ def plain_colours(values):
 
 
 def new_model(config=TINY, seed=0):
-    return on_device(build(config, N_CLASSES, seed), CPU)
+    return on_device(config.build(N_CLASSES, seed), CPU)
 
 
 def fit_all(model, images, labels=LABELS, indices=ALL, training=TRAINING, normalisation=None, seed=0):

@@ -148,7 +148,7 @@ def test_a_training_that_diverges_is_an_error():
 
 
 def loaded(weights, config, n_classes=N_CLASSES):
-    model = WBCsNet(config, n_classes)
+    model = WBCsNet(config.stages(), config.dropout, n_classes)
     model.load_state_dict(load(weights))
     return on_device(model, CPU)
 

@@ -9,7 +9,6 @@ from search.training.device import Device
 from search.training.sgd import SGD
 from search.training.step import STEPS_BEFORE_RECORDING, DivergedError, RecordedStep, TrainingStep, training_step
 from wbcmodels.config import ModelConfig
-from wbcmodels.family import build
 
 CPU = Device(torch.device("cpu"), bf16=False)
 SIDE, N_CLASSES = 12, 3
@@ -39,7 +38,7 @@ class Graphs:
 
 
 def network():
-    return build(ModelConfig(placement="1", width=0.125, input_px=SIDE), N_CLASSES, seed=0).train()
+    return ModelConfig(placement="1", width=0.125, input_px=SIDE).build(N_CLASSES, seed=0).train()
 
 
 def plain_step(model):

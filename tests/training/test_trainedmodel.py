@@ -15,7 +15,6 @@ from search.training.trainedmodel import CONFIG, TYPICAL, WEIGHTS, TrainedModel,
 from search.training.types import Normalisation
 from search.training.typical import fit_typical
 from wbcmodels.config import ModelConfig
-from wbcmodels.family import build
 
 CLASSES = ("basophil", "lymphocyte", "monocyte")
 PREDICTION = Path(__file__).parents[2] / "docs" / "predict.md"
@@ -24,7 +23,7 @@ PREDICTION = Path(__file__).parents[2] / "docs" / "predict.md"
 def trained(placement="1", norm="batch", seed=0):
     """A network with weights and norm statistics that no new one has."""
     config = ModelConfig(placement=placement, norm=norm, width=0.125, input_px=16)
-    model = build(config, 3, seed)
+    model = config.build(3, seed)
     generator = torch.Generator().manual_seed(seed)
     state = {
         name: value + 0.1 * torch.rand(value.shape, generator=generator)
@@ -141,7 +140,7 @@ def test_a_damaged_config_is_named(folder, content):
         {"temperature": "warm"},
         {"class": ["wbcmodels.config", "Size"]},
         {"class": ["wbcmodels.pretrained", "torch.load"]},
-        {"class": ["wbcmodels.classic_networks", "Classic"]},
+        {"class": ["wbcmodels.cost", "Stage"]},
     ],
     ids=str,
 )

@@ -49,7 +49,7 @@ def test_stages_form_a_chain_with_blocks_where_the_placement_says(placement, inp
     config = ModelConfig(placement=placement, input_px=input_px)
     assert ("+".join(map(str, config.residual_stages)) or "none") == placement
     channels, side = 3, input_px
-    for number, (stage, kernel) in enumerate(zip(config.geometry(), KERNELS, strict=True), start=1):
+    for number, (stage, kernel) in enumerate(zip(config.stages(), KERNELS, strict=True), start=1):
         assert (stage.in_channels, stage.in_px, stage.kernel) == (channels, side, kernel)
         assert stage.pooled == (number < 3)
         assert stage.out_px == (side // 2 if stage.pooled else side)
@@ -60,14 +60,14 @@ def test_stages_form_a_chain_with_blocks_where_the_placement_says(placement, inp
 
 @pytest.mark.parametrize("width", [0.01, 0.1, 0.125, 0.25, 0.3, 0.5, 0.77, 1.0, 1.5])
 def test_width_multiplies_the_channels_in_steps_of_eight(width):
-    for stage, full in zip(ModelConfig(width=width).geometry(), FULL_CHANNELS, strict=True):
+    for stage, full in zip(ModelConfig(width=width).stages(), FULL_CHANNELS, strict=True):
         assert stage.out_channels % 8 == 0
         assert stage.out_channels >= 8
         assert abs(stage.out_channels - full * width) <= 4 or stage.out_channels == 8
 
 
 def test_the_papers_networks():
-    stages = [(stage.kernel, stage.out_channels) for stage in PAPER_WBCSNET.geometry()]
+    stages = [(stage.kernel, stage.out_channels) for stage in PAPER_WBCSNET.stages()]
     assert stages == [(5, 64), (5, 256), (3, 512)]
     assert (PAPER_WBCSNET.residual_stages, PAPER_WBCSNET.norm, PAPER_WBCSNET.dropout) == ((), "none", 0)
     assert (PAPER_WBCSNET2.residual_stages, PAPER_WBCSNET2.norm) == ((1,), "batch")

@@ -5,7 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from wbcmodels.config import PAPER_WBCSNET, PAPER_WBCSNET2, PLACEMENTS, ModelConfig
-from wbcmodels.family import WBCsNet, build
+from wbcmodels.family import WBCsNet
 from wbcmodels.network import model_size
 
 
@@ -19,7 +19,7 @@ def macs(config):
 
 def measured(config, device, n_classes):
     with torch.device(device):
-        model = WBCsNet(config, n_classes).eval()
+        model = WBCsNet(config.stages(), config.dropout, n_classes).eval()
         image = torch.zeros(1, 3, config.input_px, config.input_px)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(image)
@@ -48,7 +48,7 @@ def test_the_formulas_equal_what_torch_counts(placement, norm, shortcut):
 def test_the_formulas_equal_a_real_forward_pass(placement):
     config = ModelConfig(placement=placement, width=0.125, input_px=13)
     assert model_size(config, 5) == measured(config, "cpu", 5)
-    assert n_parameters(config) == sum(parameter.numel() for parameter in build(config, 5, seed=0).parameters())
+    assert n_parameters(config) == sum(parameter.numel() for parameter in config.build(5, seed=0).parameters())
 
 
 @pytest.mark.parametrize("shortcut", ["identity", "projection"])

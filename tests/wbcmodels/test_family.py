@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from wbcmodels import family
-from wbcmodels.config import GROUP_NORM_GROUPS, PLACEMENTS, ModelConfig
+from wbcmodels.config import PLACEMENTS, ModelConfig
 
 
 def tiny(**changes):
@@ -26,7 +26,7 @@ PLACED = [tiny(placement=placement) for placement in PLACEMENTS]
 
 
 def build(config, seed):
-    return family.build(config, n_classes=3, seed=seed)
+    return config.build(n_classes=3, seed=seed)
 
 
 def name_of(config):
@@ -61,7 +61,7 @@ def unit_by_hand(state, name, x, config):
     if config.norm == "batch":
         mean, variance = (state[f"{name}.norm.running_{part}"][:, None, None] for part in ("mean", "var"))
     else:
-        n_groups = x.shape[1] if config.norm == "instance" else GROUP_NORM_GROUPS
+        n_groups = x.shape[1] if config.norm == "instance" else family.GROUP_NORM_GROUPS
         grouped = x.unflatten(1, (n_groups, -1)).flatten(2)
         repeats = x.shape[1] // n_groups
         mean, variance = (
@@ -98,9 +98,9 @@ def test_a_network_computes_what_its_documentation_says(config):
         model.get_submodule(stage).register_forward_hook(keep)
     model(images)
     assert list(outputs) == ["stage1", "stage2", "stage3"]
-    for number, geometry in enumerate(config.geometry(), start=1):
+    for number, stage in enumerate(config.stages(), start=1):
         x = stage_by_hand(state, number, x, config)
-        assert x.shape == (4, geometry.out_channels, geometry.out_px, geometry.out_px)
+        assert x.shape == (4, stage.out_channels, stage.out_px, stage.out_px)
         assert torch.allclose(outputs[f"stage{number}"], x, rtol=1e-4, atol=1e-4)
     x = F.linear(x.permute(0, 2, 3, 1).flatten(1), state["fc1.weight"], state["fc1.bias"]).relu()
     assert torch.allclose(model.features(images), x, rtol=1e-4, atol=1e-4)

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from sklearn.utils.class_weight import compute_sample_weight
 
-from wbcmodels.traditional.config import Traditional
+from wbcmodels.traditional.choices import ClassifierName
 
 CALIBRATION_FOLDS = 3
 BOOSTING_LEAF = 5  # images; a rare class has few
@@ -99,19 +99,21 @@ class TwoStepClassifier(ClassifierMixin, BaseEstimator):
         return estimator.set_params(**seeds).fit(scaled[order], labels[order], sample_weight=weights[order])
 
 
-def build(config: Traditional, seed: int) -> TwoStepClassifier:
-    """Return an unfitted classifier as configured."""
-    if config.classifier == "svm":
-        estimator = CalibratedClassifierCV(SVC(C=config.C), ensemble=False, cv=CALIBRATION_FOLDS)
-    elif config.classifier == "random_forest":
-        estimator = RandomForestClassifier(config.n_estimators)
+def build(
+    classifier: ClassifierName, seed: int, *, n_groups: int, balanced: bool, C: float, n_estimators: int
+) -> TwoStepClassifier:
+    """Return an unfitted classifier; for the arguments, see `wbcmodels.traditional.config.Traditional`."""
+    if classifier == "svm":
+        estimator = CalibratedClassifierCV(SVC(C=C), ensemble=False, cv=CALIBRATION_FOLDS)
+    elif classifier == "random_forest":
+        estimator = RandomForestClassifier(n_estimators)
     else:
-        estimator = HistGradientBoostingClassifier(max_iter=config.n_estimators, min_samples_leaf=BOOSTING_LEAF)
+        estimator = HistGradientBoostingClassifier(max_iter=n_estimators, min_samples_leaf=BOOSTING_LEAF)
     return TwoStepClassifier(
         estimator,
-        n_groups=config.n_groups,
-        balanced=config.balanced,
-        min_images=CALIBRATION_FOLDS if config.classifier == "svm" else 1,
+        n_groups=n_groups,
+        balanced=balanced,
+        min_images=CALIBRATION_FOLDS if classifier == "svm" else 1,
         random_state=seed,
     )
 

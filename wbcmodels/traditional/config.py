@@ -2,10 +2,11 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 from wbcmodels.checks import check_choice, check_whole_number
 from wbcmodels.network import Size
+from wbcmodels.traditional.choices import ClassifierName, FeatureSet, Segmentation, StainSpace
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,11 +16,6 @@ if TYPE_CHECKING:
 # Its operations are no multiply-accumulates. An image of 64 px takes 13 ms on one core of a Xeon with AMX (lowest
 # of 6 runs); in that time, WBCsNet-2 at 40 px and quarter width computes 4.5e8 of them there.
 MACS_PER_PIXEL = 110_000
-
-StainSpace = Literal["red_saturation", "hed", "lab"]
-Segmentation = Literal["otsu", "kmeans"]
-FeatureSet = Literal["shape", "shape+colour", "shape+colour+texture"]
-Classifier = Literal["svm", "random_forest", "gradient_boosting"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +40,7 @@ class Traditional:
     stain_space: StainSpace = "red_saturation"
     segmentation: Segmentation = "otsu"
     feature_set: FeatureSet = "shape+colour+texture"
-    classifier: Classifier = "svm"
+    classifier: ClassifierName = "svm"
     n_groups: int = 2
     balanced: bool = True
     C: float = 10.0
@@ -55,7 +51,7 @@ class Traditional:
         check_choice("stain_space", self.stain_space, get_args(StainSpace))
         check_choice("segmentation", self.segmentation, get_args(Segmentation))
         check_choice("feature_set", self.feature_set, get_args(FeatureSet))
-        check_choice("classifier", self.classifier, get_args(Classifier))
+        check_choice("classifier", self.classifier, get_args(ClassifierName))
         check_whole_number("input_px", self.input_px, at_least=16)
         check_whole_number("n_groups", self.n_groups, at_least=1)
         check_whole_number("n_estimators", self.n_estimators, at_least=1)
@@ -89,16 +85,28 @@ class Traditional:
         shape = (self.input_px, self.input_px, 3)
         if images_NHWC.shape[1:] != shape or images_NHWC.dtype != "uint8":
             raise ValueError(f"images must be uint8 (n, {shape}), not {images_NHWC.dtype} {images_NHWC.shape}")
-        return measure_all(images_NHWC, self)
+        return measure_all(
+            images_NHWC,
+            stain_space=self.stain_space,
+            segmentation=self.segmentation,
+            feature_set=self.feature_set,
+        )
 
     def feature_names(self) -> tuple[str, ...]:
         """Names of the columns of `features`."""
         from wbcmodels.traditional.features import names
 
-        return names(self)
+        return names(self.feature_set)
 
     def estimator(self, seed: int) -> "TwoStepClassifier":
         """Return an unfitted classifier of features; the same seed and data give the same classifier."""
         from wbcmodels.traditional.classify import build
 
-        return build(self, seed)
+        return build(
+            self.classifier,
+            seed,
+            n_groups=self.n_groups,
+            balanced=self.balanced,
+            C=self.C,
+            n_estimators=self.n_estimators,
+        )

@@ -18,7 +18,7 @@ from skimage.feature import graycomatrix, graycoprops, local_binary_pattern
 from skimage.measure import euler_number, label, regionprops
 from skimage.morphology import black_tophat, disk, h_maxima, white_tophat
 
-from wbcmodels.traditional.config import Traditional
+from wbcmodels.traditional.choices import FeatureSet, Segmentation, StainSpace
 from wbcmodels.traditional.segment import Masks, depth_in, segment, white_balanced
 
 CHANNELS = ("lightness", "a", "b", "saturation", "haematoxylin", "eosin")
@@ -32,26 +32,31 @@ LBP_POINTS = 8
 LBP_RADII = (1, 2)
 
 
-def measure_all(images_NHWC: np.ndarray, config: Traditional) -> np.ndarray:
+def measure_all(
+    images_NHWC: np.ndarray, *, stain_space: StainSpace, segmentation: Segmentation, feature_set: FeatureSet
+) -> np.ndarray:
     """Measure images (n, side, side, 3), uint8, as float32 (n, features)."""
-    rows = [list(measure(image, config).values()) for image in images_NHWC]
-    return np.array(rows, np.float32).reshape(len(images_NHWC), len(names(config)))
+    rows = []
+    for image in images_NHWC:
+        masks = segment(image, stain_space=stain_space, segmentation=segmentation)
+        rows.append(list(measure(image, masks, feature_set).values()))
+    return np.array(rows, np.float32).reshape(len(images_NHWC), len(names(feature_set)))
 
 
 @cache
-def names(config: Traditional) -> tuple[str, ...]:
+def names(feature_set: FeatureSet) -> tuple[str, ...]:
     """Names of the features, in the order of `measure_all`."""
-    return tuple(measure(np.zeros((config.input_px, config.input_px, 3), np.uint8), config))
+    blank = np.zeros((64, 64, 3), np.uint8)
+    return tuple(measure(blank, segment(blank, stain_space="red_saturation", segmentation="otsu"), feature_set))
 
 
-def measure(image: np.ndarray, config: Traditional) -> dict[str, float]:
-    """Measure one image (side, side, 3), uint8."""
-    masks = segment(image, stain_space=config.stain_space, segmentation=config.segmentation)
+def measure(image: np.ndarray, masks: Masks, feature_set: FeatureSet) -> dict[str, float]:
+    """Measure one image (side, side, 3), uint8, that is segmented."""
     balanced = white_balanced(image)
     features = shape(masks)
-    if "colour" in config.feature_set:
+    if "colour" in feature_set:
         features |= colour(balanced, masks)
-    if "texture" in config.feature_set:
+    if "texture" in feature_set:
         features |= texture(balanced, masks)
     return features
 

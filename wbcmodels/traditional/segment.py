@@ -19,7 +19,7 @@ from skimage.morphology import disk, h_maxima, opening, remove_small_holes, remo
 from skimage.segmentation import watershed
 from sklearn.cluster import KMeans
 
-from wbcmodels.traditional.config import Segmentation, StainSpace
+from wbcmodels.traditional.choices import Segmentation, StainSpace
 
 BACKGROUND_PERCENTILE = 90
 CLASSES = 3  # of colours: the background, red cells and cytoplasm, nuclei
