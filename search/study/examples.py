@@ -1,4 +1,4 @@
-"""Example images that a study keeps to show: the winner's mistakes, and one recognised image of each class."""
+"""Example images that a study keeps to show: the winner's mistakes, and what it recognises."""
 
 import base64
 import io
@@ -15,6 +15,7 @@ from search.study.context import Study
 
 MOST_MISTAKES = 24
 MOST_TEST_MISTAKES = 5
+MOST_CLASSES = 20
 MOST_PX = 128
 
 
@@ -44,7 +45,8 @@ def choose_examples(predictions: pd.DataFrame, winner: str, setting: int) -> lis
         winner, setting: whose predictions are used, in the comparison those of the first repeat.
     Returns:
         Row numbers, most confident first: up to MOST_MISTAKES of the compare phase; then of the test phase, whose
-        images the saved network has never seen, up to MOST_TEST_MISTAKES and one right prediction per class.
+        images the saved network has never seen, up to MOST_TEST_MISTAKES, and one right prediction per class of up
+        to MOST_CLASSES.
     """
     own = predictions[(predictions["level"] == winner) & (predictions["setting"] == setting)]
     confidence = own[[name for name in own.columns if name.startswith("probability_")]].max(axis=1)
@@ -55,6 +57,6 @@ def choose_examples(predictions: pd.DataFrame, winner: str, setting: int) -> lis
     chosen = [
         own[compared & first & ~right].head(MOST_MISTAKES),
         own[tested & ~right].head(MOST_TEST_MISTAKES),
-        own[tested & right].drop_duplicates("label"),
+        own[tested & right].drop_duplicates("label").head(MOST_CLASSES),
     ]
     return [int(number) for rows in chosen for number in rows.index]

@@ -63,7 +63,7 @@ def test_the_sheet_shows_mistakes_and_how_many_there_are():
     shown = [axes for axes in figure.axes if axes.images]
     assert len(shown) == len(WRONG)
     np.testing.assert_array_equal(shown[0].images[0].get_array(), WRONG[0].pixels)
-    assert shown[0].get_title() == "basophil 21 %\n→ monocyte 70 %"
+    assert shown[0].get_title() == "basophil 21\N{NO-BREAK SPACE}%\n→ monocyte 70\N{NO-BREAK SPACE}%"
     assert "all mistakes" in draw_mistakes(WRONG, len(WRONG)).get_suptitle()
     assert draw_mistakes([], 0) is None
 

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -12,7 +13,14 @@ from search.data.sources import open_source
 from search.records.schema import KEY_COLUMNS, Key
 from search.records.tables import read_table
 from search.report.figures.example_images import read_pixels
-from search.study.examples import MOST_MISTAKES, MOST_PX, MOST_TEST_MISTAKES, choose_examples, keep_examples
+from search.study.examples import (
+    MOST_CLASSES,
+    MOST_MISTAKES,
+    MOST_PX,
+    MOST_TEST_MISTAKES,
+    choose_examples,
+    keep_examples,
+)
 
 CLASSES = ("basophil", "lymphocyte", "monocyte")
 COMPARE = Key(phase="compare", level="1", setting=0, data="cells", repeat=0, fold=0)
@@ -99,6 +107,23 @@ def test_chosen_are_the_winners_most_confident_mistakes_and_an_example_of_each_c
     for name in CLASSES:
         examples = own & (rows["phase"] == "test") & correct & (rows["label"] == name)
         assert confidence[examples].idxmax() in numbers
+
+
+def test_of_many_classes_those_recognised_most_surely_have_an_example():
+    names = [f"class {number}" for number in range(MOST_CLASSES + 3)]
+    rows = pd.DataFrame(
+        {
+            **asdict(TEST),
+            "image": name,
+            "label": name,
+            "predicted": name,
+            **{f"probability_{other}": 0.0 for other in names},
+            f"probability_{name}": 0.5 + number / 100,
+        }
+        for number, name in enumerate(names)
+    )
+    chosen = rows.loc[choose_examples(rows, "1", 0)]
+    assert list(chosen["label"]) == names[:2:-1]
 
 
 def test_without_predictions_there_is_no_table(open_ledger, tmp_path):

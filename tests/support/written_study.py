@@ -33,6 +33,7 @@ from search.records.description import DataSet, Description, Environment, Plan, 
 from search.records.ledger import Ledger
 from search.records.schema import TABLES
 from search.space import CONTROL_LEVEL, Profile
+from search.study.examples import choose_examples
 from search.training.trainedmodel import TrainedModel, save_model
 from search.training.types import Normalisation
 from spaces.residual_placement import SPACE
@@ -335,14 +336,9 @@ class MadeUp:
             weights=save(self.winner.model.build(len(self.source.classes), seed=0).state_dict()),
         )
         save_model(self.folder / "model", model, {"level": self.winner.level})
-        own = [row for row in self.rows["predictions"] if row["level"] == self.winner.level]
-        wrong = [row for row in own if row["setting"] == self.winner.setting and row["label"] != row["predicted"]]
-        right = {row["label"]: row for row in own if row["phase"] == "test" and row["label"] == row["predicted"]}
-        examples = (
-            [row for row in wrong if row["phase"] == "compare"][:8],
-            [r for r in wrong if r["phase"] == "test"][:5],
-        )
-        for row in (*examples[0], *examples[1], *right.values()):
+        predictions = pd.DataFrame(self.rows["predictions"])
+        for number in choose_examples(predictions, self.winner.level, self.winner.setting):
+            row = self.rows["predictions"][number]
             key = {name: value for name, value in row.items() if not name.startswith(("prob", "label", "pred"))}
             self.rows["cells"].append({**key, "png": picture(row["image"])})
         self.count()

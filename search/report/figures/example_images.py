@@ -49,11 +49,11 @@ class Example:
     @property
     def title(self) -> str:
         """The true class, and the predicted one if it differs, with their probabilities."""
-        predicted = in_lines(f"{self.predicted} {100 * self.p_predicted:.0f} %")
+        predicted = in_lines(f"{self.predicted} {100 * self.p_predicted:.0f}\N{NO-BREAK SPACE}%")
         return (
             predicted
             if self.is_correct
-            else in_lines(f"{self.label} {100 * self.p_label:.0f} %") + f"\n→ {predicted}"
+            else in_lines(f"{self.label} {100 * self.p_label:.0f}\N{NO-BREAK SPACE}%") + f"\n→ {predicted}"
         )
 
 

@@ -11,7 +11,8 @@ from PIL import Image
 
 from search.report.figures.style import STYLE
 
-# A drawing of at most so many bytes is shown as such, sharp at any size; above, its raster image is smaller.
+# A drawing of at most so many bytes is shown as such, sharp at any size; a larger one only if its raster image is
+# larger still.
 LARGEST_SVG = 250_000
 JPEG_QUALITY = 88
 SCREEN_DPI, POINTS_PER_INCH = 96, 72
@@ -121,7 +122,10 @@ def jpeg(image: Image.Image) -> bytes:
 
 def _image(name: str, formats: dict[str, bytes], caption: tuple[str, str]) -> FigureImage:
     photograph = name in PHOTOGRAPHS
-    raster_first = photograph or len(formats.get(".svg", b"")) > LARGEST_SVG
+    raster = formats.get(".png", formats.get(".jpg"))
+    drawing = formats.get(".svg")
+    enough = LARGEST_SVG if raster is None else max(LARGEST_SVG, len(raster))
+    raster_first = photograph or drawing is None or len(drawing) > enough
     preferred = (".png", ".jpg", ".svg") if raster_first else (".svg", ".png", ".jpg")
     kind = next(kind for kind in preferred if kind in formats)
     title, note = caption
