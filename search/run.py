@@ -3,6 +3,7 @@
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +17,7 @@ from search.api.launch import run
 from search.common.commandline import make_app, run_app
 from search.common.console import make_console
 from search.common.errors import InputError
-from search.records.arguments import Arguments, Resources
+from search.records.arguments import PLACES, TOTALS, Arguments, Extension, Resources
 from search.records.configfile import read_config
 
 if TYPE_CHECKING:
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 
 OUTPUT = Parameter(group=Group("Output", sort_key=5))
 # A resumed study keeps its other arguments.
-EXTENSIONS = ("trials", "repeats", "until_settled", "data", "transfer_data")
-WITH_RESUME = {"resume", "force", "output", *EXTENSIONS, *(field.name for field in fields(Resources))}
+WITH_RESUME = {"resume", "force", "output", *TOTALS, *PLACES, *(field.name for field in fields(Resources))}
 
 
 def _complete(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -48,9 +48,13 @@ def _complete(app: App, commands: tuple[str, ...], arguments: ArgumentCollection
         if name.removeprefix("--").replace("-", "_") not in WITH_RESUME:
             raise InputError(
                 f"{name}: not allowed with --resume, which keeps the study's own arguments; "
-                "only --trials, --repeats and --until-settled can extend it, and --data and --transfer-data say "
-                "where its images are now"
+                f"only {_options(TOTALS)} can extend it, and {_options(PLACES)} say where its files are now"
             )
+
+
+def _options(names: Sequence[str]) -> str:
+    options = [f"--{name.replace('_', '-')}" for name in names]
+    return f"{', '.join(options[:-1])} and {options[-1]}"
 
 
 app = make_app("search.run", _complete)
@@ -81,22 +85,20 @@ def main(
     arguments, resources = arguments or Arguments(), resources or Resources()
     # Ray takes seconds to import, and a wrong argument should be reported at once.
     from search.study.launch import new_study, plan_only, resumed_study
-    from search.study.resume import Extension
 
     if resume is not None:
-        repeats = arguments.repeats if arguments.repeats > 1 else None
-        extension = Extension(
-            trials=arguments.trials,
-            repeats=repeats,
-            until_settled=arguments.until_settled,
-            data=None if arguments.data == "synthetic" else arguments.data,
-            transfer_data=arguments.transfer_data,
-        )
-        resumed_study(resume, resources, extension, _show, force=force)
+        resumed_study(resume, resources, _extension(arguments), _show, force=force)
     elif dry_run:
         plan_only(arguments, resources, output, name)
     else:
         new_study(arguments, resources, output, name, _show)
+
+
+def _extension(arguments: Arguments) -> Extension:
+    """What a resumed study takes anew; an option at its default was not given."""
+    unchanged = {field.name: field.default for field in fields(Arguments)}
+    given = {field.name: getattr(arguments, field.name) for field in fields(Extension)}
+    return Extension(**{name: value for name, value in given.items() if value != unchanged[name]})
 
 
 def _show(path: Path) -> None:

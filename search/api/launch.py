@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from search.common.commandline import Interrupted
 from search.common.errors import InputError
-from search.records.arguments import Arguments, Resources
+from search.records.arguments import Arguments, Extension, Resources
 
 if TYPE_CHECKING:  # pandas, which a wrong argument need not wait for
     from search.api.study import Study
@@ -55,13 +55,11 @@ def resume(folder: str | PathLike[str], *, force: bool = False, quiet: bool = Fa
         folder: of the study.
         force: resume even if data, space or code have changed, or a journal is damaged.
         quiet: print nothing.
-        options: the fields of `search.records.arguments.Resources`, and of `search.study.resume.Extension`, such
-            as more trials, or data where the images are now. The study keeps its other arguments.
+        options: the fields of `Resources` and `Extension` in `search.records.arguments`, such as more trials, or
+            data where the images are now. The study keeps its other arguments.
     Raises:
         TypeError, InputError, StudyFailedError, KeyboardInterrupt: as `run`.
     """
-    from search.study.resume import Extension
-
     new = frozenset(field.name for field in fields(Extension))
     _refuse_others("resume", options, new | RESOURCES)
     arguments, resources = _checked(Arguments, options, new), _checked(Resources, options, RESOURCES)

@@ -1,7 +1,7 @@
 """The arguments of a study and the resources it may use, which are also the options of `search.run`."""
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -243,6 +243,30 @@ class Arguments:
             given = (str(Path(each).absolute()) if is_path(each) else each for each in _folders(values[name]))
             values[name] = ",".join(given) or None
         return values | {name: str(Path(values[name]).absolute()) for name in paths}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extension:
+    """What a resumed study takes anew: totals, if it is to do more than it planned, and where its files are now.
+
+    None keeps what the study has.
+    """
+
+    trials: int | None = None
+    repeats: int | None = None
+    until_settled: str | None = None
+    space: str | None = None
+    data: str | None = None
+    data_dir: str | None = None
+    groups: str | None = None
+    transfer_data: str | None = None
+    transfer_groups: str | None = None
+    shift_data: str | None = None
+    shift_report: str | None = None
+
+
+TOTALS = ("trials", "repeats", "until_settled")
+PLACES = tuple(field.name for field in fields(Extension) if field.name not in TOTALS)
 
 
 @Parameter(name="*")

@@ -19,7 +19,7 @@ from search.common.seeds import derive_seed
 from search.data.given import comparison_folds, locked_test_set
 from search.data.imageset import Listing
 from search.data.splits import stratified_folds
-from search.records.arguments import Arguments, Resources, study_name
+from search.records.arguments import Arguments, Extension, Resources, study_name
 from search.records.configfile import CONFIG_FILE, config_text
 from search.records.description import Plan
 from search.records.ledger import Ledger
@@ -35,7 +35,6 @@ from search.study.decoding import StudyImages, decode_images
 from search.study.plan import clock_of, input_sides, search_partition, widths
 from search.study.provenance import provenance, provenance_changes
 from search.study.resume import (
-    Extension,
     as_json,
     discard_unfinished,
     has_changed,
@@ -145,6 +144,8 @@ def _resume(resources: Resources, extension: Extension, home: Home, command: str
             target_changed = images.target is not None and has_changed(images.target, before)
             changed = [data.source for data, _ in images.roles if has_changed(data, before)]
             changes += [f"the images of {name} have changed" for name in changed]
+            missing = before["data"].keys() - {data.source for data, _ in images.roles}
+            changes += [f"the images of {name} are missing" for name in sorted(missing)]
             refuse_changes(folder, changes, force=force)
             folder.update(arguments={**before["arguments"], **moved(arguments, extension)})
             if force or not folder.optuna_journal.exists():

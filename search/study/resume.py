@@ -2,30 +2,16 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from search.common.errors import InputError
 from search.data.imageset import ImageSet
-from search.records.arguments import Arguments
+from search.records.arguments import PLACES, Arguments, Extension
 from search.records.ledger import Ledger
 from search.records.schema import Key, Phase
 from search.records.studyfolder import StudyFolder
 from search.space import Profile, Space
-
-
-@dataclass(frozen=True, kw_only=True)
-class Extension:
-    """New totals for a study that is to do more than it planned, and where its images are now.
-
-    None keeps what the study has.
-    """
-
-    trials: int | None = None
-    repeats: int | None = None
-    until_settled: str | None = None
-    data: str | None = None
-    transfer_data: str | None = None
 
 
 def resumed_arguments(folder: StudyFolder, extension: Extension) -> Arguments:
@@ -61,9 +47,9 @@ def resumed_arguments(folder: StudyFolder, extension: Extension) -> Arguments:
 
 
 def moved(arguments: Arguments, extension: Extension) -> dict[str, Any]:
-    """Where a study's images are now, as arguments to record; nothing if they are where they were."""
+    """Where a study's files are now, as arguments to record; nothing if they are where they were."""
     now = arguments.recorded()
-    return {name: now[name] for name in ("data", "transfer_data") if getattr(extension, name) is not None}
+    return {name: now[name] for name in PLACES if getattr(extension, name) is not None}
 
 
 def planned_profile(description: Mapping[str, Any], space: Space) -> Profile | None:

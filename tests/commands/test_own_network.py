@@ -112,8 +112,19 @@ def test_a_report_without_trust_draws_all_but_what_the_network_sees(study, tmp_p
     assert attention.exists()
 
 
-def test_the_study_resumes_and_is_extended(study, cluster, tmp_path):
+def test_the_study_is_extended_on_a_machine_where_its_files_have_other_places(study, cells, cluster, tmp_path):
     folder = shutil.copytree(study[0], tmp_path / "study")
-    done = command("search.run", "--resume", folder, "--trials", 6, "--address", cluster.address)
+    description = json.loads((folder / "study.json").read_text())
+    description["arguments"] |= {"space": "/gone/mine.py", "data": "/gone/cells"}
+    (folder / "study.json").write_text(json.dumps(description))
+    resume = ("search.run", "--resume", folder, "--trials", 6, "--address", cluster.address)
+    refused = command(*resume)
+    assert refused.returncode == 2
+    assert "/gone/mine.py" in refused.stderr
+    space = shutil.copy(study[0].parent / "mine.py", tmp_path / "theirs.py")
+    images = shutil.copytree(cells, tmp_path / "images")
+    done = command(*resume, "--space", space, "--data", images)
     assert done.returncode == 0, done.stderr
     assert len(table(folder, "trials")) == 6
+    arguments = json.loads((folder / "study.json").read_text())["arguments"]
+    assert (arguments["space"], arguments["data"]) == (str(space), str(images))

@@ -10,7 +10,7 @@ import pytest
 import search.records.studyfolder
 from search.common.errors import InputError
 from search.data.imageset import ImageSet
-from search.records.arguments import Arguments
+from search.records.arguments import PLACES, Arguments, Extension
 from search.records.ledger import Ledger
 from search.records.schema import Key
 from search.records.studyfolder import StudyFolder
@@ -18,7 +18,6 @@ from search.space import PAPER_PROFILE, QUICK_PROFILES, Configuration, Profile, 
 from search.study.context import _identity
 from search.study.plan import Request, make_plan
 from search.study.resume import (
-    Extension,
     as_json,
     discard_unfinished,
     has_changed,
@@ -216,6 +215,9 @@ def test_where_the_images_are_now_is_no_extension(make_folder):
     arguments = resumed_arguments(folder, Extension(data="/new", transfer_data="/other"))
     assert (arguments.data, arguments.transfer_data) == ("/new", "/other")
     assert moved(arguments, Extension(data="/new")) == {"data": "/new"}
+    for name in PLACES:
+        extension = Extension(**{name: "/new/file.csv"})
+        assert moved(resumed_arguments(folder, extension), extension) == {name: "/new/file.csv"}
     assert moved(arguments, Extension(trials=8)) == {}
     folder.update(phases_done=["search", "compare", "test"], finished="2026-03-04T05:06:07+00:00")
     with pytest.raises(InputError):
