@@ -6,7 +6,7 @@ Settings of norm, dropout, learning rate, input side and class weighting are tri
 placements are compared at the best of these.
 
 Result with `--profile quick` on two cores (2172 cells of PBC, four runs of ten folds at two of twelve settings,
-seed 0, n = 1 study of 73 minutes): a block at any one stage changes accuracy and the Brier score by less than a
+seed 0, n = 1 study of 107 minutes): a block at any one stage changes accuracy and the Brier score by less than a
 point. By balanced accuracy, which depends on 24 basophils, everything is open. So the cheapest placement, none, is
 recommended.
 """
