@@ -44,10 +44,14 @@ def _complete(app: App, commands: tuple[str, ...], arguments: ArgumentCollection
         if "--force" in given:
             raise InputError("--force: only works with --resume")
         return
-    for name in given:
-        if name.removeprefix("--").replace("-", "_") not in WITH_RESUME:
+    new_study = {field.name: str(field.default) for field in fields(Arguments)}
+    for flag, tokens in given.items():
+        name = flag.removeprefix("--").replace("-", "_")
+        if name in (*TOTALS, *PLACES) and tokens[-1].value == new_study[name]:
+            raise InputError(f"{flag} {new_study[name]}: with --resume, give it only if it is another than before")
+        if name not in WITH_RESUME:
             raise InputError(
-                f"{name}: not allowed with --resume, which keeps the study's own arguments; "
+                f"{flag}: not allowed with --resume, which keeps the study's own arguments; "
                 f"only {_options(TOTALS)} can extend it, and {_options(PLACES)} say where its files are now"
             )
 
@@ -77,7 +81,8 @@ def main(
     Args:
         output: Folder in which the study's folder is created, or an address such as s3://bucket/studies.
         name: Name of the study's folder, such as first; by default space, date and time.
-        resume: Folder or address of a study to resume, or to extend by --trials, --repeats or --until-settled.
+        resume: Folder or address of a study to resume, or to extend by --trials, --repeats or --until-settled;
+            options such as --data and --space say where its files are now.
         force: Resume even if data, space or code have changed, or a journal is damaged.
         dry_run: Check everything, print the plan and its cost, and stop.
         config: TOML file of options, such as results/first/study.toml; options on the command line win.

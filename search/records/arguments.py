@@ -247,7 +247,7 @@ class Arguments:
 
 @dataclass(frozen=True, kw_only=True)
 class Extension:
-    """What a resumed study takes anew: totals, if it is to do more than it planned, and where its files are now.
+    """What may be given to a resumed study: new totals, if it is to do more, and where its files are now.
 
     None keeps what the study has.
     """

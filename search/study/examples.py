@@ -3,6 +3,7 @@
 import base64
 import io
 from functools import partial
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pyarrow as pa
@@ -11,15 +12,17 @@ from PIL import Image
 from search.common.errors import InputError
 from search.data.decode import resize_square
 from search.records.schema import KEY_COLUMNS, Phase
-from search.study.context import Study
+
+if TYPE_CHECKING:  # which imports Ray
+    from search.study.context import Study
 
 MOST_MISTAKES = 24
 MOST_TEST_MISTAKES = 5
-MOST_CLASSES = 20
+MOST_RECOGNISED = 20
 MOST_PX = 128
 
 
-def keep_examples(study: Study, winner: str, setting: int) -> None:
+def keep_examples(study: "Study", winner: str, setting: int) -> None:
     """Write the example images to the table `cells`; an image that can no longer be read is left out."""
     read, rows = partial(study.ledger.read, "predictions", level=winner), []
     predictions = pa.concat_tables([read(phase=Phase.COMPARE), read(phase=Phase.TEST)])
@@ -38,15 +41,15 @@ def keep_examples(study: Study, winner: str, setting: int) -> None:
 
 
 def choose_examples(predictions: pd.DataFrame, winner: str, setting: int) -> list[int]:
-    """Choose example images: the most confident mistakes, and each class's most confident right prediction.
+    """Choose example images: the most confident mistakes, and right predictions of most classes.
 
     Args:
         predictions: the predictions table, its rows numbered from 0.
         winner, setting: whose predictions are used, in the comparison those of the first repeat.
     Returns:
         Row numbers, most confident first: up to MOST_MISTAKES of the compare phase; then of the test phase, whose
-        images the saved network has never seen, up to MOST_TEST_MISTAKES, and one right prediction per class of up
-        to MOST_CLASSES.
+        images the saved network has never seen, up to MOST_TEST_MISTAKES, and the most confident right prediction
+        of each class, for the MOST_RECOGNISED classes where it is most confident.
     """
     own = predictions[(predictions["level"] == winner) & (predictions["setting"] == setting)]
     confidence = own[[name for name in own.columns if name.startswith("probability_")]].max(axis=1)
@@ -57,6 +60,6 @@ def choose_examples(predictions: pd.DataFrame, winner: str, setting: int) -> lis
     chosen = [
         own[compared & first & ~right].head(MOST_MISTAKES),
         own[tested & ~right].head(MOST_TEST_MISTAKES),
-        own[tested & right].drop_duplicates("label").head(MOST_CLASSES),
+        own[tested & right].drop_duplicates("label").head(MOST_RECOGNISED),
     ]
     return [int(number) for rows in chosen for number in rows.index]

@@ -41,6 +41,7 @@ from search.study.resume import (
     moved,
     named_as_before,
     refuse_changes,
+    refuse_missing,
     reopen,
     resumed_arguments,
 )
@@ -142,10 +143,9 @@ def _resume(resources: Resources, extension: Extension, home: Home, command: str
             images = _prepare(session).renamed(partial(named_as_before, before))
             source_changed = has_changed(images.source, before)
             target_changed = images.target is not None and has_changed(images.target, before)
+            refuse_missing(folder, [role for _, role in images.roles])
             changed = [data.source for data, _ in images.roles if has_changed(data, before)]
             changes += [f"the images of {name} have changed" for name in changed]
-            missing = before["data"].keys() - {data.source for data, _ in images.roles}
-            changes += [f"the images of {name} are missing" for name in sorted(missing)]
             refuse_changes(folder, changes, force=force)
             folder.update(arguments={**before["arguments"], **moved(arguments, extension)})
             if force or not folder.optuna_journal.exists():

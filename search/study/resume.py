@@ -1,6 +1,7 @@
 """Rules for resuming a study: which arguments hold, which changes are refused, and what starts over."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -63,6 +64,19 @@ def refuse_changes(folder: StudyFolder, changes: Sequence[str], *, force: bool) 
     """Raise InputError for changes since the study started, unless forced."""
     if changes and not force:
         raise InputError(f"{folder.path}: {'; '.join(changes)}; --force resumes anyway")
+
+
+def refuse_missing(folder: StudyFolder, roles: Sequence[str]) -> None:
+    """Raise InputError unless there are as many data sets in each role as the study has.
+
+    Args:
+        roles: of the data sets that are given now.
+    """
+    known = Counter(data["role"] for data in folder.description["data"].values())
+    for role, n in known.items():
+        if roles.count(role) < n:
+            names = [name for name, data in folder.description["data"].items() if data["role"] == role]
+            raise InputError(f"{folder.path}: the study needs all of its {role} images: {', '.join(names)}")
 
 
 def has_changed(images: ImageSet, description: Mapping[str, Any]) -> bool:

@@ -76,6 +76,9 @@ def fails(capsys, tmp_path):
         (("--resume", "no/such/study", "--folds", "5"), "--folds"),
         (("--resume", "no/such/study", "--seed", "0"), "--seed"),  # given, if only by its default
         (("--resume", "no/such/study", "--skip-bad"), "--skip-bad"),
+        (("--resume", "no/such/study", "--space", "residual_placement"), "--space residual_placement"),
+        (("--resume", "no/such/study", "--data", "synthetic"), "--data synthetic"),
+        (("--resume", "no/such/study", "--repeats", "1"), "--repeats 1"),
         (("--resume", "no/such/study", "--name", "other"), "--name"),
         (("--resume", "no/such/study", "--dry-run"), "--dry-run"),
     ],

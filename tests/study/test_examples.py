@@ -14,9 +14,9 @@ from search.records.schema import KEY_COLUMNS, Key
 from search.records.tables import read_table
 from search.report.figures.example_images import read_pixels
 from search.study.examples import (
-    MOST_CLASSES,
     MOST_MISTAKES,
     MOST_PX,
+    MOST_RECOGNISED,
     MOST_TEST_MISTAKES,
     choose_examples,
     keep_examples,
@@ -110,7 +110,7 @@ def test_chosen_are_the_winners_most_confident_mistakes_and_an_example_of_each_c
 
 
 def test_of_many_classes_those_recognised_most_surely_have_an_example():
-    names = [f"class {number}" for number in range(MOST_CLASSES + 3)]
+    names = [f"class {number}" for number in range(MOST_RECOGNISED + 3)]
     rows = pd.DataFrame(
         {
             **asdict(TEST),

@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from search.study.resume import (
     named_as_before,
     planned_profile,
     refuse_changes,
+    refuse_missing,
     reopen,
     resumed_arguments,
 )
@@ -210,14 +212,16 @@ def test_images_that_were_moved_keep_their_name():
     assert named_as_before({"data": data}, changed, "source") == changed
 
 
-def test_where_the_images_are_now_is_no_extension(make_folder):
+def test_where_the_files_are_now_is_no_extension(make_folder):
     folder = make_folder(data="/old")
     arguments = resumed_arguments(folder, Extension(data="/new", transfer_data="/other"))
     assert (arguments.data, arguments.transfer_data) == ("/new", "/other")
     assert moved(arguments, Extension(data="/new")) == {"data": "/new"}
+    here = Path.cwd()
     for name in PLACES:
-        extension = Extension(**{name: "/new/file.csv"})
-        assert moved(resumed_arguments(folder, extension), extension) == {name: "/new/file.csv"}
+        file = {"space": "mine.py", "groups": "g.csv", "transfer_groups": "g.csv"}.get(name, "cells/new")
+        extension = Extension(**{name: file})
+        assert moved(resumed_arguments(folder, extension), extension) == {name: str(here / file)}
     assert moved(arguments, Extension(trials=8)) == {}
     folder.update(phases_done=["search", "compare", "test"], finished="2026-03-04T05:06:07+00:00")
     with pytest.raises(InputError):
@@ -299,3 +303,13 @@ def test_forced_changes_accumulate(make_folder):
     for changes in (["torch"], [], ["code", "numpy"]):
         reopen(folder, {}, changes)
     assert StudyFolder.open(folder.path).description["forced"] == ["torch", "code", "numpy"]
+
+
+def test_no_data_set_of_a_study_may_be_left_out(make_folder):
+    folder = make_folder()
+    roles = ("source", "target", "shift", "shift")
+    folder.update(data={f"cells {number}": {"role": role} for number, role in enumerate(roles)})
+    refuse_missing(folder, roles)
+    for given in (("source", "shift", "shift"), ("source", "target", "shift")):
+        with pytest.raises(InputError, match="cells"):
+            refuse_missing(folder, given)

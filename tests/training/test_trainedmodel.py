@@ -140,13 +140,18 @@ def test_a_damaged_config_is_named(folder, content):
         {"temperature": "warm"},
         {"class": ["wbcmodels.config", "Size"]},
         {"class": ["wbcmodels.pretrained", "torch.load"]},
-        {"class": ["wbcmodels.cost", "Stage"]},
     ],
     ids=str,
 )
 def test_a_config_that_does_not_describe_the_network_is_refused(folder, values):
     change(folder, **values)
     refused(folder, CONFIG)
+
+
+def test_a_class_that_a_module_merely_imports_is_refused(folder, monkeypatch):
+    monkeypatch.setattr("wbcmodels.cost.ModelConfig", ModelConfig, raising=False)
+    change(folder, **{"class": ["wbcmodels.cost", "ModelConfig"]})
+    assert "no configuration of wbcmodels.cost" in refused(folder, CONFIG)
 
 
 def test_a_config_of_an_earlier_version_is_read_if_the_network_is_the_same(folder):

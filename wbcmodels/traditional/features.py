@@ -46,7 +46,7 @@ def measure_all(
 @cache
 def names(feature_set: FeatureSet) -> tuple[str, ...]:
     """Names of the features, in the order of `measure_all`."""
-    blank = np.zeros((64, 64, 3), np.uint8)
+    blank = np.zeros((64, 64, 3), np.uint8)  # the names depend on neither side nor segmentation
     return tuple(measure(blank, segment(blank, stain_space="red_saturation", segmentation="otsu"), feature_set))
 
 

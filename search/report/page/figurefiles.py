@@ -55,7 +55,7 @@ CAPTIONS = {
     ),
     "features": (
         "Feature maps of the winner's stages",
-        "Each row is a cell, one per class, followed by its feature maps after each stage.",
+        "Each row is a cell, at most one per class, followed by its feature maps after each stage.",
     ),
     "attention": ("Where in an image the winner looks", "The brighter, the more a place counts for the class."),
     "transfer": (
