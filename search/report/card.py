@@ -126,7 +126,7 @@ def _result(scores: _Scores, metrics: Sequence[str]) -> dict[str, Any]:
 
 
 def _introduction(description: Description, model: TrainedModel) -> str:
-    kind = "classifier of measured features" if isinstance(model.config, EstimatorConfig) else "neural network"
+    kind = "neural network" if model.is_network else "classifier of measured features"
     source = description.source[0]
     return (
         f"A {kind} that tells {len(model.classes)} classes of blood cells in the images of {source} apart: "
