@@ -48,7 +48,7 @@ def _complete(app: App, commands: tuple[str, ...], arguments: ArgumentCollection
     for flag, tokens in given.items():
         name = flag.removeprefix("--").replace("-", "_")
         if name in (*TOTALS, *PLACES) and tokens[-1].value == new_study[name]:
-            raise InputError(f"{flag} {new_study[name]}: with --resume, give it only if it is another than before")
+            raise InputError(f"{flag} {new_study[name]}: with --resume, give it only if it has changed")
         if name not in WITH_RESUME:
             raise InputError(
                 f"{flag}: not allowed with --resume, which keeps the study's own arguments; "

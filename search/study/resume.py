@@ -1,7 +1,7 @@
 """Rules for resuming a study: which arguments hold, which changes are refused, and what starts over."""
 
 import json
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -72,10 +72,12 @@ def refuse_missing(folder: StudyFolder, roles: Sequence[str]) -> None:
     Args:
         roles: of the data sets that are given now.
     """
-    known = Counter(data["role"] for data in folder.description["data"].values())
-    for role, n in known.items():
-        if roles.count(role) < n:
-            names = [name for name, data in folder.description["data"].items() if data["role"] == role]
+    known: dict[str, list[str]] = defaultdict(list)
+    for name, data in folder.description["data"].items():
+        if "role" in data:  # earlier versions have not recorded it
+            known[data["role"]].append(name)
+    for role, names in known.items():
+        if roles.count(role) < len(names):
             raise InputError(f"{folder.path}: the study needs all of its {role} images: {', '.join(names)}")
 
 

@@ -313,3 +313,5 @@ def test_no_data_set_of_a_study_may_be_left_out(make_folder):
     for given in (("source", "shift", "shift"), ("source", "target", "shift")):
         with pytest.raises(InputError, match="cells"):
             refuse_missing(folder, given)
+    folder.update(data={"cells of an earlier version": {"fingerprint": "f"}})
+    refuse_missing(folder, roles[:1])
