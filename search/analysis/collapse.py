@@ -14,15 +14,20 @@ def collapsed_folds(predictions: pd.DataFrame) -> dict[tuple[str, int], str]:
     Args:
         predictions: rows of the predictions table, of one phase; those without a setting are left out.
     """
-    found = {}
-    for (level, _), own in predictions.groupby(["level", "setting"], sort=False):
-        folds = own.groupby(["repeat", "fold"])
-        predicted, true = (folds[name].agg(_largest_share) for name in ("predicted", "label"))
-        n_collapsed = int(((predicted >= PREDICTED_SHARE) & (true <= TRUE_SHARE)).sum())
-        if n_collapsed:
-            found[str(level), int(own["setting"].iloc[0])] = f"{n_collapsed} of {len(predicted)}"
-    return found
+    rows = predictions[predictions["setting"].notna()]
+    predicted, true = _largest_share(rows, "predicted"), _largest_share(rows, "label")
+    collapsed = ((predicted >= PREDICTED_SHARE) & (true <= TRUE_SHARE)).rename("collapsed").reset_index()
+    n_folds = collapsed.groupby(["level", "setting"], sort=False)["collapsed"].agg(["sum", "size"])
+    return {
+        (row["level"], int(row["setting"])): f"{row['sum']} of {row['size']}"
+        for row in n_folds[n_folds["sum"] > 0].reset_index().to_dict("records")
+    }
 
 
-def _largest_share(names: pd.Series) -> float:
-    return float(names.value_counts(normalize=True).max())
+def _largest_share(predictions: pd.DataFrame, name: str) -> pd.Series:
+    """The share of the most frequent class in a column, by level, setting, repeat and fold."""
+    by = ["level", "setting", "repeat", "fold"]
+    counts = predictions.groupby([*by, name], sort=False, observed=True)[name].count()
+    folds = counts.groupby(level=by, sort=False)
+    shares: pd.Series = folds.max() / folds.sum()
+    return shares
