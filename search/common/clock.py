@@ -24,17 +24,20 @@ class _Phase:
     Attributes:
         planned: at most.
         needed: share of it that is expected to be needed.
-        known: no longer a guess.
         before: done in an earlier run.
     """
 
     planned: dict[str, float]
     needed: float
-    known: bool = False
     worked: Work = field(default_factory=lambda: defaultdict(float))
     saved: Work = field(default_factory=lambda: defaultdict(float))
     before: Work = field(default_factory=lambda: defaultdict(float))
     finished: bool = False
+
+    @property
+    def begun(self) -> bool:
+        """Whether any of its work is done, or turned out to be unnecessary."""
+        return any(sum(work.values()) > 0 for work in (self.worked, self.saved, self.before))
 
     def done(self) -> dict[str, float]:
         """Work by kind that is done, in this run or an earlier one."""
@@ -62,6 +65,7 @@ class Clock:
         planned: phase -> kind -> work, at most.
         needed: phase -> share of its work that is expected to be needed; by default all.
         speeds: kind -> units of work per second, as far as known before anything is done.
+        after_s: seconds that follow the last phase.
     """
 
     def __init__(
@@ -69,21 +73,23 @@ class Clock:
         planned: Mapping[str, Mapping[str, float]],
         needed: Mapping[str, float] | None = None,
         speeds: Mapping[str, float] | None = None,
+        after_s: float = 0.0,
     ) -> None:
         shares = needed or {}
         self._phases = {
             name: _Phase(planned=dict(work), needed=shares.get(name, 1.0)) for name, work in planned.items()
         }
         self._known_s = {kind: 1 / speed for kind, speed in (speeds or {}).items()}
+        self._after_s = after_s
         self._work: Work = defaultdict(float)
         self._spent_s: Work = defaultdict(float)
         self._started: float | None = None
 
     def expect(self, phase: str, planned: Mapping[str, float]) -> None:
-        """Replace the planned work of a phase by what is known when it begins; later calls change nothing."""
+        """Replace the planned work of a phase by a better guess, all of it needed; ignored once it has begun."""
         found = self._phases[phase]
-        if not found.known:
-            found.planned, found.needed, found.known = dict(planned), 1.0, True
+        if not found.begun:
+            found.planned, found.needed = dict(planned), 1.0
 
     def worked(self, phase: str, kind: str, work: float, seconds: float) -> None:
         """Count work that took some seconds, of one of the trainings that run side by side."""
@@ -111,16 +117,22 @@ class Clock:
     @property
     def share(self) -> float:
         """Share of the study's time that is behind, 0 to 1."""
-        done = sum(self._seconds(phase.done()) for phase in self._phases.values())
-        whole = done + self._left_s()
+        done = self._wall_s(sum(self._seconds(phase.done()) for phase in self._phases.values()))
+        whole = done + self._wall_s(self._left_s()) + self._after_s
         return done / whole if whole else 1.0
 
     def left_s(self) -> float | None:
         """Seconds to the end; None before enough is done to tell."""
-        spent = sum(self._spent_s.values())
-        if self._started is None or not spent or self.share < LEAST_SHARE:
+        if self._started is None or not any(self._spent_s.values()) or self.share < LEAST_SHARE:
             return None
-        return self._left_s() * (time.monotonic() - self._started) / spent
+        return self._wall_s(self._left_s()) + self._after_s
+
+    def _wall_s(self, spent_s: float) -> float:
+        """The time that trainings take which run side by side, from the sum of theirs."""
+        spent = sum(self._spent_s.values())
+        if self._started is None or not spent:
+            return spent_s
+        return spent_s * (time.monotonic() - self._started) / spent
 
     def _left_s(self) -> float:
         """Seconds of single trainings that are left; several run side by side."""

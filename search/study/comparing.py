@@ -24,7 +24,7 @@ from search.records.results import best_configuration
 from search.records.schema import Key, Phase
 from search.space import CONTROL_LEVEL, PAPER_LEVELS, Configuration, Params
 from search.study.context import Network, Study
-from search.study.plan import level_configuration
+from search.study.plan import costs_after_comparison, level_configuration
 from wbcmodels.network import model_size
 
 
@@ -88,7 +88,11 @@ def compare(study: Study) -> None:
     study.reporter.phase(Phase.COMPARE, _announced(study, len(settings)))
     study.renew([candidate.network(Phase.COMPARE, study.source) for candidate in everyone])
     _forget_other_runs(study, settings)
-    latencies = study.workers.latencies([c.configuration.model for c in everyone], len(study.source.classes))
+    n_classes = len(study.source.classes)
+    own = [(c.level, c.configuration) for c in everyone if c.level in study.space.levels]
+    for phase, costs in costs_after_comparison(plan, own, n_classes).items():
+        study.reporter.clock.expect(phase, costs)
+    latencies = study.workers.latencies([c.configuration.model for c in everyone], n_classes)
     latency_of = {(c.level, c.setting): latency for c, latency in zip(everyone, latencies, strict=True)}
     budget_s = study.arguments.settling_budget_s
     deadline = float("inf") if budget_s is None else time.monotonic() + budget_s

@@ -6,7 +6,8 @@ same command plans the same study every time.
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Literal
@@ -43,8 +44,10 @@ SAMPLES = 40
 WINNER = "winner"
 # Of the cost of a search that is raced, a guess.
 UNRACED_SHARE = 0.75
-# A study over the estimate from its probe, which runs while images are decoded; and the start and the page.
-FASTEST, SLOWEST, OVERHEAD_S = 0.8, 1.3, 30.0
+# A study over the estimate from its probe, which runs while images are decoded.
+FASTEST, SLOWEST = 0.7, 1.3
+# Before the first training, and after the last: tables, figures and page.
+START_S, PAGE_S = 5.0, 22.0
 # Scores of a setting in the search, over levels and folds, and folds of the partition that they come from.
 LEAST_BLOCKS, LEAST_PARTITION = 8, 5
 # Journal and Parquet together: 121 and 158 per prediction, 220 and 277 per epoch in two studies of five classes.
@@ -151,7 +154,7 @@ def _plan(space: Space, profile: Profile, request: Request) -> Plan:
     largest = {level: _largest(space, level, profile, n_classes) for level in space.levels}
     # A typical network of a level costs less than its largest.
     usual = _usual_share(space, profile, n_classes, largest)
-    winner = max(largest.values(), key=lambda c: image_cost(c, n_classes))
+    winner = max(largest.values(), key=lambda c: training_cost(c, n_classes, 1, 0))
     tested = {WINNER: winner, **paper} if request.n_target else {WINNER: winner}
 
     def cross_validated(
@@ -283,13 +286,35 @@ def _usual_share(space: Space, profile: Profile, n_classes: int, largest: Mappin
 
 
 def clock_of(plan: Plan, speeds: Mapping[str, float] | None = None) -> Clock:
-    """A clock for all phases of a plan.
+    """A clock for all phases of a plan, and the page after them.
 
     Args:
         speeds: level -> cost per second of one training, as probed.
     """
     planned = {phase.name: phase.most or {"": phase.cost} for phase in plan.phases}
-    return Clock(planned, {phase.name: phase.likely for phase in plan.phases}, speeds)
+    return Clock(planned, {phase.name: phase.likely for phase in plan.phases}, speeds, after_s=PAGE_S)
+
+
+def costs_after_comparison(
+    plan: Plan, compared: Sequence[tuple[str, Configuration]], n_classes: int
+) -> dict[str, dict[str, float]]:
+    """What the phases that train the winner are expected to cost, before it is known.
+
+    Args:
+        compared: levels with their configurations, of which any may win.
+    Returns:
+        phase -> level -> cost.
+    """
+    most = max(plan.costs.values()) * len(compared)
+    found = {}
+    for phase in plan.phases:
+        if WINNER in phase.most:
+            costs = defaultdict(float, phase.most)
+            of_winner = costs.pop(WINNER)
+            for level, configuration in compared:
+                costs[level] += of_winner * training_cost(configuration, n_classes, 1, 0) / most
+            found[phase.name] = dict(costs)
+    return found
 
 
 def estimate_s(plan: Plan, speeds: Mapping[str, float], slots: int) -> tuple[float, float]:
@@ -305,7 +330,9 @@ def estimate_s(plan: Plan, speeds: Mapping[str, float], slots: int) -> tuple[flo
         for phase in plan.phases
     ]
     least = sum(likely * seconds for likely, seconds in most)
-    return FASTEST * least / slots, SLOWEST * sum(seconds for _, seconds in most) / slots + OVERHEAD_S
+    around_s = START_S + PAGE_S
+    whole = sum(seconds for _, seconds in most)
+    return FASTEST * least / slots + around_s, SLOWEST * whole / slots + around_s
 
 
 def candidates(space: Space, level: str, profile: Profile) -> Iterator[Configuration]:

@@ -90,11 +90,26 @@ def test_a_resumed_study_goes_on_where_it_stopped(now):
     assert again.left_s() is None  # no speed is measured yet
 
 
-def test_known_work_replaces_a_guess_once(now):
+def test_known_work_replaces_a_guess_until_its_phase_has_begun(now):
     clock = Clock({"compare": {"winner": 100.0}}, needed={"compare": 0.5})
-    clock.expect("compare", {"small": 40.0})
     clock.expect("compare", {"small": 4000.0})
+    clock.expect("compare", {"small": 40.0})
     now[0] = 10.0
     clock.worked("compare", "small", 20.0, 20.0)
+    clock.expect("compare", {"small": 4000.0})
     assert clock.share == pytest.approx(0.5)
     assert clock.left_s() == pytest.approx(20.0)  # one after the other, as far as is known
+
+
+def test_what_follows_the_last_phase_takes_its_time(now):
+    clock = Clock({"compare": {"small": 40.0}}, after_s=5.0)
+    assert clock.share == 0
+    now[0] = 10.0
+    for _ in range(SLOTS):
+        clock.worked("compare", "small", 10.0, 10.0)
+    assert clock.left_s() == pytest.approx(10.0 + 5.0)
+    assert clock.share == pytest.approx(10.0 / 25.0)
+    clock.worked("compare", "small", 20.0, 10.0)
+    clock.finish("compare")
+    assert clock.left_s() == pytest.approx(5.0)
+    assert clock.share < 1

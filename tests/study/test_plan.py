@@ -20,6 +20,7 @@ from search.study.plan import (
     QUICK_COST_PER_S,
     QUICK_S,
     Request,
+    costs_after_comparison,
     disk_mb,
     input_sides,
     largest_configurations,
@@ -233,6 +234,23 @@ def test_more_of_anything_costs_more(field):
     few = request(profile_name="paper", repeats=2, **given)
     more = replace(few, **{field: 2 * getattr(few, field)})
     assert make_plan(space, more).cost > make_plan(space, few).cost
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_before_the_winner_is_known_any_level_may_be_trained_to_the_end(name):
+    space = SPACES[name]
+    plan = make_plan(space, request(n_target=300))
+    largest = {
+        level: c for level, c in largest_configurations(space, plan.profile, 5).items() if level in space.levels
+    }
+    dearest = max(plan.costs, key=plan.costs.__getitem__)
+    phases = {phase.name: phase for phase in plan.phases}
+    every = costs_after_comparison(plan, list(largest.items()), 5)
+    assert set(every) == {"test", "transfer"}
+    for name, costs in costs_after_comparison(plan, [(dearest, largest[dearest])], 5).items():
+        assert sum(costs.values()) == pytest.approx(phases[name].cost)
+        assert set(every[name]) == {*largest, *space.paper_levels}
+        assert sum(every[name].values()) <= phases[name].cost * (1 + 1e-9)
 
 
 def test_paper_profile_is_that_of_the_paper():
