@@ -12,7 +12,7 @@ from search.records.ledger import Ledger
 from search.records.observers import Observers
 from search.records.studyfolder import StudyFolder
 from search.study.context import Study
-from search.study.plan import clock_of
+from search.study.forecast import clock_of
 from search.study.session import Session
 from search.tuning.pool import Workers
 

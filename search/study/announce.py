@@ -12,13 +12,8 @@ from search.data.imageset import Listing
 from search.records.arguments import Arguments
 from search.records.description import Plan
 from search.space import CONTROL_LEVEL
-from search.study.plan import (
-    disk_mb,
-    estimate_s,
-    input_sides,
-    largest_configurations,
-    widths,
-)
+from search.study.configurations import input_sides, largest_configurations, widths
+from search.study.forecast import disk_mb, estimate_s
 from search.study.session import Session, level_speeds
 from search.tuning.cluster import Cluster
 from wbcmodels.network import model_size

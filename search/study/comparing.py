@@ -23,8 +23,9 @@ from search.data.imageset import ImageSet
 from search.records.results import best_configuration
 from search.records.schema import Key, Phase
 from search.space import CONTROL_LEVEL, PAPER_LEVELS, Configuration, Params
+from search.study.configurations import level_configuration
 from search.study.context import Network, Study
-from search.study.plan import costs_after_comparison, level_configuration
+from search.study.forecast import costs_after_comparison
 from wbcmodels.network import model_size
 
 

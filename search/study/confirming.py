@@ -3,8 +3,8 @@
 from search.analysis.pooling import pooled_metrics
 from search.analysis.selection import finalists
 from search.records.schema import Key, Phase
+from search.study.configurations import level_configuration
 from search.study.context import Network, Study
-from search.study.plan import level_configuration
 
 
 def confirm(study: Study) -> None:

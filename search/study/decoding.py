@@ -8,7 +8,7 @@ from rich.markup import escape
 from search.audit.quick import quick_findings
 from search.common.console import reading_progress
 from search.data.imageset import ImageSet, Source
-from search.study.plan import input_sides
+from search.study.configurations import input_sides
 from search.study.session import Session
 
 

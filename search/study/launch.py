@@ -31,8 +31,10 @@ from search.records.schema import Phase
 from search.records.studyfolder import StudyFolder, now
 from search.records.timing import added, described
 from search.study.announce import print_estimate, print_networks, print_plan
+from search.study.configurations import input_sides, widths
 from search.study.decoding import StudyImages, decode_images
-from search.study.plan import clock_of, input_sides, search_partition, widths
+from search.study.forecast import clock_of
+from search.study.plan import search_partition
 from search.study.provenance import provenance, provenance_changes
 from search.study.resume import (
     as_json,

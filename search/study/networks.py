@@ -8,7 +8,7 @@ import numpy as np
 
 from search.common.errors import InputError
 from search.space import Configuration, Profile, Space
-from search.study.plan import candidates
+from search.study.configurations import sample_configurations
 from search.training.rebuild import from_fields, to_json
 from wbcmodels.config import ModelConfig
 from wbcmodels.network import (
@@ -57,7 +57,9 @@ def check_networks(
 
 def _foreign(space: Space, level: str, profiles: Sequence[Profile]) -> Iterator[Model]:
     """The distinct models of a level that are not of the family."""
-    configurations: list[Configuration] = [c for profile in profiles for c in candidates(space, level, profile)]
+    configurations: list[Configuration] = [
+        c for profile in profiles for c in sample_configurations(space, level, profile)
+    ]
     for config in dict.fromkeys(configuration.model for configuration in configurations):
         if not isinstance(config, ModelConfig):
             yield config

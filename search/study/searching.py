@@ -19,8 +19,9 @@ from search.records.ledger import Ledger
 from search.records.observers import Training
 from search.records.schema import KEY_COLUMNS, TABLES, Key, Phase
 from search.space import Configuration, Params
+from search.study.configurations import level_configuration
 from search.study.context import Study, params_of
-from search.study.plan import level_configuration, search_partition
+from search.study.plan import search_partition
 from search.training.cost import scoring_cost, training_cost
 from search.training.types import Step
 from search.tuning.optuna_journal import journal_storage

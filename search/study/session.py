@@ -27,10 +27,11 @@ from search.records.arguments import Arguments, Resources
 from search.records.description import Plan
 from search.space import Profile, Space
 from search.space.load import load_space
+from search.study.configurations import largest_configurations, typical_configuration
 from search.study.elsewhere import elsewhere
 from search.study.elsewhere import notes as class_notes
 from search.study.networks import check_networks
-from search.study.plan import Request, largest_configurations, make_plan, typical_configuration
+from search.study.plan import Request, make_plan
 from search.study.resume import planned_profile
 from search.training.cost import image_cost
 from search.tuning.cluster import Cluster, carry_code, ray_cluster

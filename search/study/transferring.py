@@ -18,9 +18,9 @@ from search.data.imageset import ImageSet
 from search.records.schema import Key, Phase
 from search.space import PAPER_LEVELS, Configuration
 from search.study.comparing import Candidate, candidates, enter_effects, question
+from search.study.configurations import for_transfer
 from search.study.context import Network, Study
 from search.study.examples import keep_examples
-from search.study.plan import for_transfer
 from search.study.untouched import untouched_rows
 from search.training.trainedmodel import TrainedModel, amend, read_weights, save_model
 from search.training.types import FoldScore, Way

@@ -1,66 +1,15 @@
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from plans import NAMES, PLACEMENT, SPACES, request
 
 from search.common.errors import InputError
-from search.space import (
-    PAPER_PROFILE,
-    Configuration,
-    FixedSuggester,
-    RandomSuggester,
-    Space,
-    TrainingConfig,
-    sample,
-)
-from search.space.load import load_space
-from search.study.plan import (
-    PAPER_LEVELS,
-    QUICK_COST_PER_S,
-    QUICK_S,
-    Request,
-    costs_after_comparison,
-    disk_mb,
-    input_sides,
-    largest_configurations,
-    level_configuration,
-    make_plan,
-    paper_configuration,
-    search_partition,
-    typical_configuration,
-)
-from search.training.cost import image_cost, training_cost
-from wbcmodels.config import PAPER_WBCSNET, PAPER_WBCSNET2, ModelConfig
-
-NAMES = sorted(p.stem for p in (Path(__file__).parents[2] / "spaces").glob("*.py") if p.stem != "__init__")
-SPACES = {name: load_space(name)[1] for name in NAMES}
-PLACEMENT = SPACES["residual_placement"]
-OWN = replace(PLACEMENT, settings="own", effects=())
-
-
-def request(**changes):
-    return replace(
-        Request(
-            profile_name="quick",
-            synthetic=True,
-            n_images=1000,
-            n_classes=5,
-            n_target=None,
-            n_trials=None,
-            search_folds=None,
-            finalists=None,
-            compare_settings=2,
-            folds=10,
-            repeats=1,
-            most_runs=None,
-            control=False,
-        ),
-        **changes,
-    )
-
+from search.study.forecast import disk_mb
+from search.study.plan import QUICK_COST_PER_S, QUICK_S, make_plan, search_partition
 
 PHASES = ("search", "confirm", "compare", "test", "transfer")
+OWN = replace(PLACEMENT, settings="own", effects=())
 
 
 def random_request(seed):
@@ -236,123 +185,9 @@ def test_more_of_anything_costs_more(field):
     assert make_plan(space, more).cost > make_plan(space, few).cost
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_before_the_winner_is_known_any_level_may_be_trained_to_the_end(name):
-    space = SPACES[name]
-    plan = make_plan(space, request(n_target=300))
-    largest = {
-        level: c for level, c in largest_configurations(space, plan.profile, 5).items() if level in space.levels
-    }
-    dearest = max(plan.costs, key=plan.costs.__getitem__)
-    phases = {phase.name: phase for phase in plan.phases}
-    every = costs_after_comparison(plan, list(largest.items()), 5)
-    assert set(every) == {"test", "transfer"}
-    for name, costs in costs_after_comparison(plan, [(dearest, largest[dearest])], 5).items():
-        assert sum(costs.values()) == pytest.approx(phases[name].cost)
-        assert set(every[name]) == {*largest, *space.paper_levels}
-        assert sum(every[name].values()) <= phases[name].cost * (1 + 1e-9)
-
-
 def test_paper_profile_is_that_of_the_paper():
     for space in SPACES.values():
         plan = make_plan(of_one_level(space), request(profile_name="paper", n_images=10**6))
         assert plan.profile is space.paper
         assert (plan.profile.epochs, plan.profile.width) == (40, 1.0)
         assert max(plan.profile.input_px) == 70
-
-
-@pytest.mark.parametrize("profile", [PLACEMENT.paper, *PLACEMENT.quick])
-def test_paper_networks_take_a_profiles_size_and_nothing_else(profile):
-    for level, network in zip(PAPER_LEVELS, (PAPER_WBCSNET, PAPER_WBCSNET2), strict=True):
-        configuration = paper_configuration(level, profile)
-        assert replace(configuration.model, width=1.0, input_px=70) == network
-        assert (configuration.model.width, configuration.model.input_px) == (profile.width, max(profile.input_px))
-        training = configuration.training
-        assert (training.epochs, training.lr, training.batch_size) == (profile.epochs, 0.001, 32)
-        assert (training.schedule, training.class_weighting) == ("constant", "none")
-        # Parameters, whichever, do not touch it.
-        assert level_configuration(PLACEMENT, level, profile, {"norm": "group"}) == configuration
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_level_configuration_needs_every_parameter(name):
-    space = SPACES[name]
-    profile = space.quick[0]
-    for level in space.levels:
-        drawn = {}
-
-        class Remembering(RandomSuggester):
-            def suggest_float(self, name, *args, drawn=drawn, **options):
-                return drawn.setdefault(name, super().suggest_float(name, *args, **options))
-
-            def suggest_categorical(self, name, choices, drawn=drawn):
-                return drawn.setdefault(name, super().suggest_categorical(name, choices))
-
-        configuration = space.configure(Remembering(0), level, profile)
-        assert level_configuration(space, level, profile, drawn) == configuration
-        for missing in drawn:
-            rest = {key: value for key, value in drawn.items() if key != missing}
-            with pytest.raises(KeyError, match=missing):
-                level_configuration(space, level, profile, rest)
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_cost_is_positive_and_adds_up(seed):
-    rng = np.random.default_rng(seed)
-    space = SPACES[NAMES[seed % len(NAMES)]]
-    configuration = sample(space, space.levels[0], space.quick[0], seed + 1)[-1]
-    a, b, v, w = rng.integers(1, 10**4, 4)
-    assert image_cost(configuration, 5) > 0
-    whole = training_cost(configuration, 5, a + b, v + w)
-    assert whole == pytest.approx(training_cost(configuration, 5, a, v) + training_cost(configuration, 5, b, w))
-    assert training_cost(configuration, 5, a, v) > training_cost(configuration, 5, a, 0) > 0
-    twice = replace(configuration, training=replace(configuration.training, epochs=2 * space.quick[0].epochs))
-    assert training_cost(twice, 5, a, v) == pytest.approx(2 * training_cost(configuration, 5, a, v))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_largest_configuration_is_no_smaller_than_any_other(name):
-    space, profile = SPACES[name], SPACES[name].quick[0]
-    largest = largest_configurations(space, profile, 5)
-    assert list(largest) == [*space.levels, *PAPER_LEVELS]
-    for level in space.levels:
-        assert all(image_cost(c, 5) <= image_cost(largest[level], 5) for c in sample(space, level, profile, 40))
-    costs = sorted(image_cost(largest[level], 5) for level in space.levels)
-    assert image_cost(typical_configuration(space, profile, 5), 5) <= costs[-1]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_input_sides_cover_every_configuration(name):
-    space = SPACES[name]
-    for profile in (space.paper, *space.quick):
-        sides = input_sides(space, profile)
-        assert list(sides) == sorted(set(sides))
-        asked = [c for level in space.levels for c in sample(space, level, profile, 60)]
-        asked += [level_configuration(space, level, profile, {}) for level in PAPER_LEVELS]
-        for level in space.levels:
-            asked += [
-                space.configure(FixedSuggester(params), level, profile)
-                for params in space.first_points(level, profile)
-            ]
-        assert {configuration.model.input_px for configuration in asked} <= set(sides)
-
-
-def own_space(ask_side, **changes):
-    """A space that chooses its input side itself, whatever the profile lists."""
-
-    def configure(suggest, level, profile):
-        return Configuration(
-            model=ModelConfig(placement=level, width=profile.width, input_px=ask_side(suggest)),
-            training=TrainingConfig(epochs=profile.epochs, lr=0.01),
-        )
-
-    return Space(question="own?", configure=configure, levels=("none", "1"), **changes)
-
-
-def test_input_sides_include_those_that_a_space_chooses_itself():
-    space = own_space(lambda suggest: suggest.suggest_categorical("side", (20, 24, 44)))
-    assert {20, 24, 44} <= set(input_sides(space, PAPER_PROFILE))
-    space = own_space(
-        lambda suggest: suggest.suggest_int("side", 16, 512), first_points=lambda *_: ({"side": 333},)
-    )
-    assert 333 in input_sides(space, PAPER_PROFILE)

@@ -21,7 +21,8 @@ from search.space import Configuration, Profile, Space, TrainingConfig
 from search.study import transferring
 from search.study.comparing import compare, winner
 from search.study.context import Study
-from search.study.plan import Request, clock_of, make_plan
+from search.study.forecast import clock_of
+from search.study.plan import Request, make_plan
 from search.study.untouched import shift_rows
 from search.training.device import Device
 from search.training.folds import run_task

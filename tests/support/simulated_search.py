@@ -23,7 +23,7 @@ from search.records.schema import KEY_COLUMNS
 from search.records.studyfolder import StudyFolder
 from search.space import Configuration, Profile, Space, TrainingConfig
 from search.study.context import Study
-from search.study.plan import clock_of
+from search.study.forecast import clock_of
 from search.study.resume import discard_unfinished
 from search.study.searching import Search
 from search.training.checkpoint import Checkpoint

@@ -1,0 +1,84 @@
+"""What a study is expected to take: time, known better as it goes on, and disk."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from search.common.clock import Clock
+from search.data.splits import TEST_SHARE
+from search.records.description import Plan
+from search.records.schema import Phase
+from search.space import Configuration
+from search.study.plan import WINNER, Request, search_partition
+from search.training.cost import training_cost
+
+# A study over the estimate from its probe, which runs while images are decoded.
+FASTEST, SLOWEST = 0.7, 1.3
+# Before the first training, and after the last: tables, figures and page.
+START_S, PAGE_S = 5.0, 22.0
+# Journal and Parquet together: 121 and 158 per prediction, 220 and 277 per epoch in two studies of five classes.
+BYTES_PER_PREDICTION, BYTES_PER_EPOCH = 160, 280
+
+
+def estimate_s(plan: Plan, speeds: Mapping[str, float], slots: int) -> tuple[float, float]:
+    """The range that a study's duration is expected in, in seconds.
+
+    Args:
+        speeds: level -> cost per second of one slot.
+        slots: trainings at once.
+    """
+    mean = statistics.fmean(speeds.values())
+    most = [
+        (phase.likely, sum(cost / speeds.get(level, mean) for level, cost in phase.most.items()))
+        for phase in plan.phases
+    ]
+    least = sum(likely * seconds for likely, seconds in most)
+    around_s = START_S + PAGE_S
+    whole = sum(seconds for _, seconds in most)
+    return FASTEST * least / slots + around_s, SLOWEST * whole / slots + around_s
+
+
+def clock_of(plan: Plan, speeds: Mapping[str, float] | None = None) -> Clock:
+    """A clock for all phases of a plan, and the page after them.
+
+    Args:
+        speeds: level -> cost per second of one training, as probed.
+    """
+    planned = {phase.name: phase.most or {"": phase.cost} for phase in plan.phases}
+    return Clock(planned, {phase.name: phase.likely for phase in plan.phases}, speeds, after_s=PAGE_S)
+
+
+def costs_after_comparison(
+    plan: Plan, compared: Sequence[tuple[str, Configuration]], n_classes: int
+) -> dict[str, dict[str, float]]:
+    """What the phases that train the winner are expected to cost, before it is known.
+
+    Args:
+        compared: levels with their configurations, of which any may win.
+    Returns:
+        phase -> level -> cost.
+    """
+    most = max(plan.costs.values()) * len(compared)
+    found = {}
+    for phase in plan.phases:
+        if WINNER in phase.most:
+            costs = defaultdict(float, phase.most)
+            of_winner = costs.pop(WINNER)
+            for level, configuration in compared:
+                costs[level] += of_winner * training_cost(configuration, n_classes, 1, 0) / most
+            found[phase.name] = dict(costs)
+    return found
+
+
+def disk_mb(plan: Plan, request: Request) -> float:
+    """A rough size of the study's folder in MB; nearly all of it is predictions."""
+    development, n_target = request.n_images * (1 - TEST_SHARE), request.n_target or 0
+    predicted = {
+        Phase.SEARCH: development / search_partition(plan.search_folds, shared=plan.shares_settings),
+        Phase.CONFIRM: development / plan.search_folds,
+        # Every network scores the other laboratories as it is.
+        Phase.COMPARE: development / plan.folds + n_target + request.n_reported,
+        Phase.TRANSFER: n_target / plan.folds,
+    }
+    rows = sum(phase.trainings * predicted.get(Phase(phase.name), 0) for phase in plan.phases)
+    return (rows * BYTES_PER_PREDICTION + sum(phase.epochs for phase in plan.phases) * BYTES_PER_EPOCH) / 1e6

@@ -1,0 +1,107 @@
+from dataclasses import replace
+
+import pytest
+from plans import NAMES, PLACEMENT, SPACES
+
+from search.space import (
+    PAPER_LEVELS,
+    PAPER_PROFILE,
+    Configuration,
+    FixedSuggester,
+    RandomSuggester,
+    Space,
+    TrainingConfig,
+    sample,
+)
+from search.study.configurations import (
+    input_sides,
+    largest_configurations,
+    level_configuration,
+    paper_configuration,
+    typical_configuration,
+)
+from search.training.cost import image_cost
+from wbcmodels.config import PAPER_WBCSNET, PAPER_WBCSNET2, ModelConfig
+
+
+@pytest.mark.parametrize("profile", [PLACEMENT.paper, *PLACEMENT.quick])
+def test_paper_networks_take_a_profiles_size_and_nothing_else(profile):
+    for level, network in zip(PAPER_LEVELS, (PAPER_WBCSNET, PAPER_WBCSNET2), strict=True):
+        configuration = paper_configuration(level, profile)
+        assert replace(configuration.model, width=1.0, input_px=70) == network
+        assert (configuration.model.width, configuration.model.input_px) == (profile.width, max(profile.input_px))
+        training = configuration.training
+        assert (training.epochs, training.lr, training.batch_size) == (profile.epochs, 0.001, 32)
+        assert (training.schedule, training.class_weighting) == ("constant", "none")
+        # Parameters, whichever, do not touch it.
+        assert level_configuration(PLACEMENT, level, profile, {"norm": "group"}) == configuration
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_level_configuration_needs_every_parameter(name):
+    space = SPACES[name]
+    profile = space.quick[0]
+    for level in space.levels:
+        drawn = {}
+
+        class Remembering(RandomSuggester):
+            def suggest_float(self, name, *args, drawn=drawn, **options):
+                return drawn.setdefault(name, super().suggest_float(name, *args, **options))
+
+            def suggest_categorical(self, name, choices, drawn=drawn):
+                return drawn.setdefault(name, super().suggest_categorical(name, choices))
+
+        configuration = space.configure(Remembering(0), level, profile)
+        assert level_configuration(space, level, profile, drawn) == configuration
+        for missing in drawn:
+            rest = {key: value for key, value in drawn.items() if key != missing}
+            with pytest.raises(KeyError, match=missing):
+                level_configuration(space, level, profile, rest)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_largest_configuration_is_no_smaller_than_any_other(name):
+    space, profile = SPACES[name], SPACES[name].quick[0]
+    largest = largest_configurations(space, profile, 5)
+    assert list(largest) == [*space.levels, *PAPER_LEVELS]
+    for level in space.levels:
+        assert all(image_cost(c, 5) <= image_cost(largest[level], 5) for c in sample(space, level, profile, 40))
+    costs = sorted(image_cost(largest[level], 5) for level in space.levels)
+    assert image_cost(typical_configuration(space, profile, 5), 5) <= costs[-1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_input_sides_cover_every_configuration(name):
+    space = SPACES[name]
+    for profile in (space.paper, *space.quick):
+        sides = input_sides(space, profile)
+        assert list(sides) == sorted(set(sides))
+        asked = [c for level in space.levels for c in sample(space, level, profile, 60)]
+        asked += [level_configuration(space, level, profile, {}) for level in PAPER_LEVELS]
+        for level in space.levels:
+            asked += [
+                space.configure(FixedSuggester(params), level, profile)
+                for params in space.first_points(level, profile)
+            ]
+        assert {configuration.model.input_px for configuration in asked} <= set(sides)
+
+
+def own_space(ask_side, **changes):
+    """A space that chooses its input side itself, whatever the profile lists."""
+
+    def configure(suggest, level, profile):
+        return Configuration(
+            model=ModelConfig(placement=level, width=profile.width, input_px=ask_side(suggest)),
+            training=TrainingConfig(epochs=profile.epochs, lr=0.01),
+        )
+
+    return Space(question="own?", configure=configure, levels=("none", "1"), **changes)
+
+
+def test_input_sides_include_those_that_a_space_chooses_itself():
+    space = own_space(lambda suggest: suggest.suggest_categorical("side", (20, 24, 44)))
+    assert {20, 24, 44} <= set(input_sides(space, PAPER_PROFILE))
+    space = own_space(
+        lambda suggest: suggest.suggest_int("side", 16, 512), first_points=lambda *_: ({"side": 333},)
+    )
+    assert 333 in input_sides(space, PAPER_PROFILE)
