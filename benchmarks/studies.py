@@ -31,7 +31,8 @@ def image_set(pixels: NDArray[np.uint8], labels: NDArray[np.int64], classes: tup
 def study_of(kind: type[Kind], session: Session, images: ImageSet, path: Path, **more: Any) -> Kind:
     """Study in a new folder that searches on all images and holds out none."""
     (pixels,) = images.pixels.values()
-    folder, reporter = StudyFolder.create(path, {}), ProgressReporter(session.console, clock_of(session.plan))
+    clock = clock_of(session.plan, slots=session.cluster.slots)
+    folder, reporter = StudyFolder.create(path, {}), ProgressReporter(session.console, clock)
     return kind(
         arguments=session.arguments,
         space=session.space,

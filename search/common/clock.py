@@ -1,7 +1,8 @@
 """Progress and time left, from work that is planned by phase and kind, and from the speed at which it is done.
 
 Work has any unit that is proportional to time within a kind, such as multiply-accumulates of one network. How
-long a unit takes is measured for each kind, because a large network may be ten times as fast as a small one.
+long a unit takes is measured for each kind, because a large network may be ten times as fast as a small one, and
+in each phase, because trainings of a kind differ between phases.
 """
 
 import time
@@ -15,6 +16,10 @@ Work = defaultdict[str, float]  # by kind
 LEAST_SHARE = 0.03
 # The expected share of a phase's work that is needed counts as much as this share of its work.
 PRIOR = 0.1
+# After so many seconds of a kind, the speed in a phase counts as much as that in all phases.
+SPEED_PRIOR_S = 20.0
+# What is measured of slots that wait counts as much as busy slots after so many seconds of training.
+BUSY_PRIOR_S = 300.0
 
 
 @dataclass
@@ -24,12 +29,14 @@ class _Phase:
     Attributes:
         planned: at most.
         needed: share of it that is expected to be needed.
+        spent_s: seconds that what is worked took.
         before: done in an earlier run.
     """
 
     planned: dict[str, float]
     needed: float
     worked: Work = field(default_factory=lambda: defaultdict(float))
+    spent_s: Work = field(default_factory=lambda: defaultdict(float))
     saved: Work = field(default_factory=lambda: defaultdict(float))
     before: Work = field(default_factory=lambda: defaultdict(float))
     finished: bool = False
@@ -65,6 +72,7 @@ class Clock:
         planned: phase -> kind -> work, at most.
         needed: phase -> share of its work that is expected to be needed; by default all.
         speeds: kind -> units of work per second, as far as known before anything is done.
+        slots: trainings that run side by side.
         after_s: seconds that follow the last phase.
     """
 
@@ -73,6 +81,8 @@ class Clock:
         planned: Mapping[str, Mapping[str, float]],
         needed: Mapping[str, float] | None = None,
         speeds: Mapping[str, float] | None = None,
+        *,
+        slots: int = 1,
         after_s: float = 0.0,
     ) -> None:
         shares = needed or {}
@@ -80,7 +90,7 @@ class Clock:
             name: _Phase(planned=dict(work), needed=shares.get(name, 1.0)) for name, work in planned.items()
         }
         self._known_s = {kind: 1 / speed for kind, speed in (speeds or {}).items()}
-        self._after_s = after_s
+        self._slots, self._after_s = slots, after_s
         self._work: Work = defaultdict(float)
         self._spent_s: Work = defaultdict(float)
         self._started: float | None = None
@@ -96,6 +106,7 @@ class Clock:
         if self._started is None:
             self._started = time.monotonic() - seconds
         self._phases[phase].worked[kind] += work
+        self._phases[phase].spent_s[kind] += seconds
         self._work[kind] += work
         self._spent_s[kind] += seconds
 
@@ -117,31 +128,41 @@ class Clock:
     @property
     def share(self) -> float:
         """Share of the study's time that is behind, 0 to 1."""
-        done = self._wall_s(sum(self._seconds(phase.done()) for phase in self._phases.values()))
-        whole = done + self._wall_s(self._left_s()) + self._after_s
+        done = sum(self._wall_s(phase, phase.done()) for phase in self._phases.values())
+        whole = done + self._left_s()
         return done / whole if whole else 1.0
 
     def left_s(self) -> float | None:
         """Seconds to the end; None before enough is done to tell."""
         if self._started is None or not any(self._spent_s.values()) or self.share < LEAST_SHARE:
             return None
-        return self._wall_s(self._left_s()) + self._after_s
-
-    def _wall_s(self, spent_s: float) -> float:
-        """The time that trainings take which run side by side, from the sum of theirs."""
-        spent = sum(self._spent_s.values())
-        if self._started is None or not spent:
-            return spent_s
-        return spent_s * (time.monotonic() - self._started) / spent
+        return self._left_s()
 
     def _left_s(self) -> float:
-        """Seconds of single trainings that are left; several run side by side."""
-        return sum(self._seconds(phase.left()) for phase in self._phases.values())
+        return sum(self._wall_s(phase, phase.left()) for phase in self._phases.values()) + self._after_s
 
-    def _seconds(self, work: Mapping[str, float]) -> float:
-        return sum(amount * self._unit_s(kind) for kind, amount in work.items())
+    def _wall_s(self, phase: _Phase, work: Mapping[str, float]) -> float:
+        """Seconds that a phase's work takes in all slots."""
+        return (
+            self._idling * sum(amount * self._unit_s(phase, kind) for kind, amount in work.items()) / self._slots
+        )
 
-    def _unit_s(self, kind: str) -> float:
+    @property
+    def _idling(self) -> float:
+        """The time that trainings take in all slots, over that in slots that never wait."""
+        if self._started is None:
+            return 1.0
+        whole = (time.monotonic() - self._started) * self._slots
+        return (whole + BUSY_PRIOR_S) / (sum(self._spent_s.values()) + BUSY_PRIOR_S)
+
+    def _unit_s(self, phase: _Phase, kind: str) -> float:
+        """Seconds of a unit of work of a phase: as measured there, as far as it is, else as in all phases."""
+        everywhere = self._mean_unit_s(kind)
+        if not everywhere:
+            return 0.0
+        return (phase.spent_s[kind] + SPEED_PRIOR_S) / (phase.worked[kind] + SPEED_PRIOR_S / everywhere)
+
+    def _mean_unit_s(self, kind: str) -> float:
         """Seconds of a unit of work: as measured, else as known before, corrected by what is measured."""
         if self._work[kind]:
             return self._spent_s[kind] / self._work[kind]

@@ -89,11 +89,8 @@ def compare(study: Study) -> None:
     study.reporter.phase(Phase.COMPARE, _announced(study, len(settings)))
     study.renew([candidate.network(Phase.COMPARE, study.source) for candidate in everyone])
     _forget_other_runs(study, settings)
-    n_classes = len(study.source.classes)
-    own = [(c.level, c.configuration) for c in everyone if c.level in study.space.levels]
-    for phase, costs in costs_after_comparison(plan, own, n_classes).items():
-        study.reporter.clock.expect(phase, costs)
-    latencies = study.workers.latencies([c.configuration.model for c in everyone], n_classes)
+    _expect_winner_among(study, [c for c in everyone if c.level in study.space.levels])
+    latencies = study.workers.latencies([c.configuration.model for c in everyone], len(study.source.classes))
     latency_of = {(c.level, c.setting): latency for c, latency in zip(everyone, latencies, strict=True)}
     budget_s = study.arguments.settling_budget_s
     deadline = float("inf") if budget_s is None else time.monotonic() + budget_s
@@ -102,7 +99,15 @@ def compare(study: Study) -> None:
         analysis = _look(study, everyone, latency_of, n_runs)
         if analysis.settled or time.monotonic() > deadline:
             break
+        _expect_winner_among(study, [winner(study)])
     _say_result(study, analysis, n_runs)
+
+
+def _expect_winner_among(study: Study, possible: Sequence[Candidate]) -> None:
+    """Tell the clock what the phases after the comparison cost if one of these wins."""
+    compared = [(candidate.level, candidate.configuration) for candidate in possible]
+    for phase, costs in costs_after_comparison(study.plan, compared, len(study.source.classes)).items():
+        study.reporter.clock.expect(phase, costs)
 
 
 def winner(study: Study) -> Candidate:

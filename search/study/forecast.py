@@ -15,7 +15,7 @@ from search.training.cost import training_cost
 # A study over the estimate from its probe, which runs while images are decoded.
 FASTEST, SLOWEST = 0.7, 1.3
 # Before the first training, and after the last: tables, figures and page.
-START_S, PAGE_S = 5.0, 22.0
+START_S, PAGE_S = 5.0, 19.0
 # Journal and Parquet together: 121 and 158 per prediction, 220 and 277 per epoch in two studies of five classes.
 BYTES_PER_PREDICTION, BYTES_PER_EPOCH = 160, 280
 
@@ -38,14 +38,15 @@ def estimate_s(plan: Plan, speeds: Mapping[str, float], slots: int) -> tuple[flo
     return FASTEST * least / slots + around_s, SLOWEST * whole / slots + around_s
 
 
-def clock_of(plan: Plan, speeds: Mapping[str, float] | None = None) -> Clock:
+def clock_of(plan: Plan, speeds: Mapping[str, float] | None = None, slots: int = 1) -> Clock:
     """A clock for all phases of a plan, and the page after them.
 
     Args:
         speeds: level -> cost per second of one training, as probed.
+        slots: trainings at once.
     """
     planned = {phase.name: phase.most or {"": phase.cost} for phase in plan.phases}
-    return Clock(planned, {phase.name: phase.likely for phase in plan.phases}, speeds, after_s=PAGE_S)
+    return Clock(planned, {phase.name: phase.likely for phase in plan.phases}, speeds, slots=slots, after_s=PAGE_S)
 
 
 def costs_after_comparison(

@@ -248,7 +248,8 @@ def _run(
     write_text(folder.path / CONFIG_FILE, config_text(session.arguments, session.resources))
     command = command or command_given("search.run")
     folder.update(commands=[*folder.description.get("commands", []), command])
-    reporter = ProgressReporter(session.console, clock_of(session.plan, level_speeds(session)))
+    clock = clock_of(session.plan, level_speeds(session), session.cluster.slots)
+    reporter = ProgressReporter(session.console, clock)
     study = Study(
         arguments=session.arguments,
         space=session.space,

@@ -44,7 +44,7 @@ def test_nothing_is_said_before_enough_is_done(now):
 
 @pytest.mark.parametrize("speeds", [None, {kind: 2.0 / second for kind, second in TRUE_S.items()}])
 def test_the_time_left_is_near_the_truth(now, speeds):
-    clock, seen = Clock(PLAN, speeds=speeds), []
+    clock, seen = Clock(PLAN, speeds=speeds, slots=SLOTS), []
     for phase in PLAN:
         work(clock, now, phase, 20, before=lambda: seen.append((clock.share, now[0], clock.left_s())))
     end = now[0]
@@ -58,7 +58,7 @@ def test_the_time_left_is_near_the_truth(now, speeds):
 
 
 def begun(now):
-    clock = Clock(PLAN)
+    clock = Clock(PLAN, slots=SLOTS)
     now[0] = 100.0
     clock.worked("search", "large", 200.0, 20.0)
     clock.worked("search", "small", 80.0, 80.0)
@@ -102,7 +102,7 @@ def test_known_work_replaces_a_guess_until_its_phase_has_begun(now):
 
 
 def test_what_follows_the_last_phase_takes_its_time(now):
-    clock = Clock({"compare": {"small": 40.0}}, after_s=5.0)
+    clock = Clock({"compare": {"small": 40.0}}, slots=SLOTS, after_s=5.0)
     assert clock.share == 0
     now[0] = 10.0
     for _ in range(SLOTS):
@@ -113,3 +113,31 @@ def test_what_follows_the_last_phase_takes_its_time(now):
     clock.finish("compare")
     assert clock.left_s() == pytest.approx(5.0)
     assert clock.share < 1
+
+
+def test_slots_that_wait_make_the_rest_longer_the_more_the_longer_it_is_measured(now):
+    def left_s(busy, seconds):
+        clock = Clock({"compare": {"small": 4000.0}}, slots=SLOTS)
+        now[0] += seconds
+        for _ in range(SLOTS):
+            clock.worked("compare", "small", 1000.0, seconds)
+        now[0] += seconds * (1 - busy) / busy
+        return clock.left_s() / seconds
+
+    assert left_s(1.0, 1000.0) == pytest.approx(1)
+    assert 1 < left_s(0.5, 10.0) < left_s(0.5, 1000.0) < 2
+
+
+def test_a_phase_that_is_slower_than_the_others_is_soon_told_by_its_own_speed(now):
+    clock = Clock({phase: {"small": 1000.0} for phase in ("search", "compare")})
+    now[0] = 1000.0
+    clock.worked("search", "small", 1000.0, 1000.0)
+    clock.finish("search")
+    told = [clock.left_s()]
+    for _ in range(5):
+        now[0] += 200.0
+        clock.worked("compare", "small", 100.0, 200.0)
+        told.append(clock.left_s())
+    assert told[0] == pytest.approx(1000.0)
+    assert told[1] == pytest.approx(1800.0, rel=0.1)
+    assert told[-1] == pytest.approx(1000.0, rel=0.02)
