@@ -5,7 +5,7 @@ import sys
 
 import pandas as pd
 import pytest
-from tiny_study import NO_PAGE, PATIENCE_S, SPACE
+from tiny_study import NO_PAGE, PATIENCE_S
 
 pytestmark = pytest.mark.ray
 
@@ -15,7 +15,7 @@ import search.tuning.tune
 from search.common.commandline import exit_code
 from search.run import app
 
-search.tuning.tune.TURNS_PER_RUN = 3
+search.tuning.tune.TURNS_PER_RUN = 5
 fit, n_runs = search.tuning.tune._fit, 0
 
 def counted(*arguments):
@@ -30,11 +30,9 @@ sys.exit(code)
 """
 
 
-def test_a_search_outlasts_many_runs_of_tune(cells, tmp_path):
-    space = tmp_path / "space.py"
-    space.write_text(SPACE)
+def test_a_search_outlasts_many_runs_of_tune(cells, space, cluster, tmp_path):
     arguments = ["--space", space, "--data", cells, "--transfer-data", "none", "--trials", "6", "--folds", "2"]
-    arguments += ["--output", tmp_path, "--name", "study", "--pruner", "none"]
+    arguments += ["--output", tmp_path, "--name", "study", "--pruner", "none", "--address", cluster.address]
     done = subprocess.run(
         [sys.executable, "-c", RUN_IN_TURNS, *map(str, arguments)],
         capture_output=True, text=True, timeout=PATIENCE_S, env=NO_PAGE,
