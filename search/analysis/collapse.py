@@ -27,7 +27,7 @@ def collapsed_folds(predictions: pd.DataFrame) -> dict[tuple[str, int], str]:
 def _largest_share(predictions: pd.DataFrame, name: str) -> pd.Series:
     """The share of the most frequent class in a column, by level, setting, repeat and fold."""
     by = ["level", "setting", "repeat", "fold"]
-    counts = predictions.groupby([*by, name], sort=False, observed=True)[name].count()
+    counts = predictions.groupby([*by, name], sort=False)[name].count()
     folds = counts.groupby(level=by, sort=False)
     shares: pd.Series = folds.max() / folds.sum()
     return shares

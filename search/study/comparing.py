@@ -23,7 +23,7 @@ from search.data.imageset import ImageSet
 from search.records.results import best_configuration
 from search.records.schema import Key, Phase
 from search.space import CONTROL_LEVEL, PAPER_LEVELS, Configuration, Params
-from search.study.configurations import level_configuration
+from search.study.configurations import dearest_configuration, level_configuration
 from search.study.context import Network, Study
 from search.study.forecast import costs_after_comparison
 from wbcmodels.network import model_size
@@ -89,7 +89,7 @@ def compare(study: Study) -> None:
     study.reporter.phase(Phase.COMPARE, _announced(study, len(settings)))
     study.renew([candidate.network(Phase.COMPARE, study.source) for candidate in everyone])
     _forget_other_runs(study, settings)
-    _expect_winner_among(study, [c for c in everyone if c.level in study.space.levels])
+    expect_winner(study, [c for c in everyone if c.level in study.space.levels])
     latencies = study.workers.latencies([c.configuration.model for c in everyone], len(study.source.classes))
     latency_of = {(c.level, c.setting): latency for c, latency in zip(everyone, latencies, strict=True)}
     budget_s = study.arguments.settling_budget_s
@@ -99,15 +99,17 @@ def compare(study: Study) -> None:
         analysis = _look(study, everyone, latency_of, n_runs)
         if analysis.settled or time.monotonic() > deadline:
             break
-        _expect_winner_among(study, [winner(study)])
     _say_result(study, analysis, n_runs)
 
 
-def _expect_winner_among(study: Study, possible: Sequence[Candidate]) -> None:
+def expect_winner(study: Study, possible: Sequence[Candidate]) -> None:
     """Tell the clock what the phases after the comparison cost if one of these wins."""
-    compared = [(candidate.level, candidate.configuration) for candidate in possible]
-    for phase, costs in costs_after_comparison(study.plan, compared, len(study.source.classes)).items():
-        study.reporter.clock.expect(phase, costs)
+    n_classes = len(study.source.classes)
+    dearest = dearest_configuration(study.space, study.plan.profile, n_classes)
+    configurations = [(candidate.level, candidate.configuration) for candidate in possible]
+    costs = costs_after_comparison(study.plan, configurations, dearest, n_classes)
+    for phase, of_level in costs.items():
+        study.reporter.clock.expect(phase, of_level)
 
 
 def winner(study: Study) -> Candidate:

@@ -56,6 +56,12 @@ def largest_configurations(space: Space, profile: Profile, n_classes: int) -> di
     return own | {level: paper_configuration(level, profile) for level in space.paper_levels}
 
 
+def dearest_configuration(space: Space, profile: Profile, n_classes: int) -> Configuration:
+    """The most expensive configuration of all levels, which a plan counts with until the winner is known."""
+    largest = (largest_configuration(space, level, profile, n_classes) for level in space.levels)
+    return max(largest, key=lambda c: training_cost(c, n_classes, 1, 0))
+
+
 def typical_configuration(space: Space, profile: Profile, n_classes: int) -> Configuration:
     """The configuration of median cost among samples of all levels."""
     everyone = [c for level in space.levels for c in sample_configurations(space, level, profile)]

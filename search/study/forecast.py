@@ -1,4 +1,4 @@
-"""What a study is expected to take: time, known better as it goes on, and disk."""
+"""Forecasts of a study's time, before and while it runs, and of its disk space."""
 
 import statistics
 from collections import defaultdict
@@ -9,6 +9,7 @@ from search.data.splits import TEST_SHARE
 from search.records.description import Plan
 from search.records.schema import Phase
 from search.space import Configuration
+from search.study.configurations import for_transfer
 from search.study.plan import WINNER, Request, search_partition
 from search.training.cost import training_cost
 
@@ -46,28 +47,36 @@ def clock_of(plan: Plan, speeds: Mapping[str, float] | None = None, slots: int =
         slots: trainings at once.
     """
     planned = {phase.name: phase.most or {"": phase.cost} for phase in plan.phases}
-    return Clock(planned, {phase.name: phase.likely for phase in plan.phases}, speeds, slots=slots, after_s=PAGE_S)
+    likely = {phase.name: phase.likely for phase in plan.phases}
+    side_by_side = {phase.name: min(slots, phase.trainings) for phase in plan.phases}
+    return Clock(planned, likely, speeds, slots=side_by_side, after_s=PAGE_S)
 
 
 def costs_after_comparison(
-    plan: Plan, compared: Sequence[tuple[str, Configuration]], n_classes: int
+    plan: Plan, possible: Sequence[tuple[str, Configuration]], dearest: Configuration, n_classes: int
 ) -> dict[str, dict[str, float]]:
-    """What the phases that train the winner are expected to cost, before it is known.
+    """What the phases that train the winner are expected to cost, before they begin.
 
     Args:
-        compared: levels with their configurations, of which any may win.
+        possible: levels with their configurations, each of which may be the winner.
+        dearest: the configuration that the plan counts with.
     Returns:
         phase -> level -> cost.
     """
-    most = max(plan.costs.values()) * len(compared)
     found = {}
     for phase in plan.phases:
-        if WINNER in phase.most:
-            costs = defaultdict(float, phase.most)
-            of_winner = costs.pop(WINNER)
-            for level, configuration in compared:
-                costs[level] += of_winner * training_cost(configuration, n_classes, 1, 0) / most
-            found[phase.name] = dict(costs)
+        if WINNER not in phase.most:
+            continue
+
+        def cost(configuration: Configuration, name: str = phase.name) -> float:
+            trained = for_transfer(configuration, plan.profile) if name == Phase.TRANSFER else configuration
+            return training_cost(trained, n_classes, 1, 0)
+
+        costs = defaultdict(float, phase.most)
+        of_each = costs.pop(WINNER) / cost(dearest) / len(possible)
+        for level, configuration in possible:
+            costs[level] += of_each * cost(configuration)
+        found[phase.name] = dict(costs)
     return found
 
 

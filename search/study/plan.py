@@ -17,6 +17,7 @@ from search.records.description import Plan, PlannedPhase
 from search.records.schema import Phase
 from search.space import CONTROL_LEVEL, Configuration, Profile, Space
 from search.study.configurations import (
+    dearest_configuration,
     for_transfer,
     largest_configuration,
     paper_configuration,
@@ -24,7 +25,8 @@ from search.study.configurations import (
 )
 from search.training.cost import frozen_cost, scoring_cost, training_cost
 
-# One core of a Sapphire Rapids alone does 1.0e11 of that cost per second; two at once do less than twice as much.
+# One core of a Sapphire Rapids alone does 1.0e11 units of cost per second, see `search.training.cost`; two at once
+# do less than twice as much.
 QUICK_COST_PER_S = 1.7e11
 QUICK_S = {"synthetic": 250.0, "own": 2900.0}
 # The winner scores the target as it is, adapts to it, and scores it again.
@@ -96,7 +98,7 @@ def _plan(space: Space, profile: Profile, request: Request) -> Plan:
     largest = {level: largest_configuration(space, level, profile, n_classes) for level in space.levels}
     # A typical network of a level costs less than its largest.
     usual = _usual_share(space, profile, n_classes, largest)
-    winner = max(largest.values(), key=lambda c: training_cost(c, n_classes, 1, 0))
+    winner = dearest_configuration(space, profile, n_classes)
     tested = {WINNER: winner, **paper} if request.n_target else {WINNER: winner}
 
     def cross_validated(

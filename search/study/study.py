@@ -10,7 +10,7 @@ import numpy as np
 from search.data.splits import small_class_warnings
 from search.records.schema import Phase
 from search.records.studyfolder import now
-from search.study.comparing import candidates, compare, winner
+from search.study.comparing import candidates, compare, expect_winner, winner
 from search.study.confirming import confirm
 from search.study.context import Study
 from search.study.features import keep_features
@@ -32,6 +32,7 @@ def run_study(study: Study) -> None:
         _run_phase(study, Phase.CONFIRM, lambda: confirm(study))
     _run_phase(study, Phase.COMPARE, lambda: _compare(study))
     best = winner(study)
+    expect_winner(study, [best])
     _run_phase(study, Phase.TEST, lambda: test(study, best))
     target = study.target
     if target is not None:

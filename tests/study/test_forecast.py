@@ -1,16 +1,20 @@
+from collections import defaultdict
 from dataclasses import replace
 
 import pytest
+from local_study import draw, local_studies
 from plans import NAMES, PLACEMENT, SPACES, request
 
-from search.study.configurations import largest_configurations
-from search.study.forecast import costs_after_comparison, disk_mb, estimate_s
+from search.common.clock import Clock
+from search.study.configurations import dearest_configuration, largest_configurations
+from search.study.forecast import clock_of, costs_after_comparison, disk_mb, estimate_s
 from search.study.plan import make_plan
 
+CLASSES = ("basophil", "eosinophil", "neutrophil")
 PLAN = make_plan(PLACEMENT, request(n_target=300))
 
 
-def speeds(per_second, plan=PLAN):
+def speeds(per_second):
     return dict.fromkeys([*PLACEMENT.levels, *PLACEMENT.paper_levels], per_second)
 
 
@@ -41,14 +45,46 @@ def test_more_folds_and_more_laboratories_take_more_of_the_disk():
 def test_before_the_winner_is_known_any_level_may_be_trained_to_the_end(name):
     space = SPACES[name]
     plan = make_plan(space, request(n_target=300))
-    largest = {
-        level: c for level, c in largest_configurations(space, plan.profile, 5).items() if level in space.levels
-    }
-    dearest = max(plan.costs, key=plan.costs.__getitem__)
-    phases = {phase.name: phase for phase in plan.phases}
-    every = costs_after_comparison(plan, list(largest.items()), 5)
-    assert set(every) == {"test", "transfer"}
-    for name, costs in costs_after_comparison(plan, [(dearest, largest[dearest])], 5).items():
-        assert sum(costs.values()) == pytest.approx(phases[name].cost)
-        assert set(every[name]) == {*largest, *space.paper_levels}
-        assert sum(every[name].values()) <= phases[name].cost * (1 + 1e-9)
+    dearest = dearest_configuration(space, plan.profile, 5)
+    planned = {phase.name: phase.cost for phase in plan.phases}
+    alone = costs_after_comparison(plan, [("it", dearest)], dearest, 5)
+    assert set(alone) == {"test", "transfer"}
+    largest = {level: largest_configurations(space, plan.profile, 5)[level] for level in space.levels}
+    for phase, costs in costs_after_comparison(plan, list(largest.items()), dearest, 5).items():
+        assert sum(alone[phase].values()) == pytest.approx(planned[phase])
+        assert set(costs) == {*largest, *space.paper_levels}
+        assert sum(costs.values()) <= planned[phase] * (1 + 1e-9)
+
+
+def test_the_clock_knows_what_the_winner_costs_before_it_is_trained(tmp_path_factory, monkeypatch):
+    data = {"source": draw("own", CLASSES, 150, 0), "target": draw("others", CLASSES, 30, 1)}
+    told = defaultdict(list)
+
+    def noted(clock, phase, planned, expect=Clock.expect):
+        told[phase].append(sum(planned.values()))
+        expect(clock, phase, planned)
+
+    monkeypatch.setattr(Clock, "expect", noted)
+    with local_studies(tmp_path_factory, **data, folds=2) as make:
+        study = make().run().study
+    for phase in ("test", "transfer"):
+        before, after, begun = told[phase]
+        assert before != pytest.approx(after)
+        assert after == pytest.approx(begun, rel=0.1)
+    assert study.reporter.clock.left_s() is not None
+
+
+@pytest.mark.parametrize(("slots", "faster"), [(1, 1), (2, 2), (3, 3), (64, 3)])
+def test_a_phase_of_three_trainings_uses_three_slots_at_most(slots, faster):
+    def share_after_comparison(slots):
+        clock = clock_of(PLAN, slots=slots)
+        for phase in ("search", "compare"):
+            clock.finish(phase)
+        return clock.share
+
+    (phase,) = (phase for phase in PLAN.phases if phase.name == "test")
+    assert phase.trainings == 3
+    cost = {phase.name: phase.likely * phase.cost / min(slots, phase.trainings) for phase in PLAN.phases}
+    left = cost["test"] + cost["transfer"]
+    assert cost["test"] == pytest.approx(phase.likely * phase.cost / faster)
+    assert share_after_comparison(slots) == pytest.approx(1 - left / sum(cost.values()))

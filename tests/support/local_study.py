@@ -19,7 +19,7 @@ from search.records.observers import Observers
 from search.records.studyfolder import StudyFolder
 from search.space import Configuration, Profile, Space, TrainingConfig
 from search.study import transferring
-from search.study.comparing import compare, winner
+from search.study.comparing import compare, expect_winner, winner
 from search.study.context import Study
 from search.study.forecast import clock_of
 from search.study.plan import Request, make_plan
@@ -175,6 +175,7 @@ class LocalStudy:
             compare(self.study)
             self.ledger.replace("shift", shift_rows(self.study))
             best = winner(self.study)
+            expect_winner(self.study, [best])
             transferring.test(self.study, best)
             transferring.transfer(self.study, best, self.target)
         return self

@@ -31,6 +31,3 @@ def request(**changes):
         ),
         **changes,
     )
-
-
-PHASES = ("search", "confirm", "compare", "test", "transfer")

@@ -30,7 +30,7 @@ sys.exit(code)
 """
 
 
-def test_a_search_outlasts_many_runs_of_tune(cells, space, cluster, tmp_path):
+def test_a_search_outlasts_a_run_of_tune(cells, space, cluster, tmp_path):
     arguments = ["--space", space, "--data", cells, "--transfer-data", "none", "--trials", "6", "--folds", "2"]
     arguments += ["--output", tmp_path, "--name", "study", "--pruner", "none", "--address", cluster.address]
     done = subprocess.run(
