@@ -110,12 +110,11 @@ class Clock:
         """Count work that took some seconds, of one of the trainings that run side by side."""
         if self._started is None:
             self._started = time.monotonic() - seconds
-        for worked, spent_s in (
-            (self._phases[phase].worked, self._phases[phase].spent_s),
-            (self._work, self._spent_s),
-        ):
-            worked[kind] += work
-            spent_s[kind] += seconds
+        found = self._phases[phase]
+        found.worked[kind] += work
+        found.spent_s[kind] += seconds
+        self._work[kind] += work
+        self._spent_s[kind] += seconds
 
     def saved(self, phase: str, kind: str, work: float) -> None:
         """Count work that turned out to be unnecessary."""

@@ -23,7 +23,7 @@ from search.data.imageset import ImageSet
 from search.records.results import best_configuration
 from search.records.schema import Key, Phase
 from search.space import CONTROL_LEVEL, PAPER_LEVELS, Configuration, Params
-from search.study.configurations import dearest_configuration, level_configuration
+from search.study.configurations import dearest, largest_configuration, level_configuration
 from search.study.context import Network, Study
 from search.study.forecast import costs_after_comparison
 from wbcmodels.network import model_size
@@ -104,12 +104,13 @@ def compare(study: Study) -> None:
 
 def expect_winner(study: Study, possible: Sequence[Candidate]) -> None:
     """Tell the clock what the phases after the comparison cost if one of these wins."""
-    n_classes = len(study.source.classes)
-    dearest = dearest_configuration(study.space, study.plan.profile, n_classes)
+    space, plan, n_classes = study.space, study.plan, len(study.source.classes)
+    planned = dearest(
+        (largest_configuration(space, level, plan.profile, n_classes) for level in space.levels), n_classes
+    )
     configurations = [(candidate.level, candidate.configuration) for candidate in possible]
-    costs = costs_after_comparison(study.plan, configurations, dearest, n_classes)
-    for phase, of_level in costs.items():
-        study.reporter.clock.expect(phase, of_level)
+    for phase, costs in costs_after_comparison(plan, configurations, planned, n_classes).items():
+        study.reporter.clock.expect(phase, costs)
 
 
 def winner(study: Study) -> Candidate:

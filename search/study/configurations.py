@@ -1,6 +1,6 @@
 """The configurations of a space at a profile: of its levels, of the paper, and the largest."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from search.space import (
@@ -56,10 +56,9 @@ def largest_configurations(space: Space, profile: Profile, n_classes: int) -> di
     return own | {level: paper_configuration(level, profile) for level in space.paper_levels}
 
 
-def dearest_configuration(space: Space, profile: Profile, n_classes: int) -> Configuration:
-    """The most expensive configuration of all levels, which a plan counts with until the winner is known."""
-    largest = (largest_configuration(space, level, profile, n_classes) for level in space.levels)
-    return max(largest, key=lambda c: training_cost(c, n_classes, 1, 0))
+def dearest(configurations: Iterable[Configuration], n_classes: int) -> Configuration:
+    """The configuration that costs most to train on an image, over all its epochs."""
+    return max(configurations, key=lambda c: training_cost(c, n_classes, 1, 0))
 
 
 def typical_configuration(space: Space, profile: Profile, n_classes: int) -> Configuration:
@@ -70,7 +69,7 @@ def typical_configuration(space: Space, profile: Profile, n_classes: int) -> Con
 
 def largest_configuration(space: Space, level: str, profile: Profile, n_classes: int) -> Configuration:
     """The most expensive of many configurations of a level."""
-    return max(sample_configurations(space, level, profile), key=lambda c: training_cost(c, n_classes, 1, 0))
+    return dearest(sample_configurations(space, level, profile), n_classes)
 
 
 def sample_configurations(space: Space, level: str, profile: Profile) -> Iterator[Configuration]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from search.common.clock import Clock
 from search.data.splits import TEST_SHARE
-from search.records.description import Plan
+from search.records.description import Plan, PlannedPhase
 from search.records.schema import Phase
 from search.space import Configuration
 from search.study.configurations import for_transfer
@@ -29,14 +29,13 @@ def estimate_s(plan: Plan, speeds: Mapping[str, float], slots: int) -> tuple[flo
         slots: trainings at once.
     """
     mean = statistics.fmean(speeds.values())
-    most = [
-        (phase.likely, sum(cost / speeds.get(level, mean) for level, cost in phase.most.items()))
+    most = {
+        phase.name: sum(cost / speeds.get(level, mean) for level, cost in phase.most.items())
+        / _side_by_side(phase, slots)
         for phase in plan.phases
-    ]
-    least = sum(likely * seconds for likely, seconds in most)
-    around_s = START_S + PAGE_S
-    whole = sum(seconds for _, seconds in most)
-    return FASTEST * least / slots + around_s, SLOWEST * whole / slots + around_s
+    }
+    least_s = FASTEST * sum(phase.likely * most[phase.name] for phase in plan.phases)
+    return least_s + START_S + PAGE_S, SLOWEST * sum(most.values()) + START_S + PAGE_S
 
 
 def clock_of(plan: Plan, speeds: Mapping[str, float] | None = None, slots: int = 1) -> Clock:
@@ -48,36 +47,42 @@ def clock_of(plan: Plan, speeds: Mapping[str, float] | None = None, slots: int =
     """
     planned = {phase.name: phase.most or {"": phase.cost} for phase in plan.phases}
     likely = {phase.name: phase.likely for phase in plan.phases}
-    side_by_side = {phase.name: min(slots, phase.trainings) for phase in plan.phases}
+    side_by_side = {phase.name: _side_by_side(phase, slots) for phase in plan.phases}
     return Clock(planned, likely, speeds, slots=side_by_side, after_s=PAGE_S)
 
 
+def _side_by_side(phase: PlannedPhase, slots: int) -> int:
+    """Trainings of a phase that run at once."""
+    return min(slots, phase.trainings)
+
+
 def costs_after_comparison(
-    plan: Plan, possible: Sequence[tuple[str, Configuration]], dearest: Configuration, n_classes: int
+    plan: Plan, possible: Sequence[tuple[str, Configuration]], planned: Configuration, n_classes: int
 ) -> dict[str, dict[str, float]]:
     """What the phases that train the winner are expected to cost, before they begin.
 
     Args:
         possible: levels with their configurations, each of which may be the winner.
-        dearest: the configuration that the plan counts with.
+        planned: the configuration that the plan counts with.
     Returns:
         phase -> level -> cost.
     """
     found = {}
     for phase in plan.phases:
-        if WINNER not in phase.most:
-            continue
-
-        def cost(configuration: Configuration, name: str = phase.name) -> float:
-            trained = for_transfer(configuration, plan.profile) if name == Phase.TRANSFER else configuration
-            return training_cost(trained, n_classes, 1, 0)
-
-        costs = defaultdict(float, phase.most)
-        of_each = costs.pop(WINNER) / cost(dearest) / len(possible)
-        for level, configuration in possible:
-            costs[level] += of_each * cost(configuration)
-        found[phase.name] = dict(costs)
+        if WINNER in phase.most:
+            costs = defaultdict(float, phase.most)
+            of_each = costs.pop(WINNER) / _epochs_cost(planned, phase, plan, n_classes) / len(possible)
+            for level, configuration in possible:
+                costs[level] += of_each * _epochs_cost(configuration, phase, plan, n_classes)
+            found[phase.name] = dict(costs)
     return found
+
+
+def _epochs_cost(configuration: Configuration, phase: PlannedPhase, plan: Plan, n_classes: int) -> float:
+    """Cost of all epochs of a phase on one image."""
+    if phase.name == Phase.TRANSFER:
+        configuration = for_transfer(configuration, plan.profile)
+    return training_cost(configuration, n_classes, 1, 0)
 
 
 def disk_mb(plan: Plan, request: Request) -> float:

@@ -17,7 +17,7 @@ from search.records.description import Plan, PlannedPhase
 from search.records.schema import Phase
 from search.space import CONTROL_LEVEL, Configuration, Profile, Space
 from search.study.configurations import (
-    dearest_configuration,
+    dearest,
     for_transfer,
     largest_configuration,
     paper_configuration,
@@ -98,7 +98,7 @@ def _plan(space: Space, profile: Profile, request: Request) -> Plan:
     largest = {level: largest_configuration(space, level, profile, n_classes) for level in space.levels}
     # A typical network of a level costs less than its largest.
     usual = _usual_share(space, profile, n_classes, largest)
-    winner = dearest_configuration(space, profile, n_classes)
+    winner = dearest(largest.values(), n_classes)
     tested = {WINNER: winner, **paper} if request.n_target else {WINNER: winner}
 
     def cross_validated(

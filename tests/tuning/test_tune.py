@@ -15,7 +15,7 @@ import search.tuning.tune
 from search.common.commandline import exit_code
 from search.run import app
 
-search.tuning.tune.TURNS_PER_RUN = 5
+search.tuning.tune.TURNS_PER_RUN = 3
 fit, n_runs = search.tuning.tune._fit, 0
 
 def counted(*arguments):
@@ -30,7 +30,7 @@ sys.exit(code)
 """
 
 
-def test_a_search_outlasts_a_run_of_tune(cells, space, cluster, tmp_path):
+def test_a_search_outlasts_many_runs_of_tune(cells, space, cluster, tmp_path):
     arguments = ["--space", space, "--data", cells, "--transfer-data", "none", "--trials", "6", "--folds", "2"]
     arguments += ["--output", tmp_path, "--name", "study", "--pruner", "none", "--address", cluster.address]
     done = subprocess.run(
