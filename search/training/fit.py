@@ -18,8 +18,8 @@ from search.training.batches import normalise, prepared
 from search.training.cost import frozen_passes
 from search.training.device import Device, in_double
 from search.training.frozen import frozen_features
+from search.training.halved import HalvedLinear
 from search.training.optimizers import Optimizer
-from search.training.sgd import HalvedLinear
 from search.training.step import DivergedError, forward, training_step
 from search.training.types import EpochResult, Normalisation
 
@@ -164,7 +164,7 @@ def on_device(model: nn.Module, device: Device, *, halve: bool = True) -> nn.Mod
     """Move a network to its device, with the memory order and the layers that are fastest there.
 
     Args:
-        halve: compute its large linear layer in bfloat16 with `HalvedLinear`, which only plain SGD can train.
+        halve: compute its large linear layer in bfloat16 with `HalvedLinear`, for a `FusedOptimizer`.
     """
     in_order = torch.channels_last if getattr(model, "channels_last", True) else torch.contiguous_format
     model = model.to(device.device).to(memory_format=in_order)

@@ -24,7 +24,7 @@ from search.training.elsewhere import score_network
 from search.training.estimators import run_estimator
 from search.training.evaluated import evaluate_with_features
 from search.training.fit import evaluate, fit, on_device
-from search.training.optimizers import Optimizer, is_plain_sgd, make_optimizer
+from search.training.optimizers import Optimizer, is_plain, make_optimizer
 from search.training.prepare import prepared_images
 from search.training.types import (
     Elsewhere,
@@ -89,7 +89,7 @@ def run_task(
     network = starting_network(model_config, task, images.n_classes, weights)
     if frozen:
         freeze_features(network)
-    model = on_device(network, device, halve=is_plain_sgd(training))
+    model = on_device(network, device, halve=is_plain(training))
     optimizer = make_optimizer(model, training)
     average = averaged(model, training)
     checkpoint = checkpoint or Checkpoint(epoch=0)

@@ -15,7 +15,7 @@ from search.training.cost import image_cost
 from search.training.device import Device
 from search.training.fit import fit, on_device
 from search.training.folds import freeze_features
-from search.training.optimizers import is_plain_sgd, make_optimizer
+from search.training.optimizers import is_plain, make_optimizer
 from search.training.step import forward
 from search.training.types import Normalisation
 from wbcmodels.network import EstimatorConfig, Model, build_network
@@ -39,7 +39,7 @@ def training_speed(configuration: Configuration, n_classes: int, device: Device)
     frozen = config.trained == "head"
     if frozen:
         freeze_features(network)
-    model = on_device(network, device, halve=is_plain_sgd(config))
+    model = on_device(network, device, halve=is_plain(config))
     # The speed does not depend on the learning rate, and a high one may diverge on noise.
     slow_learner = replace(config, lr=1e-6, epochs=1)
     rates = []

@@ -10,8 +10,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from search.space import TrainingConfig
 from search.training.device import Device
-from search.training.optimizers import Optimizer, is_plain_sgd
-from search.training.sgd import SGD
+from search.training.fused import FusedOptimizer
+from search.training.optimizers import Optimizer, is_plain
 
 Work = Callable[..., None]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -133,10 +133,12 @@ class RecordedStep(TrainingStep):
         graphs: what records the step.
     """
 
-    def __init__(self, model: nn.Module, optimizer: SGD, loss: Loss, device: Device, graphs: CUDAGraphs) -> None:
+    def __init__(
+        self, model: nn.Module, optimizer: FusedOptimizer, loss: Loss, device: Device, graphs: CUDAGraphs
+    ) -> None:
         super().__init__(model, optimizer, loss, device)
         optimizer.keep_rate_on(device.device)
-        self._sgd, self._graphs = optimizer, graphs
+        self._fused, self._graphs = optimizer, graphs
         self._n_steps = 0
         self._replays: dict[int, Work] = {}  # by batch size
 
@@ -154,7 +156,7 @@ class RecordedStep(TrainingStep):
 
     def _whole(self, images_NCHW: Tensor, labels: Tensor) -> None:
         loss = self._backward(images_NCHW, labels)
-        self._sgd.found_inf = (~torch.isfinite(loss)).float()
+        self._fused.found_inf = (~torch.isfinite(loss)).float()
         self._optimizer.step()
 
 
@@ -167,8 +169,8 @@ def training_step(
     average: AveragedModel | None = None,
 ) -> TrainingStep:
     """Create the fastest step for network, training and device."""
-    can_record = device.device.type == "cuda" and getattr(model, "cuda_graphs", False) and is_plain_sgd(config)
-    if can_record and isinstance(optimizer, SGD):
+    can_record = device.device.type == "cuda" and getattr(model, "cuda_graphs", False) and is_plain(config)
+    if can_record and isinstance(optimizer, FusedOptimizer):
         return RecordedStep(model, optimizer, loss, device, CUDAGraphs(device.device))
     return TrainingStep(model, optimizer, loss, device, clip_norm=config.clip_norm, average=average)
 

@@ -369,7 +369,7 @@ def test_a_restored_network_is_the_same_in_the_same_memory_order():
     assert is_same(one, again)
     assert set(one.optimizer) == {f"{name}.momentum" for name, _ in model.named_parameters()}
     for name, parameter in other.named_parameters():
-        assert other_optimizer.momentum[name].stride() == parameter.stride()
+        assert other_optimizer.buffers["momentum"][name].stride() == parameter.stride()
 
 
 def test_a_frozen_network_has_momentum_only_for_its_head():

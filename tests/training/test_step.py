@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from search.space import TrainingConfig
+from search.training.adamw import AdamW
 from search.training.device import Device
 from search.training.sgd import SGD
 from search.training.step import STEPS_BEFORE_RECORDING, DivergedError, RecordedStep, TrainingStep, training_step
@@ -41,12 +42,12 @@ def network():
     return ModelConfig(placement="1", width=0.125, input_px=SIDE).build(N_CLASSES, seed=0).train()
 
 
-def plain_step(model):
-    return TrainingStep(model, SGD(model, CONFIG), F.cross_entropy, CPU)
+def plain_step(model, kind=SGD):
+    return TrainingStep(model, kind(model, CONFIG), F.cross_entropy, CPU)
 
 
-def recorded_step(model):
-    return RecordedStep(model, SGD(model, CONFIG), F.cross_entropy, CPU, Graphs())
+def recorded_step(model, kind=SGD, graphs=None):
+    return RecordedStep(model, kind(model, CONFIG), F.cross_entropy, CPU, graphs or Graphs())
 
 
 def batch(n, seed):
@@ -54,7 +55,7 @@ def batch(n, seed):
     return torch.randn(n, 3, SIDE, SIDE, generator=generator), torch.arange(n) % N_CLASSES
 
 
-def run(step, sizes=SIZES, lr=0.01):
+def run(step, sizes=SIZES, lr=2**-7):  # the same in float32
     torch.manual_seed(0)  # of dropout
     step.begin(1)
     for number, size in enumerate(sizes):
@@ -62,13 +63,14 @@ def run(step, sizes=SIZES, lr=0.01):
     return step.finish()
 
 
-def test_a_recorded_step_does_what_a_plain_one_does():
+@pytest.mark.parametrize("kind", [SGD, AdamW])
+def test_a_recorded_step_does_what_a_plain_one_does(kind):
     plain, other, graphs = network(), network(), Graphs()
-    step = RecordedStep(other, SGD(other, CONFIG), F.cross_entropy, CPU, graphs)
-    assert run(step, SIZES[:STEPS_BEFORE_RECORDING]) == run(plain_step(plain), SIZES[:STEPS_BEFORE_RECORDING])
+    few = SIZES[:STEPS_BEFORE_RECORDING]
+    assert run(recorded_step(other, kind, graphs), few) == run(plain_step(plain, kind), few)
     assert graphs.n_recorded == 0
     plain, other = network(), network()
-    assert run(RecordedStep(other, SGD(other, CONFIG), F.cross_entropy, CPU, graphs)) == run(plain_step(plain))
+    assert run(recorded_step(other, kind, graphs)) == run(plain_step(plain, kind))
     assert graphs.n_recorded == len(set(SIZES))
     for name, value in plain.state_dict().items():
         assert torch.equal(value, other.state_dict()[name]), name
@@ -81,10 +83,11 @@ def test_sums_start_again_with_every_epoch():
     assert run(step, lr=0.0) == pytest.approx(first)
 
 
+@pytest.mark.parametrize("kind", [SGD, AdamW])
 @pytest.mark.parametrize("make_step", [plain_step, recorded_step])
-def test_a_loss_that_is_not_finite_updates_nothing_and_is_an_error(make_step):
+def test_a_loss_that_is_not_finite_updates_nothing_and_is_an_error(make_step, kind):
     model = network()
-    step = make_step(model)
+    step = make_step(model, kind)
     run(step, SIZES[: STEPS_BEFORE_RECORDING + 2])
     before = copy.deepcopy(dict(model.named_parameters()))
     images, labels = batch(6, 0)

@@ -24,18 +24,16 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """
     with writing(folder):
         folder.mkdir(exist_ok=True)
-    files = []
-    for kind, metadata in METADATA.items():
-        file = folder / f"{name}.{kind}"
-        _save(figure, file, kind, metadata)
-        figure.set_layout_engine("none")  # keeps the layout for the next format
-        files.append(file)
-    return files
-
-
-def _save(figure: Figure, file: Path, kind: str, metadata: dict[str, Any]) -> None:
+    files = {kind: folder / f"{name}.{kind}" for kind in METADATA}
     with matplotlib.rc_context(STYLE):
-        replace_file(file, lambda partial: figure.savefig(partial, format=kind, metadata=metadata))
+        for kind, file in files.items():
+            _save(figure, file, kind)
+            figure.set_layout_engine(None)  # the next format keeps the layout, and does not draw twice to find it
+    return list(files.values())
+
+
+def _save(figure: Figure, file: Path, kind: str) -> None:
+    replace_file(file, lambda partial: figure.savefig(partial, format=kind, metadata=METADATA[kind]))
 
 
 @contextmanager

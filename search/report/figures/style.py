@@ -24,6 +24,9 @@ STYLE: Any = {  # a dictionary; matplotlib types its names one by one
     "lines.linewidth": 1.5,
     "lines.markersize": 6,
     "figure.facecolor": "white",
+    # A figure is laid out by `new_figure` alone, whatever a user's own settings say.
+    "figure.autolayout": False,
+    "figure.constrained_layout.use": False,
     "savefig.facecolor": "white",
     "savefig.dpi": 150,
     # Names of levels and classes are plain text, even with dollar signs.
