@@ -9,7 +9,15 @@ changes together are its WBCsNet-2. `results/` holds no study of this space yet.
 
 from itertools import product
 
-from search.space import Configuration, Profile, Space, Suggester, TrainingConfig, effects_of_parts
+from search.space import (
+    QUICK_ADAMW_PROFILES,
+    Configuration,
+    Profile,
+    Space,
+    Suggester,
+    TrainingConfig,
+    effects_of_parts,
+)
 from wbcmodels.config import ModelConfig
 
 CHANGES = ("residual", "norm", "dropout")
@@ -25,6 +33,8 @@ def configure(suggest: Suggester, level: str, profile: Profile) -> Configuration
     training = TrainingConfig(
         epochs=profile.epochs,
         lr=suggest.suggest_float("lr", *profile.lr, log=True),
+        optimizer=profile.optimizer,
+        batch_size=profile.batch_size,
         class_weighting=suggest.suggest_categorical("class_weighting", ("none", "balanced")),
     )
     input_px = suggest.suggest_categorical("input_px", profile.input_px)
@@ -48,4 +58,5 @@ SPACE = Space(
     reference="none",
     effects=effects_of_parts(LEVELS, {change: change for change in CHANGES}),
     configure=configure,
+    quick=QUICK_ADAMW_PROFILES,
 )

@@ -6,7 +6,7 @@ There is one level, so all trials compete. The comparison shows the best next to
 paper's settings. `results/` holds no study of this space yet.
 """
 
-from search.space import Configuration, Profile, Space, Suggester, TrainingConfig
+from search.space import QUICK_ADAMW_PROFILES, Configuration, Profile, Space, Suggester, TrainingConfig
 from wbcmodels.config import ModelConfig
 
 
@@ -25,9 +25,15 @@ def configure(suggest: Suggester, level: str, profile: Profile) -> Configuration
         training=TrainingConfig(
             epochs=profile.epochs,
             lr=suggest.suggest_float("lr", *profile.lr, log=True),
+            optimizer=profile.optimizer,
+            batch_size=profile.batch_size,
             class_weighting=suggest.suggest_categorical("class_weighting", ("none", "balanced")),
         ),
     )
 
 
-SPACE = Space(question="What are the best settings of the paper's WBCsNet-2?", configure=configure)
+SPACE = Space(
+    question="What are the best settings of the paper's WBCsNet-2?",
+    configure=configure,
+    quick=QUICK_ADAMW_PROFILES,
+)

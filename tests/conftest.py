@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -51,11 +52,14 @@ def pytest_collection_modifyitems(items):
 
 
 class FilesOnRayTogether(LoadScopeScheduling):
-    """Gives all files with tests on Ray to one worker, which shares their studies; spreads the others."""
+    """Gives files that share the finished study to one worker, others on Ray to the next, and spreads the rest."""
 
     def _split_scope(self, nodeid):
         file = self.config.rootpath / nodeid.partition("::")[0]
-        return "ray" if "pytest.mark.ray" in file.read_text() else file
+        text = file.read_text()
+        if "pytest.mark.ray" not in text:
+            return file
+        return "the finished study" if re.search(r"^def \w+\(.*\bfinished\b.*\)", text, re.MULTILINE) else "ray"
 
 
 def pytest_xdist_make_scheduler(config, log):

@@ -236,7 +236,7 @@ def _differs(results: Results) -> list[tuple[str, str, str]]:
             f"{_setting(own, 'input_px', sides)} px",
         ),
         ("width", "64, 256 and 512 filters", f"{profile.width:g} times that"),
-        ("epochs", "40", f"{profile.epochs}"),
+        ("training", "40 epochs of SGD with momentum", profile.training),
         ("folds", "10, of all images", f"{plan.folds}, of the images outside a locked test set"),
         ("settings", "how they were chosen is not said", _chosen(plan)),
         ("augmentation", "none mentioned", "flips and quarter turns"),

@@ -28,7 +28,7 @@ from search.space import PAPER_LEVELS
 Facts = dict[str, tuple[Any, Any]]
 _PARTITION = ["repeat", "fold", "image"]
 # The other fields of a profile are defaults of the plan.
-_PROFILE = ("width", "epochs", "transfer_epochs", "input_px", "lr")
+_PROFILE = ("width", "epochs", "transfer_epochs", "input_px", "lr", "optimizer", "batch_size")
 
 
 @dataclass(frozen=True, kw_only=True)

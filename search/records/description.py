@@ -164,10 +164,10 @@ class Description:
 
     @property
     def networks(self) -> str:
-        """Widths, sides and epochs of the networks, as in a sentence."""
+        """Widths, sides and training of the networks, as in a sentence."""
         profile = self.plan.profile
         width = [f"{_or(self.used_widths)} times the paper's width"] if self.used_widths else []
-        return ", ".join([*width, f"{_or(self.sides_px or profile.input_px)} px", f"{profile.epochs} epochs"])
+        return ", ".join([*width, f"{_or(self.sides_px or profile.input_px)} px", profile.training])
 
     @property
     def is_older(self) -> bool:

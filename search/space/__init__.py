@@ -40,7 +40,7 @@ from search.space.configuration import (
     TrainingConfig,
 )
 from search.space.images import N_ORIENTATIONS, Augmentation, Background, Preparation, Scale, Stain, StainStyle
-from search.space.profile import PAPER_PROFILE, QUICK_PROFILES, Profile
+from search.space.profile import PAPER_PROFILE, QUICK_ADAMW_PROFILES, QUICK_PROFILES, SGD_EPOCHS, Profile
 from search.space.space import CONTROL_LEVEL, PAPER_LEVELS, Effect, Space, effects_of_parts, sample
 from search.space.suggest import FixedSuggester, Params, RandomSuggester, Suggester
 
@@ -49,7 +49,9 @@ __all__ = [
     "N_ORIENTATIONS",
     "PAPER_LEVELS",
     "PAPER_PROFILE",
+    "QUICK_ADAMW_PROFILES",
     "QUICK_PROFILES",
+    "SGD_EPOCHS",
     "Augmentation",
     "Background",
     "ClassWeighting",

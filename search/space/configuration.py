@@ -10,6 +10,7 @@ from wbcmodels.network import EstimatorConfig, Model
 ClassWeighting = Literal["none", "balanced"]
 Schedule = Literal["cosine", "constant", "one_cycle"]
 OptimizerName = Literal["sgd", "adamw", "muon"]
+OPTIMIZER_NAMES: dict[OptimizerName, str] = {"sgd": "SGD", "adamw": "AdamW", "muon": "Muon"}
 Trained = Literal["whole", "head"]
 
 

@@ -46,7 +46,7 @@ def print_plan(session: Session, home: str | None) -> None:
         *([] if session.target is None else [("transfer to", _described(session.target.listing))]),
         *(("score trials on", _described(lab.listing)) for lab in session.shifts),
         *(("report on", _described(report.listing)) for report in session.reports),
-        ("networks", f"{plan.profile_name} profile: {_sizes(session)}, {profile.epochs} epochs"),
+        ("networks", f"{plan.profile_name} profile: {_sizes(session)}, {profile.training}"),
         ("search", f"{trials}, on {folds}; {_strategy(session.arguments)}"),
         *([("confirm", confirm)] if plan.finalists > 1 else []),
         ("compare", _compared(plan)),

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from search.space import (
     PAPER_LEVELS,
+    SGD_EPOCHS,
     Configuration,
     FixedSuggester,
     Profile,
@@ -24,11 +25,11 @@ SAMPLES = 40
 
 
 def paper_configuration(level: str, profile: Profile) -> Configuration:
-    """One of PAPER_LEVELS at a profile's width, epochs and largest input."""
+    """One of PAPER_LEVELS at a profile's width, epochs of SGD and largest input."""
     network = {"paper_plain": PAPER_WBCSNET, "paper_wbcsnet2": PAPER_WBCSNET2}[level]
     return Configuration(
         model=replace(network, width=profile.width, input_px=max(profile.input_px)),
-        training=replace(PAPER_TRAINING, epochs=profile.epochs),
+        training=replace(PAPER_TRAINING, epochs=_epochs(profile.epochs, PAPER_TRAINING, profile)),
     )
 
 
@@ -47,7 +48,14 @@ def for_transfer(configuration: Configuration, profile: Profile) -> Configuratio
     """The configuration with the number of epochs for the target."""
     if configuration.is_fitted_at_once:
         return configuration
-    return replace(configuration, training=replace(configuration.training, epochs=profile.transfer_epochs))
+    training = configuration.training
+    epochs = _epochs(profile.transfer_epochs, training, profile)
+    return replace(configuration, training=replace(training, epochs=epochs))
+
+
+def _epochs(epochs: int, training: TrainingConfig, profile: Profile) -> int:
+    """Of a profile, for a training; SGD gets more where they are meant for AdamW."""
+    return SGD_EPOCHS * epochs if (profile.optimizer, training.optimizer) == ("adamw", "sgd") else epochs
 
 
 def largest_configurations(space: Space, profile: Profile, n_classes: int) -> dict[str, Configuration]:

@@ -55,7 +55,7 @@ def moved(arguments: Arguments, extension: Extension) -> dict[str, Any]:
 
 def planned_profile(description: Mapping[str, Any], space: Space) -> Profile | None:
     """The profile that a study was planned with; None if its space no longer has it."""
-    planned = description["plan"]["profile"]
+    planned = {"optimizer": "sgd", "batch_size": 32, **description["plan"]["profile"]}  # as in older studies
     profiles = (space.paper, *space.quick)
     return next((profile for profile in profiles if as_json(asdict(profile)) == planned), None)
 

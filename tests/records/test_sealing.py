@@ -240,7 +240,8 @@ def do(ledger, step):
         ledger.forget_all(**what)
 
 
-def test_a_process_that_dies_at_any_operation_has_lost_nothing(tmp_path, monkeypatch):
+@pytest.mark.parametrize("every", [23, pytest.param(7, marks=pytest.mark.slow)])
+def test_a_process_that_dies_at_any_operation_has_lost_nothing(tmp_path, monkeypatch, every):
     expected = {}
     (tmp_path / "whole").mkdir()
     whole = Ledger(tmp_path / "whole")
@@ -249,7 +250,7 @@ def test_a_process_that_dies_at_any_operation_has_lost_nothing(tmp_path, monkeyp
         expected[n_done] = rows_of(whole)
     whole.close()
     deaths = 0
-    for last in range(0, 1000, 7):
+    for last in range(0, 1000, every):
         folder = tmp_path / f"dies-{last}"
         folder.mkdir()
         ledger, n_done, died = Ledger(folder), 0, False
@@ -273,7 +274,7 @@ def test_a_process_that_dies_at_any_operation_has_lost_nothing(tmp_path, monkeyp
         deaths += died
         if not died:
             break
-    assert deaths > 20
+    assert deaths > 140 // every
     assert not died
 
 

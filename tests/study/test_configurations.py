@@ -6,6 +6,9 @@ from plans import NAMES, PLACEMENT, SPACES
 from search.space import (
     PAPER_LEVELS,
     PAPER_PROFILE,
+    QUICK_ADAMW_PROFILES,
+    QUICK_PROFILES,
+    SGD_EPOCHS,
     Configuration,
     FixedSuggester,
     RandomSuggester,
@@ -14,6 +17,7 @@ from search.space import (
     sample,
 )
 from search.study.configurations import (
+    for_transfer,
     input_sides,
     largest_configurations,
     level_configuration,
@@ -25,16 +29,43 @@ from wbcmodels.config import PAPER_WBCSNET, PAPER_WBCSNET2, ModelConfig
 
 
 @pytest.mark.parametrize("profile", [PLACEMENT.paper, *PLACEMENT.quick])
-def test_paper_networks_take_a_profiles_size_and_nothing_else(profile):
+def test_paper_networks_take_a_profiles_size_and_the_epochs_that_sgd_needs(profile):
+    epochs = profile.epochs * (1 if profile.optimizer == "sgd" else SGD_EPOCHS)
     for level, network in zip(PAPER_LEVELS, (PAPER_WBCSNET, PAPER_WBCSNET2), strict=True):
         configuration = paper_configuration(level, profile)
         assert replace(configuration.model, width=1.0, input_px=70) == network
         assert (configuration.model.width, configuration.model.input_px) == (profile.width, max(profile.input_px))
         training = configuration.training
-        assert (training.epochs, training.lr, training.batch_size) == (profile.epochs, 0.001, 32)
+        assert (training.epochs, training.lr, training.batch_size) == (epochs, 0.001, 32)
+        assert training.optimizer == "sgd"
         assert (training.schedule, training.class_weighting) == ("constant", "none")
         # Parameters, whichever, do not touch it.
         assert level_configuration(PLACEMENT, level, profile, {"norm": "group"}) == configuration
+
+
+@pytest.mark.parametrize("name", ["residual_placement", "wbcsnet2", "ablation"])
+def test_networks_of_the_paper_are_trained_as_their_profile_says(name):
+    space = SPACES[name]
+    assert space.quick == QUICK_ADAMW_PROFILES
+    for profile in (space.paper, *space.quick):
+        for level in space.levels:
+            for configuration in sample(space, level, profile, 10):
+                training = configuration.training
+                assert (training.optimizer, training.batch_size) == (profile.optimizer, profile.batch_size)
+                assert training.epochs == profile.epochs
+                assert profile.lr[0] <= training.lr <= profile.lr[1]
+            for params in space.first_points(level, profile):
+                assert profile.lr[0] <= params["lr"] <= profile.lr[1]
+
+
+@pytest.mark.parametrize("profile", [PAPER_PROFILE, *QUICK_PROFILES, *QUICK_ADAMW_PROFILES])
+def test_a_transfer_has_the_profiles_epochs_and_twice_those_of_adamw_with_sgd(profile):
+    for level in PAPER_LEVELS:
+        transferred = for_transfer(paper_configuration(level, profile), profile)
+        share = transferred.training.epochs / profile.transfer_epochs
+        assert share == (1 if profile.optimizer == "sgd" else SGD_EPOCHS)
+    own = sample(PLACEMENT, "1", profile, 1)[0]
+    assert for_transfer(own, profile).training.epochs == profile.transfer_epochs
 
 
 @pytest.mark.parametrize("name", NAMES)

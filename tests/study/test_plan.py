@@ -5,6 +5,7 @@ import pytest
 from plans import NAMES, PLACEMENT, SPACES, request
 
 from search.common.errors import InputError
+from search.space import SGD_EPOCHS
 from search.study.forecast import disk_mb
 from search.study.plan import QUICK_COST_PER_S, QUICK_S, make_plan, search_partition
 
@@ -73,10 +74,12 @@ def test_the_plan_does_what_was_requested(seed):
         trainings |= {"test": 3, "transfer": 3 * 3 * folds}
     assert {name: phase.trainings for name, phase in phases.items()} == trainings
     assert list(phases) == [name for name in PHASES if name in trainings]
+    of_paper = {"search": 0, "compare": 2 * asked.folds, "test": 2 if asked.n_target else 0, "transfer": 6 * folds}
+    more = SGD_EPOCHS - 1 if profile.optimizer == "adamw" else 0
     for phase in plan.phases:
         assert phase.cost > 0
         epochs = profile.transfer_epochs if phase.name == "transfer" else profile.epochs
-        assert phase.epochs == phase.trainings * epochs
+        assert phase.epochs == (phase.trainings + more * of_paper[phase.name]) * epochs
     assert plan.cost == pytest.approx(sum(phase.cost for phase in plan.phases))
     assert disk_mb(plan, asked) > 0
 

@@ -176,8 +176,15 @@ def test_the_planned_profile_is_found_by_all_its_values(profile):
     assert planned_profile(planned, SPACE) is profile
     for field in Profile.__dataclass_fields__:
         value = planned["plan"]["profile"][field]
-        other = [*value, 7] if isinstance(value, list) else value + 1
+        other = [*value, 7] if isinstance(value, list) else "muon" if isinstance(value, str) else value + 1
         assert planned_profile({"plan": {"profile": planned["plan"]["profile"] | {field: other}}}, SPACE) is None
+
+
+def test_the_profile_of_a_study_that_knew_of_no_optimizer_is_found():
+    profile = QUICK_PROFILES[2]
+    planned = as_json({"plan": asdict(plan_of(Arguments(space="own.py"), profile))})
+    del planned["plan"]["profile"]["optimizer"], planned["plan"]["profile"]["batch_size"]
+    assert planned_profile(planned, SPACE) is profile
 
 
 def test_changes_are_refused_unless_forced(make_folder):

@@ -50,8 +50,8 @@ METRIC, FOLDS, SEARCH_FOLDS, EPOCHS = "balanced_accuracy", 10, 3, 5
 WAYS = {"scratch": 0.0, "frozen": -1.2, "fine_tuned": 0.4}
 UNTOUCHED = {"untouched": -1.6, "untouched_adapted": -1.1}
 SMALL = Profile(
-    width=0.125, epochs=EPOCHS, transfer_epochs=EPOCHS, input_px=(24, 28), lr=(0.002, 0.03), trials_per_level=3,
-    search_folds=SEARCH_FOLDS,
+    width=0.125, epochs=EPOCHS, transfer_epochs=EPOCHS, input_px=(24, 28), lr=(0.0003, 0.003), optimizer="adamw",
+    trials_per_level=3, search_folds=SEARCH_FOLDS,
 )  # fmt: skip
 BEGAN = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 COMMAND = "python -m search.run --space residual_placement --data cells --transfer-data others"

@@ -90,7 +90,7 @@ import torch
 from search.space import TrainingConfig
 from search.training.device import choose_device, keep_freed_memory
 from search.training.fit import on_device
-from search.training.sgd import SGD
+from search.training.optimizers import make_optimizer
 from search.training.step import TrainingStep
 from wbcmodels.config import ModelConfig
 
@@ -107,8 +107,10 @@ def page_faults():
 faults, accepted = page_faults(), keep_freed_memory()
 device = choose_device(gpu=False)
 model = on_device(ModelConfig(width=0.125, input_px=12).build(5, 0), device)
-step = TrainingStep(model, SGD(model, TrainingConfig(epochs=1, lr=0.1)), torch.nn.functional.cross_entropy, device)
-step(torch.randn(4, 3, 12, 12), torch.arange(4), 0.1)
+for name in ("sgd", "adamw"):
+    optimizer = make_optimizer(model, TrainingConfig(epochs=1, lr=0.1, optimizer=name))
+    step = TrainingStep(model, optimizer, torch.nn.functional.cross_entropy, device)
+    step(torch.randn(4, 3, 12, 12), torch.arange(4), 0.1)
 print(json.dumps({
     "accepted": accepted, "faults": faults, "faults_after": page_faults(),
     "heavy": [name for name in ("torch._dynamo", "sklearn", "scipy", "pandas") if name in sys.modules],

@@ -106,12 +106,12 @@ def model(request):
 
 
 def pairs():
-    """Networks and how they are trained: every way for small ones, one for each large one."""
+    """Networks and how they are trained: every way for small ones, one for each large one, which takes seconds."""
     chosen = [(name, way) for name in SMALL for way in TRAININGS] + list(
         zip(LARGE, cycle(TRAININGS), strict=False)
     )
     for name, way in chosen:
-        marks = [pytest.mark.slow] if name in ("vgg16", "vgg19", "vgg19_bn", "resnet50", "resnet101") else []
+        marks = [pytest.mark.slow] if name in LARGE else []
         yield pytest.param(NETWORKS[name], TRAININGS[way], id=f"{name}-{way}", marks=marks)
 
 

@@ -222,7 +222,7 @@ def test_trials_are_stopped_early_unless_told_otherwise(make_search, pruner, set
 # Kills
 
 
-@pytest.mark.parametrize("every", [4, 11, 23])
+@pytest.mark.parametrize("every", [pytest.param(4, marks=pytest.mark.slow), 11, 23])
 @pytest.mark.parametrize(
     ("settings", "sampler", "pruner"),
     [("shared", "random", "race"), ("shared", "tpe", "race"), ("shared", "tpe", "asha"), ("own", "tpe", "race")],
