@@ -15,7 +15,7 @@ from search.analysis.verdict import Finding, Verdict
 from search.analysis.words import level_name, signed
 from search.records.description import Plan
 from search.records.results import Results, first_repeat
-from search.space import PAPER_LEVELS
+from search.space import PAPER_LEVELS, Profile
 
 N_DATASET1, N_DATASET2 = 2172, 254
 WBCSNET2, PLAIN, TRADITIONAL = 0.968, 0.961, 0.939
@@ -236,13 +236,19 @@ def _differs(results: Results) -> list[tuple[str, str, str]]:
             f"{_setting(own, 'input_px', sides)} px",
         ),
         ("width", "64, 256 and 512 filters", f"{profile.width:g} times that"),
-        ("training", "40 epochs of SGD with momentum", profile.training),
+        ("training", "40 epochs of SGD with momentum", _training(profile)),
         ("folds", "10, of all images", f"{plan.folds}, of the images outside a locked test set"),
         ("settings", "how they were chosen is not said", _chosen(plan)),
         ("augmentation", "none mentioned", "flips and quarter turns"),
         ("class weights", "none mentioned", _setting(own, "class_weighting", "as the space defines them")),
         ("framework", "MATLAB 2019a", f"PyTorch {torch}".strip()),
     ]
+
+
+def _training(profile: Profile) -> str:
+    if profile.optimizer == "sgd":
+        return profile.training
+    return f"{profile.training}; the paper's networks {profile.paper_epochs} of SGD"
 
 
 def _chosen(plan: Plan) -> str:

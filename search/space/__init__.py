@@ -32,6 +32,7 @@ configurations of `wbcmodels`; it may define a network of its own, see `wbcmodel
 """
 
 from search.space.configuration import (
+    OPTIMIZER_NAMES,
     ClassWeighting,
     Configuration,
     OptimizerName,
@@ -40,18 +41,18 @@ from search.space.configuration import (
     TrainingConfig,
 )
 from search.space.images import N_ORIENTATIONS, Augmentation, Background, Preparation, Scale, Stain, StainStyle
-from search.space.profile import PAPER_PROFILE, QUICK_ADAMW_PROFILES, QUICK_PROFILES, SGD_EPOCHS, Profile
+from search.space.profile import PAPER_PROFILE, QUICK_ADAMW_PROFILES, QUICK_PROFILES, Profile
 from search.space.space import CONTROL_LEVEL, PAPER_LEVELS, Effect, Space, effects_of_parts, sample
 from search.space.suggest import FixedSuggester, Params, RandomSuggester, Suggester
 
 __all__ = [
     "CONTROL_LEVEL",
     "N_ORIENTATIONS",
+    "OPTIMIZER_NAMES",
     "PAPER_LEVELS",
     "PAPER_PROFILE",
     "QUICK_ADAMW_PROFILES",
     "QUICK_PROFILES",
-    "SGD_EPOCHS",
     "Augmentation",
     "Background",
     "ClassWeighting",

@@ -5,7 +5,7 @@ from functools import partial
 
 from search.space.configuration import OPTIMIZER_NAMES, OptimizerName
 
-# SGD takes about twice the epochs of AdamW to the same scores, see docs/speed.md.
+# SGD needs about twice as many epochs as AdamW for similar scores, see docs/speed.md.
 SGD_EPOCHS = 2
 
 
@@ -22,7 +22,7 @@ class Profile:
         transfer_epochs: of every training on the target data set, which is usually small and has few batches.
         input_px: sides to choose from; images are decoded once, at all of these sides.
         lr: lowest and highest learning rate.
-        optimizer: that epochs and learning rates are meant for.
+        optimizer: that epochs and learning rates are meant for; `configure` passes it on, and the batch size.
         batch_size: images per step; few epochs on few images need small batches to make enough steps.
         settings: settings that the search tries at every level, unless `--trials` is given.
         trials_per_level: the same where every level is searched by itself.
@@ -46,8 +46,19 @@ class Profile:
 
     @property
     def training(self) -> str:
-        """Epochs and optimizer, as in a sentence."""
-        return f"{self.epochs} epochs of {OPTIMIZER_NAMES[self.optimizer]}"
+        """Epochs, and the optimizer if it is not the usual SGD, as in a sentence."""
+        of = "" if self.optimizer == "sgd" else f" of {OPTIMIZER_NAMES[self.optimizer]}"
+        return f"{self.epochs} epochs{of}"
+
+    @property
+    def paper_epochs(self) -> int:
+        """Epochs of the paper's networks, which are trained with SGD as in the paper."""
+        return self.epochs * (1 if self.optimizer == "sgd" else SGD_EPOCHS)
+
+    @property
+    def paper_transfer_epochs(self) -> int:
+        """Epochs of the paper's networks on the target data set."""
+        return self.transfer_epochs * (1 if self.optimizer == "sgd" else SGD_EPOCHS)
 
 
 PAPER_PROFILE = Profile(
@@ -106,4 +117,4 @@ QUICK_ADAMW_PROFILES = (
     _adamw(epochs=2, transfer_epochs=3, input_px=(24, 28), trials=3, batch_size=16),
     _adamw(epochs=2, transfer_epochs=3, input_px=(24,), trials=2, width=0.125, batch_size=16),
 )
-"""For trainings with AdamW, which take half of the time; `configure` hands on optimizer and batch size."""
+"""For trainings with AdamW, which take half of the time; `configure` passes on optimizer and batch size."""

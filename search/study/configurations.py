@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from search.space import (
     PAPER_LEVELS,
-    SGD_EPOCHS,
     Configuration,
     FixedSuggester,
     Profile,
@@ -25,11 +24,11 @@ SAMPLES = 40
 
 
 def paper_configuration(level: str, profile: Profile) -> Configuration:
-    """One of PAPER_LEVELS at a profile's width, epochs of SGD and largest input."""
+    """One of PAPER_LEVELS at a profile's width, epochs and largest input."""
     network = {"paper_plain": PAPER_WBCSNET, "paper_wbcsnet2": PAPER_WBCSNET2}[level]
     return Configuration(
         model=replace(network, width=profile.width, input_px=max(profile.input_px)),
-        training=replace(PAPER_TRAINING, epochs=_epochs(profile.epochs, PAPER_TRAINING, profile)),
+        training=replace(PAPER_TRAINING, epochs=profile.paper_epochs),
     )
 
 
@@ -44,18 +43,12 @@ def level_configuration(space: Space, level: str, profile: Profile, params: dict
     return space.configure(FixedSuggester(params), level, profile)
 
 
-def for_transfer(configuration: Configuration, profile: Profile) -> Configuration:
-    """The configuration with the number of epochs for the target."""
+def for_transfer(level: str, configuration: Configuration, profile: Profile) -> Configuration:
+    """The configuration of a level with the number of epochs for the target."""
     if configuration.is_fitted_at_once:
         return configuration
-    training = configuration.training
-    epochs = _epochs(profile.transfer_epochs, training, profile)
-    return replace(configuration, training=replace(training, epochs=epochs))
-
-
-def _epochs(epochs: int, training: TrainingConfig, profile: Profile) -> int:
-    """Of a profile, for a training; SGD gets more where they are meant for AdamW."""
-    return SGD_EPOCHS * epochs if (profile.optimizer, training.optimizer) == ("adamw", "sgd") else epochs
+    epochs = profile.paper_transfer_epochs if level in PAPER_LEVELS else profile.transfer_epochs
+    return replace(configuration, training=replace(configuration.training, epochs=epochs))
 
 
 def largest_configurations(space: Space, profile: Profile, n_classes: int) -> dict[str, Configuration]:

@@ -71,17 +71,19 @@ def costs_after_comparison(
     for phase in plan.phases:
         if WINNER in phase.most:
             costs = defaultdict(float, phase.most)
-            of_each = costs.pop(WINNER) / _epochs_cost(planned, phase, plan, n_classes) / len(possible)
+            of_each = costs.pop(WINNER) / _epochs_cost(WINNER, planned, phase, plan, n_classes) / len(possible)
             for level, configuration in possible:
-                costs[level] += of_each * _epochs_cost(configuration, phase, plan, n_classes)
+                costs[level] += of_each * _epochs_cost(level, configuration, phase, plan, n_classes)
             found[phase.name] = dict(costs)
     return found
 
 
-def _epochs_cost(configuration: Configuration, phase: PlannedPhase, plan: Plan, n_classes: int) -> float:
+def _epochs_cost(
+    level: str, configuration: Configuration, phase: PlannedPhase, plan: Plan, n_classes: int
+) -> float:
     """Cost of all epochs of a phase on one image."""
     if phase.name == Phase.TRANSFER:
-        configuration = for_transfer(configuration, plan.profile)
+        configuration = for_transfer(level, configuration, plan.profile)
     return training_cost(configuration, n_classes, 1, 0)
 
 

@@ -1,13 +1,13 @@
 """The check of a space's networks before a study starts: each is built, and tried on a few random images."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from search.common.errors import InputError
-from search.space import Configuration, Profile, Space
+from search.space import OPTIMIZER_NAMES, Configuration, Profile, Space
 from search.study.configurations import sample_configurations
 from search.training.rebuild import from_fields, to_json
 from wbcmodels.config import ModelConfig
@@ -46,7 +46,9 @@ def check_networks(
     notes: list[str] = []
     for level in space.levels:
         try:
-            notes += _check_level(level, list(_foreign(space, level, profiles)), n_classes, transfers=transfers)
+            by_profile = {p: list(sample_configurations(space, level, p)) for p in profiles}
+            notes += _check_level(level, list(_foreign(by_profile)), n_classes, transfers=transfers)
+            notes += list(_ignored_optimizers(level, by_profile))[:1]
         except Exception as error:  # the networks are anybody's code
             reason = (
                 str(error) if isinstance(error, InputError | ValueError) else f"{type(error).__name__}: {error}"
@@ -55,14 +57,23 @@ def check_networks(
     return notes
 
 
-def _foreign(space: Space, level: str, profiles: Sequence[Profile]) -> Iterator[Model]:
+def _foreign(by_profile: Mapping[Profile, Sequence[Configuration]]) -> Iterator[Model]:
     """The distinct models of a level that are not of the family."""
-    configurations: list[Configuration] = [
-        c for profile in profiles for c in sample_configurations(space, level, profile)
-    ]
-    for config in dict.fromkeys(configuration.model for configuration in configurations):
+    for config in dict.fromkeys(c.model for configurations in by_profile.values() for c in configurations):
         if not isinstance(config, ModelConfig):
             yield config
+
+
+def _ignored_optimizers(level: str, by_profile: Mapping[Profile, Sequence[Configuration]]) -> Iterator[str]:
+    """Notes on profiles that are meant for an optimizer which a level never uses."""
+    for profile, configurations in by_profile.items():
+        used = {c.training.optimizer for c in configurations if not c.is_fitted_at_once}
+        if profile.optimizer != "sgd" and used and profile.optimizer not in used:
+            meant, found = OPTIMIZER_NAMES[profile.optimizer], " or ".join(OPTIMIZER_NAMES[name] for name in used)
+            yield (
+                f"{level}: trained with {found}, but epochs and learning rates of the profile are meant for "
+                f"{meant}; configure can pass on optimizer=profile.optimizer"
+            )
 
 
 def _check_level(level: str, configs: Sequence[Model], n_classes: int, *, transfers: bool) -> Iterator[str]:

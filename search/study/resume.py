@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from search.common.errors import InputError
@@ -53,11 +53,17 @@ def moved(arguments: Arguments, extension: Extension) -> dict[str, Any]:
     return {name: now[name] for name in PLACES if getattr(extension, name) is not None}
 
 
-def planned_profile(description: Mapping[str, Any], space: Space) -> Profile | None:
-    """The profile that a study was planned with; None if its space no longer has it."""
-    planned = {"optimizer": "sgd", "batch_size": 32, **description["plan"]["profile"]}  # as in older studies
-    profiles = (space.paper, *space.quick)
-    return next((profile for profile in profiles if as_json(asdict(profile)) == planned), None)
+def planned_profile(description: Mapping[str, Any], space: Space) -> Profile:
+    """The profile that a study was planned with, even if its space no longer has it."""
+    recorded = description["plan"]["profile"]
+    values: dict[str, Any] = {
+        field.name: tuple(recorded[field.name]) if isinstance(recorded[field.name], list) else recorded[field.name]
+        for field in fields(Profile)
+        if field.name in recorded
+    }
+    planned = Profile(**values)
+    # A space may ask whether it is one of its own.
+    return next((profile for profile in (space.paper, *space.quick) if profile == planned), planned)
 
 
 def refuse_changes(folder: StudyFolder, changes: Sequence[str], *, force: bool) -> None:

@@ -98,7 +98,7 @@ def transfer(study: Study, winner: Candidate, target: ImageSet) -> None:
             Network(
                 key=candidate.key(Phase.TRANSFER, target, way),
                 params=candidate.params,
-                configuration=for_transfer(candidate.configuration, plan.profile),
+                configuration=for_transfer(candidate.level, candidate.configuration, plan.profile),
                 start_from=None if way == "scratch" else weights,
             )
             for way in ways(candidate.configuration)

@@ -1,7 +1,6 @@
 """AdamW: each weight's step is scaled by how large its gradients have been."""
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,7 +13,9 @@ BETAS, EPSILON = (0.9, 0.999), 1e-8
 
 
 class AdamW(FusedOptimizer):
-    """AdamW, equal to `torch.optim.AdamW(fused=True)`.
+    """AdamW, equal to `torch.optim.AdamW(fused=True)` where every parameter has a gradient in every step.
+
+    Steps are counted for all parameters together.
 
     Source: I. Loshchilov and F. Hutter, Decoupled weight decay regularization (2019).
     """
@@ -24,15 +25,6 @@ class AdamW(FusedOptimizer):
     def state(self) -> dict[str, Tensor]:
         """The buffers, by parameter and buffer, and the number of steps, which all parameters share."""
         return {**super().state(), "step": self._n_steps} if self.buffers else {}
-
-    def load(self, state: Mapping[str, Tensor]) -> None:
-        """Take up the state of another optimizer of the same network.
-
-        Raises:
-            KeyError: it is of a different network; contains the parameter's name.
-        """
-        super().load({key: value for key, value in state.items() if key != "step"})
-        self._n_steps.copy_(state["step"])
 
     def _begin(self) -> None:
         super()._begin()

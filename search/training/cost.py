@@ -7,7 +7,7 @@ from wbcmodels.network import model_size
 
 # A training step reads and updates every parameter. Fitted to the time per image of six placements at 24 to
 # 40 px, quarter width, batches of 32, bf16 on one core: cost per image = MACs + 14 * parameters, within 15 %.
-MACS_PER_PARAMETER = 14
+MACS_PER_PARAMETER, FITTED_BATCH = 14, 32
 # Validation does no backward pass and no update.
 VALIDATION_SHARE = 0.3
 # A network with frozen features does neither, except for its small head.
@@ -16,8 +16,9 @@ FROZEN_SHARE = 0.33
 
 def image_cost(configuration: Configuration, n_classes: int) -> float:
     """Cost of training on one image, in MACs of a forward pass."""
-    whole = _whole_cost(configuration, n_classes)
-    return whole * FROZEN_SHARE if configuration.training.trained == "head" else whole
+    training = configuration.training
+    whole = _whole_cost(configuration, n_classes, training.batch_size)
+    return whole * FROZEN_SHARE if training.trained == "head" else whole
 
 
 def training_cost(configuration: Configuration, n_classes: int, n_train: float, n_val: float) -> float:
@@ -49,6 +50,6 @@ def scoring_cost(configuration: Configuration, n_classes: int, n_images: float) 
     return VALIDATION_SHARE * _whole_cost(configuration, n_classes) * n_images
 
 
-def _whole_cost(configuration: Configuration, n_classes: int) -> float:
+def _whole_cost(configuration: Configuration, n_classes: int, batch_size: int = FITTED_BATCH) -> float:
     size = model_size(configuration.model, n_classes)
-    return size.macs + MACS_PER_PARAMETER * size.n_parameters
+    return size.macs + MACS_PER_PARAMETER * size.n_parameters * FITTED_BATCH / batch_size

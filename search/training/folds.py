@@ -47,9 +47,9 @@ from wbcmodels.network import (
 )
 from wbcmodels.pretrained import load_all_but_head
 
-# A checkpoint above 4 MB is taken only if it costs little compared with the training since the last one: for a
-# network of a quarter of the paper's width (20 MB with its momentum) every 5 seconds, for the paper's (600 MB)
-# every 150 seconds.
+# A checkpoint above 4 MB is taken only if it costs little compared with the training since the last one. With SGD,
+# a network of a quarter of the paper's width has one every 5 seconds (20 MB with its momentum), the paper's every
+# 150 seconds (600 MB); with AdamW, every 7.5 and 225 seconds.
 SMALL_CHECKPOINT_BYTES, CHECKPOINT_BYTES_PER_S = 4_000_000, 4_000_000
 NO_IMAGES: Mapping[str, Images] = MappingProxyType({})
 

@@ -77,15 +77,17 @@ class FusedOptimizer:
         }
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Take up the state of another optimizer of the same network.
+        """Take up the state of another optimizer of the same kind and network, which has made a step.
 
         Raises:
-            KeyError: it is of a different network; contains the parameter's name.
+            KeyError: it is of a different kind or network; contains an entry that only one of them has.
         """
         self._begin()
-        for key, value in state.items():
-            name, buffer = key.rsplit(".", 1)
-            self.buffers[buffer][name].copy_(value)
+        own = self.state()
+        if different := own.keys() ^ state.keys():
+            raise KeyError(min(different))
+        for key, value in own.items():
+            value.copy_(state[key])
 
     def _begin(self) -> None:
         """Start with empty buffers, each on its parameter's device and in its memory order."""

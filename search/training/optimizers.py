@@ -51,5 +51,5 @@ def make_optimizer(network: nn.Module, config: TrainingConfig) -> Optimizer:
 
 
 def is_plain(config: TrainingConfig) -> bool:
-    """Whether a step is only the update by a fused kernel, which alone is made piece by piece or recorded."""
+    """Whether a step is only a fused kernel's update, so that it can be recorded, or made piece by piece."""
     return config.optimizer != "muon" and config.clip_norm is None and config.ema_decay is None

@@ -46,7 +46,7 @@ def named(**changes):
         ({"data": {"cells": images(grouped=False)}}, "No groups were given for cells:"),
         ({"data": {"a": images(False), "b": images(), "c": images(False)}}, "No groups were given for a and c:"),
         ({"test_scored": 2}, "scored 2 times"),
-        ({"plan": plan(profile_name="quick")}, "0.25 times the paper's width, 28 px, 12 epochs of SGD"),
+        ({"plan": plan(profile_name="quick")}, "0.25 times the paper's width, 28 px, 12 epochs"),
     ],
 )
 def test_what_a_study_lacks_is_one_line_more(changes, names):

@@ -8,7 +8,6 @@ from search.space import (
     PAPER_PROFILE,
     QUICK_ADAMW_PROFILES,
     QUICK_PROFILES,
-    SGD_EPOCHS,
     Configuration,
     FixedSuggester,
     RandomSuggester,
@@ -30,7 +29,7 @@ from wbcmodels.config import PAPER_WBCSNET, PAPER_WBCSNET2, ModelConfig
 
 @pytest.mark.parametrize("profile", [PLACEMENT.paper, *PLACEMENT.quick])
 def test_paper_networks_take_a_profiles_size_and_the_epochs_that_sgd_needs(profile):
-    epochs = profile.epochs * (1 if profile.optimizer == "sgd" else SGD_EPOCHS)
+    epochs = profile.epochs * (1 if profile.optimizer == "sgd" else 2)
     for level, network in zip(PAPER_LEVELS, (PAPER_WBCSNET, PAPER_WBCSNET2), strict=True):
         configuration = paper_configuration(level, profile)
         assert replace(configuration.model, width=1.0, input_px=70) == network
@@ -59,13 +58,13 @@ def test_networks_of_the_paper_are_trained_as_their_profile_says(name):
 
 
 @pytest.mark.parametrize("profile", [PAPER_PROFILE, *QUICK_PROFILES, *QUICK_ADAMW_PROFILES])
-def test_a_transfer_has_the_profiles_epochs_and_twice_those_of_adamw_with_sgd(profile):
+def test_a_transfer_has_the_profiles_epochs_and_the_papers_networks_twice_those_of_adamw(profile):
     for level in PAPER_LEVELS:
-        transferred = for_transfer(paper_configuration(level, profile), profile)
+        transferred = for_transfer(level, paper_configuration(level, profile), profile)
         share = transferred.training.epochs / profile.transfer_epochs
-        assert share == (1 if profile.optimizer == "sgd" else SGD_EPOCHS)
+        assert share == (1 if profile.optimizer == "sgd" else 2)
     own = sample(PLACEMENT, "1", profile, 1)[0]
-    assert for_transfer(own, profile).training.epochs == profile.transfer_epochs
+    assert for_transfer("1", own, profile).training.epochs == profile.transfer_epochs
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -131,3 +131,17 @@ def test_a_model_must_be_a_frozen_dataclass_that_builds():
         Configuration(model=nn.Linear(2, 2), training=training)
     with pytest.raises(TypeError, match="input_px"):
         Configuration(model=replace(Own(kind="plain"), input_px="16"), training=training)
+
+
+@pytest.mark.parametrize(("optimizer", "notes"), [("adamw", 0), ("sgd", 1), ("muon", 1)])
+def test_a_level_that_ignores_the_optimizer_of_its_profile_is_noted(optimizer, notes):
+    def configure(suggest, level, profile):
+        training = TrainingConfig(epochs=2, lr=0.01, optimizer=optimizer)
+        return Configuration(model=ModelConfig(input_px=16), training=training)
+
+    space = Space(question="?", factor="network", levels=("none",), configure=configure)
+    profiles = [replace(PROFILE, optimizer="adamw"), replace(PROFILE, optimizer="adamw", epochs=3)]
+    found = check_networks("mine.py", space, profiles, 5, transfers=True)
+    assert len(found) == notes
+    assert all("none" in note and "AdamW" in note for note in found)
+    assert check_networks("mine.py", space, [PROFILE], 5, transfers=True) == []

@@ -5,9 +5,8 @@ import pytest
 from plans import NAMES, PLACEMENT, SPACES, request
 
 from search.common.errors import InputError
-from search.space import SGD_EPOCHS
 from search.study.forecast import disk_mb
-from search.study.plan import QUICK_COST_PER_S, QUICK_S, make_plan, search_partition
+from search.study.plan import QUICK_COST_PER_S, QUICK_S, QUICK_SGD_S, make_plan, search_partition
 
 PHASES = ("search", "confirm", "compare", "test", "transfer")
 OWN = replace(PLACEMENT, settings="own", effects=())
@@ -75,7 +74,7 @@ def test_the_plan_does_what_was_requested(seed):
     assert {name: phase.trainings for name, phase in phases.items()} == trainings
     assert list(phases) == [name for name in PHASES if name in trainings]
     of_paper = {"search": 0, "compare": 2 * asked.folds, "test": 2 if asked.n_target else 0, "transfer": 6 * folds}
-    more = SGD_EPOCHS - 1 if profile.optimizer == "adamw" else 0
+    more = 1 if profile.optimizer == "adamw" else 0
     for phase in plan.phases:
         assert phase.cost > 0
         epochs = profile.transfer_epochs if phase.name == "transfer" else profile.epochs
@@ -145,14 +144,16 @@ def test_what_a_space_does_not_allow_is_refused(space, asked, culprit):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_quick_takes_the_richest_profile_that_fits(seed):
+@pytest.mark.parametrize("name", ["residual_placement", "shift"])
+def test_quick_takes_the_richest_profile_that_fits(name, seed):
     rng = np.random.default_rng(seed)
-    space = PLACEMENT
+    space = of_one_level(SPACES[name])
     synthetic = bool(rng.integers(2))
     asked = request(
         synthetic=synthetic, n_images=int(10 ** rng.uniform(2, 5)), n_target=int(rng.integers(50, 500))
     )
-    budget = QUICK_S["synthetic" if synthetic else "own"] * QUICK_COST_PER_S
+    longest_s = QUICK_SGD_S if name == "shift" else QUICK_S
+    budget = longest_s["synthetic" if synthetic else "own"] * QUICK_COST_PER_S
     alone = [make_plan(replace(space, quick=(profile,)), asked) for profile in space.quick]
     fitting = [plan for plan in alone if plan.cost <= budget]
     assert make_plan(space, asked) == (fitting[0] if fitting else alone[-1])

@@ -171,13 +171,14 @@ def test_a_finished_study_needs_an_extension(make_folder, extension):
 
 
 @pytest.mark.parametrize("profile", [PAPER_PROFILE, *QUICK_PROFILES])
-def test_the_planned_profile_is_found_by_all_its_values(profile):
+def test_a_study_keeps_its_profile_which_is_the_spaces_own_if_all_values_agree(profile):
     planned = as_json({"plan": asdict(plan_of(Arguments(space="own.py"), profile))})
     assert planned_profile(planned, SPACE) is profile
     for field in Profile.__dataclass_fields__:
         value = planned["plan"]["profile"][field]
         other = [*value, 7] if isinstance(value, list) else "muon" if isinstance(value, str) else value + 1
-        assert planned_profile({"plan": {"profile": planned["plan"]["profile"] | {field: other}}}, SPACE) is None
+        kept = planned_profile({"plan": {"profile": planned["plan"]["profile"] | {field: other}}}, SPACE)
+        assert as_json(asdict(kept)) == planned["plan"]["profile"] | {field: other}
 
 
 def test_the_profile_of_a_study_that_knew_of_no_optimizer_is_found():

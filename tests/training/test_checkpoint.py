@@ -5,6 +5,7 @@ import pickle
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from safetensors.torch import save
 import search.training.folds
 from search.common.metrics import score
 from search.data.splits import Split
-from search.space import Configuration, TrainingConfig
+from search.space import Configuration, OptimizerName, TrainingConfig
 from search.training.checkpoint import Checkpoint
 from search.training.device import Device
 from search.training.fit import on_device
@@ -113,6 +114,19 @@ def test_so_does_a_task_with_any_network(changes):
     assert all_values(rest) == all_values(steps)[2:]
 
 
+@pytest.mark.parametrize("optimizer", get_args(OptimizerName))
+def test_so_does_a_task_in_bfloat16_with_any_optimizer(optimizer):
+    config = configuration()
+    training = replace(config.training, optimizer=optimizer)
+    one, halving = task(configuration=replace(config, training=training)), Device(torch.device("cpu"), bf16=True)
+    steps = list(run_task(one, IMAGES, halving))
+    rest = run_task(one, IMAGES, halving, checkpoint=loaded(steps[1]))
+    assert all_values(rest) == all_values(steps)[2:]
+    # Batch norm's statistics and the names take a few bytes.
+    n_bytes = checkpoint_bytes(config.model.build(N_CLASSES, seed=0), training)
+    assert n_bytes < len(steps[0].checkpoint) < 1.15 * n_bytes
+
+
 @pytest.mark.parametrize("lost", ["weights", "optimizer", "statistics", "epoch"])
 def test_every_part_of_a_checkpoint_matters(lost):
     # Otherwise the tests above would prove nothing.
@@ -120,7 +134,7 @@ def test_every_part_of_a_checkpoint_matters(lost):
     checkpoint = loaded(steps[1])
     changed = {
         "weights": {"weights": {name: np.asarray(value * 1.01) for name, value in checkpoint.weights.items()}},
-        "optimizer": {"optimizer": {}},
+        "optimizer": {"optimizer": {name: np.zeros_like(value) for name, value in checkpoint.optimizer.items()}},
         "statistics": {
             "weights": {n: value + 1 if "running" in n else value for n, value in checkpoint.weights.items()}
         },

@@ -153,12 +153,16 @@ def test_a_state_is_taken_up_exactly(kind):
     assert torch.equal(second[0].weight, unbroken[0].weight)
 
 
-def test_the_state_of_another_network_is_refused(kind):
-    other = nn.Sequential(nn.Identity(), linear())
-    optimizer = kind(other, CONFIG)
-    train(other, optimizer, 1)
-    with pytest.raises(KeyError, match=r"1\.weight"):
-        kind(halved(), CONFIG).load(optimizer.state())
+def test_the_state_of_another_network_or_optimizer_is_refused(kind):
+    other, same = nn.Sequential(nn.Identity(), linear()), nn.Sequential(linear())
+    of_other, of_same = kind(other, CONFIG), next(k for k in OPTIMIZERS if k is not kind)(same, CONFIG)
+    train(other, of_other, 1)
+    train(same, of_same, 1)
+    for optimizer in (of_other, of_same):
+        with pytest.raises(KeyError, match=r"0\.bias"):
+            kind(halved(), CONFIG).load(optimizer.state())
+    with pytest.raises(KeyError, match=r"0\.bias"):
+        kind(halved(), CONFIG).load({})
 
 
 def test_a_step_that_is_not_finite_is_not_counted(kind):
