@@ -13,11 +13,17 @@ from search.space import (
     sample,
 )
 from search.training.cost import image_cost, training_cost
+from search.training.types import Way
 from wbcmodels.config import PAPER_WBCSNET, PAPER_WBCSNET2, ModelConfig
 
 # The paper gives SGD, 40 epochs, mini-batches of 32 and an initial learning rate of 0.001; MATLAB's `sgdm` keeps
 # that rate by default.
 PAPER_TRAINING = TrainingConfig(epochs=40, lr=0.001, schedule="constant")
+
+# With AdamW, few steps of a whole network's rate do not get a new head far. Balanced accuracy of heads on frozen
+# features is 0.86, 0.79 and 0.79 with this factor, and 0.69, 0.73 and 0.69 without it (none from PBC to LISC, none
+# and 1+2 between drawn cells, 28 px, 3 epochs, one seed).
+FROZEN_RATE = 10.0
 
 # Configurations of a level that stand for all of them.
 SAMPLES = 40
@@ -49,6 +55,14 @@ def for_transfer(level: str, configuration: Configuration, profile: Profile) -> 
         return configuration
     epochs = profile.paper_transfer_epochs if level in PAPER_LEVELS else profile.transfer_epochs
     return replace(configuration, training=replace(configuration.training, epochs=epochs))
+
+
+def for_way(configuration: Configuration, way: Way) -> Configuration:
+    """The configuration with the learning rate for a way of transfer."""
+    training = configuration.training
+    if way != "frozen" or training.optimizer == "sgd":
+        return configuration
+    return replace(configuration, training=replace(training, lr=FROZEN_RATE * training.lr))
 
 
 def largest_configurations(space: Space, profile: Profile, n_classes: int) -> dict[str, Configuration]:

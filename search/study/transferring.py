@@ -18,7 +18,7 @@ from search.data.imageset import ImageSet
 from search.records.schema import Key, Phase
 from search.space import PAPER_LEVELS, Configuration
 from search.study.comparing import Candidate, candidates, enter_effects, question
-from search.study.configurations import for_transfer
+from search.study.configurations import for_transfer, for_way
 from search.study.context import Network, Study
 from search.study.examples import keep_examples
 from search.study.untouched import untouched_rows
@@ -94,11 +94,12 @@ def transfer(study: Study, winner: Candidate, target: ImageSet) -> None:
     for candidate in chosen:
         weights = f"weights of {candidate.level}"
         study.shared[weights] = share(read_weights(_model_folder(study, candidate)))
+        configuration = for_transfer(candidate.level, candidate.configuration, plan.profile)
         networks += [
             Network(
                 key=candidate.key(Phase.TRANSFER, target, way),
                 params=candidate.params,
-                configuration=for_transfer(candidate.level, candidate.configuration, plan.profile),
+                configuration=for_way(configuration, way),
                 start_from=None if way == "scratch" else weights,
             )
             for way in ways(candidate.configuration)

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 from plans import NAMES, PLACEMENT, SPACES
@@ -10,6 +11,7 @@ from search.space import (
     QUICK_PROFILES,
     Configuration,
     FixedSuggester,
+    OptimizerName,
     RandomSuggester,
     Space,
     TrainingConfig,
@@ -17,6 +19,7 @@ from search.space import (
 )
 from search.study.configurations import (
     for_transfer,
+    for_way,
     input_sides,
     largest_configurations,
     level_configuration,
@@ -24,6 +27,7 @@ from search.study.configurations import (
     typical_configuration,
 )
 from search.training.cost import image_cost
+from search.training.types import Way
 from wbcmodels.config import PAPER_WBCSNET, PAPER_WBCSNET2, ModelConfig
 
 
@@ -65,6 +69,17 @@ def test_a_transfer_has_the_profiles_epochs_and_the_papers_networks_twice_those_
         assert share == (1 if profile.optimizer == "sgd" else 2)
     own = sample(PLACEMENT, "1", profile, 1)[0]
     assert for_transfer("1", own, profile).training.epochs == profile.transfer_epochs
+
+
+@pytest.mark.parametrize("optimizer", get_args(OptimizerName))
+@pytest.mark.parametrize("way", get_args(Way))
+def test_a_way_changes_the_rate_of_a_head_alone_and_nothing_else(way, optimizer):
+    given = sample(PLACEMENT, "1", PLACEMENT.quick[0], 1)[0]
+    given = replace(given, training=replace(given.training, optimizer=optimizer))
+    found = for_way(given, way)
+    faster = way == "frozen" and optimizer != "sgd"
+    assert (found.training.lr > given.training.lr) == faster
+    assert replace(found, training=replace(found.training, lr=given.training.lr)) == given
 
 
 @pytest.mark.parametrize("name", NAMES)
