@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +16,8 @@ Columns = Mapping[str, Sequence[Any]]
 class HeldRows:
     """The rows of a table that are in memory.
 
-    What is added becomes an Arrow table when it is first read, much faster than one for every row.
+    What is added becomes an Arrow table when it is first read, much faster than one for every row. Until then,
+    rows with the same columns share one list for each: the garbage collector goes through every list there is.
 
     Args:
         table: its name.
@@ -25,7 +25,7 @@ class HeldRows:
 
     def __init__(self, table: str) -> None:
         self.table = table
-        self._added: list[tuple[Values, Columns]] = []
+        self._added: list[dict[str, list[Any]]] = []
         self._n_added = 0
         self._rows = empty(table)
 
@@ -34,8 +34,14 @@ class HeldRows:
 
     def add(self, key: Values, columns: Columns) -> None:
         """Add rows: `key` holds the values they share, `columns` the others, as lists of equal length."""
-        self._added.append((key, columns))
-        self._n_added += len(next(iter(columns.values())))
+        n_rows = len(next(iter(columns.values())))
+        added = {**{name: [value] * n_rows for name, value in key.items()}, **columns}
+        self._n_added += n_rows
+        if self._added and _fits(added, self._added[-1]):
+            for name, values in added.items():
+                self._added[-1][name] += values
+        else:
+            self._added.append({name: list(values) for name, values in added.items()})
 
     def put(self, rows: pa.Table | None) -> None:
         """Put rows, or none, in place of all."""
@@ -48,9 +54,7 @@ class HeldRows:
             ValueError, TypeError: what was added does not fit the columns' types, or each other.
         """
         if self._added:
-            tables = []
-            for _, same in groupby(self._added, key=lambda added: (tuple(added[0]), tuple(added[1]))):
-                tables += _rows_of(list(same))
+            tables = [_table(columns) for columns in self._added]
             self.put(pa.concat_tables([self._rows, *tables], promote_options="permissive"))
         return self._rows
 
@@ -59,26 +63,17 @@ class HeldRows:
         self.put(self.read().filter(~condition))
 
 
-def _rows_of(added: Sequence[tuple[Values, Columns]]) -> list[pa.Table]:
-    """Rows that were added one after the other with the same columns.
+def _fits(added: Columns, earlier: Columns) -> bool:
+    """Whether rows can share the lists of earlier ones.
 
-    The type of a parameter depends on what is added at once, so rows with parameters are made one by one.
+    The type of a parameter depends on what is added at once, so rows with parameters stay apart; so do rows that
+    cannot be read, which are told when they are.
     """
-    names = [*added[0][0], *added[0][1]]
-    if any(field_of(name) is None for name in names):
-        return [_table(_with_key(key, columns)) for key, columns in added]
-    merged: dict[str, list[Any]] = {name: [] for name in names}
-    for key, columns in added:
-        if len({len(values) for values in columns.values()}) > 1:
-            raise ValueError("columns of different lengths")
-        for name, values in _with_key(key, columns).items():
-            merged[name] += values
-    return [_table(merged)]
-
-
-def _with_key(key: Values, columns: Columns) -> Columns:
-    length = len(next(iter(columns.values())))
-    return {**{name: [value] * length for name, value in key.items()}, **columns}
+    return (
+        tuple(added) == tuple(earlier)
+        and len({len(values) for values in added.values()}) == 1
+        and not any(name.startswith("params_") for name in added)
+    )
 
 
 def rows_from_records(records: Sequence[Values]) -> pa.Table | None:

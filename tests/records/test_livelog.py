@@ -305,10 +305,17 @@ def test_another_log_is_refused(value):
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("kind", ["tensorboard", "mlflow"])
-def test_a_log_has_what_the_tables_have_once_each(kind, request):
-    """One study was undisturbed; the other was interrupted, and lost workers. Settings may be dropped."""
-    study = request.getfixturevalue({"mlflow": "finished", "tensorboard": "interrupted"}[kind])
+def test_the_log_of_an_undisturbed_study_has_what_its_tables_have(finished):
+    check_against_tables("mlflow", finished)
+
+
+@pytest.mark.ray
+def test_the_log_of_a_study_that_was_interrupted_and_lost_workers_has_what_its_tables_have(interrupted):
+    check_against_tables("tensorboard", interrupted)
+
+
+def check_against_tables(kind, study):
+    """Everything is there once; settings may be dropped."""
     assert "--log-to" not in study.printed
     runs = READ[kind](study.folder)
     epochs, trials = table(study.folder, "epochs"), table(study.folder, "trials").set_index("number")
