@@ -8,6 +8,7 @@ weights, each with its own epochs, batch size and learning rate. A fold's score 
 
 import os
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -45,7 +46,6 @@ app = make_app("benchmarks.optimizers")
 class Job:
     """A training of one network on one fold."""
 
-    optimizer: str
     fold: int
     split: Split
     configuration: Configuration
@@ -76,27 +76,26 @@ def main(
         adamw_lr: Highest learning rate of AdamW.
     """
     cells = open_source(data, microscope="first", seed=0).decode([side])
-    trainings = {
-        "sgd": TrainingConfig(epochs=sgd_epochs, lr=sgd_lr, class_weighting="balanced"),
-        "adamw": TrainingConfig(
+    trainings = (
+        TrainingConfig(epochs=sgd_epochs, lr=sgd_lr, class_weighting="balanced"),
+        TrainingConfig(
             epochs=adamw_epochs,
             lr=adamw_lr,
             optimizer="adamw",
             batch_size=adamw_batch_size,
             class_weighting="balanced",
         ),
-    }
+    )
     console = make_console()
     console.print(f"{machine()}; {cells.source}, {len(cells.labels)} images, {side} px", soft_wrap=True)
     console.print(compared(measured(cells, trainings, side, folds), len(cells.labels)))
 
 
-def measured(cells: ImageSet, trainings: dict[str, TrainingConfig], side_px: int, n_folds: int) -> pd.DataFrame:
+def measured(cells: ImageSet, trainings: Sequence[TrainingConfig], side_px: int, n_folds: int) -> pd.DataFrame:
     """Scores and processor time of every training: optimizer, norm, fold, metrics and train_s."""
     folds = stratified_folds(cells.labels, cells.groups, n_folds=N_FOLDS, seed=0)[:n_folds]
     jobs = [
         Job(
-            optimizer=name,
             fold=fold,
             split=split,
             configuration=Configuration(
@@ -107,7 +106,7 @@ def measured(cells: ImageSet, trainings: dict[str, TrainingConfig], side_px: int
         for fold, split in enumerate(folds)
         for norm in NORMS
         for placement in PLACEMENTS
-        for name, training in trainings.items()
+        for training in trainings
     ]
     images = Images(pixels=cells.pixels, labels=cells.labels, n_classes=len(cells.classes))
     n_workers = len(os.sched_getaffinity(0))
@@ -165,7 +164,7 @@ def _train(job: Job) -> dict[str, object]:
     assert last.score.metrics is not None
     assert isinstance(job.configuration.model, ModelConfig)
     return {
-        "optimizer": job.optimizer,
+        "optimizer": job.configuration.training.optimizer,
         "norm": job.configuration.model.norm,
         "fold": job.fold,
         **{metric: getattr(last.score.metrics, metric) for metric in METRICS},

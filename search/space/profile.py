@@ -53,12 +53,17 @@ class Profile:
     @property
     def paper_epochs(self) -> int:
         """Epochs of the paper's networks, which are trained with SGD as in the paper."""
-        return self.epochs * (1 if self.optimizer == "sgd" else SGD_EPOCHS)
+        return self.epochs * self._sgd_epochs
 
     @property
     def paper_transfer_epochs(self) -> int:
         """Epochs of the paper's networks on the target data set."""
-        return self.transfer_epochs * (1 if self.optimizer == "sgd" else SGD_EPOCHS)
+        return self.transfer_epochs * self._sgd_epochs
+
+    @property
+    def _sgd_epochs(self) -> int:
+        """Epochs of SGD for one of the profile's."""
+        return 1 if self.optimizer == "sgd" else SGD_EPOCHS
 
 
 PAPER_PROFILE = Profile(

@@ -69,7 +69,8 @@ def _ignored_optimizers(level: str, by_profile: Mapping[Profile, Sequence[Config
     for profile, configurations in by_profile.items():
         used = {c.training.optimizer for c in configurations if not c.is_fitted_at_once}
         if profile.optimizer != "sgd" and used and profile.optimizer not in used:
-            meant, found = OPTIMIZER_NAMES[profile.optimizer], " or ".join(OPTIMIZER_NAMES[name] for name in used)
+            meant = OPTIMIZER_NAMES[profile.optimizer]
+            found = " or ".join(OPTIMIZER_NAMES[name] for name in sorted(used))
             yield (
                 f"{level}: trained with {found}, but epochs and learning rates of the profile are meant for "
                 f"{meant}; configure can pass on optimizer=profile.optimizer"

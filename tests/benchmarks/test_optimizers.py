@@ -20,7 +20,7 @@ def cells():
 
 
 def test_every_network_is_trained_with_both_optimizers_on_the_same_folds():
-    trainings = {name: TrainingConfig(epochs=1, lr=0.01, optimizer=name) for name in ("sgd", "adamw")}
+    trainings = [TrainingConfig(epochs=1, lr=0.01, optimizer=name) for name in ("sgd", "adamw")]
     scores = measured(cells(), trainings, SIDE, n_folds=2)
     counts = scores.groupby(["optimizer", "norm", "fold"]).size()
     assert len(counts) == 2 * len(NORMS) * 2
